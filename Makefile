@@ -1,0 +1,50 @@
+# The same few commands everywhere; CI calls these and nothing else.
+PYTHON := .venv/bin/python
+SEED ?= 0
+
+.PHONY: help demo test test-slow check format lock compile clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+# uv is taken from PATH, or installed into an environment of its own.
+UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
+UV_VERSION := 0.13.9
+
+.cache/uv/bin/uv:
+	python3 -m venv .cache/uv
+	.cache/uv/bin/pip install --quiet uv==$(UV_VERSION)
+
+.venv/ready: requirements.lock pyproject.toml | $(UV)
+	@echo "setting up .venv (5.5 GB, torch among it) ..."
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
+	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
+
+test: .venv/ready ## run the tests that take minutes, not hours
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow and not gpu and not docker and not cluster"
+
+test-slow: .venv/ready ## run the slow tests, the demo's learning among them
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "slow and not gpu and not docker and not cluster"
+
+check: .venv/ready ## lint, types, formatting
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+format: .venv/ready ## format the code
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+lock: | $(UV) ## resolve the dependencies anew, with hashes
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --no-header pyproject.toml --output-file requirements.lock
+
+compile: .venv/ready ## write the three recipes as YAML into build/
+	for recipe in tiny qwen3.5-0.8b reference; do $(PYTHON) pipeline.py compile --recipe $$recipe --output build/$$recipe.yaml; done
+
+clean: ## delete what these commands made, the environment included
+	rm -rf .venv .cache out build .pytest_cache .mypy_cache .ruff_cache *.egg-info

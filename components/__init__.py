@@ -1,0 +1,1 @@
+"""The stages of grpo-pipeline and the truths that they share."""

@@ -1,0 +1,1 @@
+"""Compare checkpoints in one report."""

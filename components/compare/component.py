@@ -1,0 +1,32 @@
+"""The KFP component of compare."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def compare(
+    registry: str, run_id: str, settings: str, base: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+    sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
+    sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
+):  # fmt: skip
+    """Compare the evaluated checkpoints in one report."""
+    import shutil
+    from pathlib import Path
+
+    from components.compare.compare import compare
+    from components.recipes import Compare
+    from components.record import publish, recorded
+    from components.settings import from_json
+
+    with recorded(registry, run_id, "compare", metrics) as record:
+        out = Path(results.path)
+        evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
+        curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}
+        record.numbers = compare(evaluations=evaluations, curves=curves, out=out, settings=from_json(Compare, settings))
+        shutil.copy(out / "report.html", report.path)
+        shutil.copy(out / "report.md", summary.path)
+        publish(registry, run_id, out)

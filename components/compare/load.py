@@ -1,0 +1,105 @@
+"""Reads saved evaluations and training curves, and refuses those that cannot be compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.files import read_json, read_jsonl
+from components.recipes import PROTOCOLS
+
+Item = dict[str, Any]
+Group = tuple[str, str]  # split, protocol
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One checkpoint's items by split and protocol, each list ordered by problem and sample."""
+
+    checkpoint: str
+    groups: dict[Group, list[Item]]
+    summary: dict[str, Any]  # summary.json as evaluate wrote it
+
+
+def read_evaluations(directories: Mapping[str, Path]) -> list[Evaluation]:
+    """Read `DIR/items.jsonl` and `DIR/summary.json` of each checkpoint, in the order given.
+
+    `ValueError` if there is nothing to compare, if an item is there twice, or if two checkpoints were not asked
+    the same problems: a paired test would then pair strangers.
+    """
+    if not directories:
+        raise ValueError("no evaluations to compare; give at least one checkpoint=directory")
+    found = [_read(checkpoint, path) for checkpoint, path in directories.items()]
+    for other in found[1:]:
+        _check_pair(found[0], other)
+    return found
+
+
+def read_curves(directories: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of `DIR/curves.jsonl` of each training stage."""
+    return {stage: list(read_jsonl(path / "curves.jsonl")) for stage, path in directories.items()}
+
+
+def read_alarms(directories: Mapping[str, Path]) -> list[str]:
+    """What training raised alarm about: the rows {"step", "message"} of `DIR/alarms.jsonl` where there is one."""
+    found = []
+    for stage, path in directories.items():
+        if (path / "alarms.jsonl").exists():
+            found += [f"{stage}, step {row['step']}: {row['message']}" for row in read_jsonl(path / "alarms.jsonl")]
+    return found
+
+
+def differing_prompts(evaluations: list[Evaluation]) -> list[str]:
+    """A sentence for each checkpoint and group whose prompts are not those of the first checkpoint."""
+    found = []
+    for other in evaluations[1:]:
+        for group, items in other.groups.items():
+            pairs = zip(evaluations[0].groups[group], items, strict=True)
+            differing = sum(a["prompt_sha256"] != b["prompt_sha256"] for a, b in pairs)
+            if differing:
+                found.append(
+                    f"{other.checkpoint} saw other prompts than {evaluations[0].checkpoint} in {differing:,} of "
+                    f"{len(items):,} cases ({' '.join(group)}): their chat templates or exemplars differ"
+                )
+    return found
+
+
+def _read(checkpoint: str, path: Path) -> Evaluation:
+    groups: dict[Group, list[Item]] = {}
+    seen: dict[tuple[str, str, str, int], int] = {}
+    for number, item in enumerate(read_jsonl(path / "items.jsonl"), 1):
+        key = (item["split"], item["protocol"], item["id"], item["sample"])
+        if key in seen:
+            raise ValueError(
+                f"{path}/items.jsonl:{number} repeats line {seen[key]} (problem {item['id']!r}, sample "
+                f"{item['sample']}); evaluate {checkpoint} anew"
+            )
+        seen[key] = number
+        groups.setdefault(key[:2], []).append(item)
+    if not groups:
+        raise ValueError(f"{path}/items.jsonl has no rows; evaluate {checkpoint} anew")
+    for items in groups.values():
+        items.sort(key=lambda item: (item["id"], item["sample"]))
+    order = sorted(groups, key=lambda group: (group[0], PROTOCOLS.index(group[1])))
+    return Evaluation(checkpoint, {group: groups[group] for group in order}, read_json(path / "summary.json"))
+
+
+def _check_pair(first: Evaluation, other: Evaluation) -> None:
+    if list(first.groups) != list(other.groups):
+        raise ValueError(
+            f"{first.checkpoint} was evaluated on {_names(first)}, {other.checkpoint} on {_names(other)}; "
+            "evaluate both with the same protocols"
+        )
+    for group, items in first.groups.items():
+        ours = {(item["id"], item["sample"], item["gold"]) for item in items}
+        theirs = {(item["id"], item["sample"], item["gold"]) for item in other.groups[group]}
+        if ours != theirs:
+            strange = sorted(ours ^ theirs)[0][0]
+            raise ValueError(
+                f"{first.checkpoint} and {other.checkpoint} were not asked the same problems ({' '.join(group)}, "
+                f"{len(ours ^ theirs)} differ, {strange!r} is one); evaluate both on the same data"
+            )
+
+
+def _names(evaluation: Evaluation) -> str:
+    return ", ".join(" ".join(group) for group in evaluation.groups)

@@ -1,0 +1,1 @@
+"""Ask a checkpoint all problems."""

@@ -1,0 +1,226 @@
+"""Ask a model every evaluation and gate problem and write down what it said.
+
+The model is loaded once for all splits and protocols. Finished completions lie in partial.jsonl until the whole
+evaluation is written, so a killed process goes on where it stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components import generate, prompts, recipes
+from components.evaluate import judging, measures, protocols
+from components.evaluate.partial import Partial
+from components.files import read_jsonl, sha256, write_json, write_jsonl
+from components.models import model_directory
+
+CHECKPOINTS = ("base", "sft", "grpo")
+CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of its own
+_PROGRESS_S = 10.0  # seconds between progress lines
+_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to be made."""
+
+    split: str
+    protocol: str
+    row: dict[str, Any]
+    sample: int
+    prompt: str
+    key: str  # names model, prompt, settings and sample: what was finished under it need not run again
+
+
+def evaluate(
+    *, model: str, revision: str, checkpoint: str, data: Path, out: Path, seed: int, settings: recipes.Evaluate
+) -> dict[str, float]:
+    """Evaluate a model on `data`/evaluation.jsonl (all protocols) and `data`/gate.jsonl (zero-shot).
+
+    Writes `out`/items.jsonl, one row per completion in the order of the files, and `out`/summary.json. Returns
+    numbers like "zero-shot/accuracy" and "gate/zero-shot/accuracy". `ValueError` for an unknown checkpoint, for
+    several samples without temperature, for missing problems or exemplars.
+    """
+    _check(checkpoint, settings)
+    directory = model_directory(model, revision)
+    fingerprint = model_sha256(directory)
+    tokenizer = generate.load_tokenizer(directory)
+    requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
+    partial = Partial(out / "partial.jsonl")
+    complete(requests, directory, partial, seed, settings, checkpoint)
+    items = [judging.judge_item(_item(checkpoint, request, partial.rows[request.key])) for request in requests]
+    groups = [
+        _summary(split, protocol, items, requests, partial)
+        for split, protocol in dict.fromkeys((request.split, request.protocol) for request in requests)
+    ]
+    summary = {
+        "checkpoint": checkpoint,
+        "model": model,
+        "revision": revision,
+        "model_sha256": fingerprint,
+        "template_sha256": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
+        "seed": seed,
+        "settings": asdict(settings),
+        "results": groups,
+    }
+    write_jsonl(out / "items.jsonl", items)
+    write_json(out / "summary.json", summary)
+    partial.remove()
+    return _numbers(groups)
+
+
+def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: recipes.Evaluate) -> list[Request]:
+    """Every completion to be made, evaluation split first, then protocol, problem and sample."""
+    problems = choose(data / "evaluation.jsonl", settings.problems)
+    gate = choose(data / "gate.jsonl", settings.gate_problems)
+    # Every row of both files is kept out of the exemplars, also those that are not asked today.
+    asked = [row["question"] for name in ("evaluation", "gate") for row in read_jsonl(data / f"{name}.jsonl")]
+    plan = [("evaluation", protocol, problems) for protocol in dict.fromkeys(settings.protocols)]
+    requests = []
+    for split, protocol, rows in [*plan, ("gate", "zero-shot", gate)]:
+        shots = protocols.exemplars(protocol, data, asked, seed)
+        for row in rows:
+            prompt = prompts.render(tokenizer, protocols.messages(row["question"], shots))
+            for sample in range(settings.samples):
+                key = _key(fingerprint, prompt, sample, seed, settings)
+                requests.append(Request(split, protocol, row, sample, prompt, key))
+    return requests
+
+
+def choose(path: Path, limit: int) -> list[dict[str, Any]]:
+    """At most `limit` rows of a problem file (0: all), in its order; chosen by content hash, so the same each week."""
+    rows = list(read_jsonl(path))
+    if not rows:
+        raise ValueError(f"{path} has no rows; give the pipeline problems to evaluate")
+    if limit == 0 or limit >= len(rows):
+        return rows
+    chosen = set(sorted(range(len(rows)), key=lambda i: (rows[i]["hash"], i))[:limit])
+    return [row for i, row in enumerate(rows) if i in chosen]
+
+
+def complete(
+    requests: Sequence[Request], directory: Path, partial: Partial, seed: int, settings: recipes.Evaluate, label: str
+) -> None:
+    """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing."""
+    missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
+    if len(missing) < len(requests):
+        print(f"evaluate {label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
+    if not missing:
+        return
+    sampling = generate.Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        batch_size=settings.batch_size,
+        batch_tokens=settings.batch_tokens,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+    )
+    backend = generate.open_backend(settings.backend, directory, sampling)
+    seeds = [_request_seed(request, seed) for request in missing]
+    batches = backend.batches([request.prompt for request in missing], seeds)
+    for batch, seconds in _watched(batches, len(missing), label):
+        partial.add(
+            {"key": missing[i].key, **asdict(completion), "seconds": seconds / len(batch)} for i, completion in batch
+        )
+
+
+def model_sha256(directory: Path) -> str:
+    """One hash over the names and contents of a model directory's files."""
+    files = sorted({path for pattern in _MODEL_FILES for path in directory.glob(pattern)})
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{directory} holds no *.safetensors; save the model with save_pretrained")
+    lines = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _check(checkpoint: str, settings: recipes.Evaluate) -> None:
+    if checkpoint not in CHECKPOINTS:
+        raise ValueError(f"checkpoint {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
+    if settings.samples > 1 and settings.temperature == 0:
+        raise ValueError(
+            f"evaluate_samples={settings.samples} at temperature 0 gives the same completion each time; "
+            "set evaluate_temperature above 0 or evaluate_samples=1"
+        )
+    if not settings.protocols:
+        raise ValueError(f"evaluate_protocols is empty; name at least one of {', '.join(recipes.PROTOCOLS)}")
+
+
+def _key(fingerprint: str, prompt: str, sample: int, seed: int, settings: recipes.Evaluate) -> str:
+    drawn = [settings.temperature, sample, seed] if settings.temperature else [0.0, sample]
+    parts = [fingerprint, _text_sha256(prompt), settings.backend, settings.max_new_tokens, *drawn]
+    return _text_sha256(json.dumps(parts))
+
+
+def _request_seed(request: Request, seed: int) -> int:
+    """The same for every checkpoint, so that they draw alike."""
+    digest = hashlib.sha256(f"{seed} {request.sample} {request.prompt}".encode()).digest()
+    return int.from_bytes(digest[:7])
+
+
+def _text_sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _watched(batches: Iterator[list[Any]], total: int, label: str) -> Iterator[tuple[list[Any], float]]:
+    """Batches with the seconds each took; prints a line with the time left every now and then."""
+    started = last = shown = time.perf_counter()
+    done = tokens = 0
+    for batch in batches:
+        now = time.perf_counter()
+        done, tokens = done + len(batch), tokens + sum(completion.tokens for _, completion in batch)
+        yield batch, now - last
+        last = now
+        if now - shown >= _PROGRESS_S or done == total:
+            shown, elapsed = now, now - started
+            left = elapsed / done * (total - done)
+            print(f"evaluate {label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)
+
+
+def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "checkpoint": checkpoint,
+        "split": request.split,
+        "protocol": request.protocol,
+        "id": request.row["id"],
+        "sample": request.sample,
+        "prompt_sha256": _text_sha256(request.prompt),
+        "question": request.row["question"],
+        "gold": request.row["gold"],
+        "completion": row["text"],
+        "prefilled": prompts.prefilled(request.prompt),
+        "tokens": row["tokens"],
+        "finish_reason": row["finish_reason"],
+    }
+
+
+def _summary(
+    split: str, protocol: str, items: Sequence[dict[str, Any]], requests: Sequence[Request], partial: Partial
+) -> dict[str, Any]:
+    """The numbers of one split and protocol; `seconds` are the shares of the batches its completions ran in."""
+    pairs = zip(items, requests, strict=True)
+    group = [(i, r) for i, r in pairs if (i["split"], i["protocol"]) == (split, protocol)]
+    chosen = [item for item, _ in group]
+    seconds = sum(partial.rows[request.key]["seconds"] for _, request in group)
+    return {
+        "split": split,
+        "protocol": protocol,
+        **measures.accuracy(chosen, CONFIDENCE),
+        **measures.rates(chosen),
+        **measures.sampled(chosen),
+        "seconds": seconds,
+        "tokens_per_s": sum(item["tokens"] for item in chosen) / seconds,
+    }
+
+
+def _numbers(groups: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Flat numbers under names that stay the same from week to week."""
+    found: dict[str, float] = {}
+    for group in groups:
+        prefix = group["protocol"] if group["split"] == "evaluation" else f"{group['split']}/{group['protocol']}"
+        low, high = group["interval"]
+        found |= {f"{prefix}/accuracy_low": low, f"{prefix}/accuracy_high": high}
+        found |= {f"{prefix}/{name}": float(value) for name, value in group.items() if isinstance(value, int | float)}
+    return found

@@ -1,0 +1,1 @@
+"""The gate: whether a trained model is good enough to be pushed."""

@@ -1,0 +1,1 @@
+"""Reinforcement learning from answers that can be checked."""

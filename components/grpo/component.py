@@ -1,0 +1,30 @@
+"""The KFP component of grpo."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+def grpo(
+    registry: str, run_id: str, plan: str, settings: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
+):  # fmt: skip
+    """Improve `policy`, or the base without one, by group-relative reward on verifiable problems."""
+    from pathlib import Path
+
+    from components.plan import Plan
+    from components.recipes import Grpo
+    from components.record import recorded
+    from components.settings import from_json
+    from components.grpo.train import train_grpo
+
+    inputs = Plan.read(plan)
+    start, revision = inputs.start(policy)
+    with recorded(registry, run_id, "grpo", metrics) as record:
+        record.numbers = train_grpo(
+            model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
+            curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
+            settings=from_json(Grpo, settings),
+        )  # fmt: skip

@@ -1,0 +1,82 @@
+"""The bridge between TRL's reward hooks and the pure rewards of rewards.py."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from components import prompts
+from components.grpo import rewards
+from components.recipes import Grpo
+
+RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct")
+SAMPLES_PER_RUN, SAMPLES_PER_STEP = 12, 2
+
+
+class Scorer:
+    """Rewards for GRPOTrainer; logs the batch's rates and keeps a few completions in a `samples.jsonl`.
+
+    `end_ids` are the tokens that end a completion; one that has none of them was cut off at the length limit.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: Grpo, question: str, samples: Path) -> None:
+        self.tokenizer, self.settings, self.samples = tokenizer, settings, samples
+        self.prefilled = prompts.prefilled(prompts.render(tokenizer, prompts.question_messages(question)))
+        self.end_ids: Sequence[int] = [tokenizer.eos_token_id]
+        samples.parent.mkdir(parents=True, exist_ok=True)
+        samples.write_text("", encoding="utf-8")
+
+    @property
+    def functions(self) -> list[Callable[..., list[float]]]:
+        """The reward functions, in the order of the recipe's weights."""
+        return [self.correctness, self.think_format, self.answer_marker]
+
+    def correctness(
+        self, *, completion_ids: list[list[int]], question: list[str], gold: list[str], trainer_state: Any,
+        log_metric: Callable[[str, float], None], **_: Any,
+    ) -> list[float]:  # fmt: skip
+        """`rewards.correctness`; also logs the rates and, every so many steps, samples."""
+        texts, finished = self._read(completion_ids)
+        for name, rate in rewards.rates(texts, gold, finished, prefilled=self.prefilled).items():
+            log_metric(name, rate)
+        if trainer_state.global_step % max(1, self.settings.max_steps // SAMPLES_PER_RUN) == 0:
+            self._keep(trainer_state.global_step, question, gold, texts, self.totals(texts, gold, finished))
+        return rewards.correctness(texts, gold, finished, prefilled=self.prefilled)
+
+    def think_format(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
+        """`rewards.think_format`."""
+        texts, finished = self._read(completion_ids)
+        return rewards.think_format(texts, gold, finished, prefilled=self.prefilled)
+
+    def answer_marker(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
+        """`rewards.answer_marker`."""
+        texts, finished = self._read(completion_ids)
+        return rewards.answer_marker(texts, gold, finished, prefilled=self.prefilled)
+
+    def totals(self, texts: list[str], golds: list[str], finished: list[bool]) -> list[float]:
+        """The weighted sum of the rewards, as TRL makes it."""
+        weights = (self.settings.correct_weight, self.settings.think_weight, self.settings.marker_weight)
+        parts = [
+            reward(texts, golds, finished, prefilled=self.prefilled)
+            for reward in (rewards.correctness, rewards.think_format, rewards.answer_marker)
+        ]
+        return [sum(w * p for w, p in zip(weights, row, strict=True)) for row in zip(*parts, strict=True)]
+
+    def _read(self, completion_ids: list[list[int]]) -> tuple[list[str], list[bool]]:
+        """The texts, decoded here because a tokenizer's response template would cut the reasoning out."""
+        texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
+        return texts, [bool(ids) and ids[-1] in self.end_ids for ids in completion_ids]
+
+    def _keep(
+        self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]
+    ) -> None:
+        first = range(0, len(texts), self.settings.generations)[:SAMPLES_PER_STEP]
+        with self.samples.open("a", encoding="utf-8") as file:
+            for i in first:
+                row = {
+                    "step": step, "question": questions[i], "gold": golds[i], "completion": texts[i],
+                    "reward": round(totals[i], 6),
+                }  # fmt: skip
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")

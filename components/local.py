@@ -1,0 +1,186 @@
+"""The verb `run`: the whole pipeline on this machine, through kfp.local."""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from components import images
+from components.compare.table import text_table
+from components.files import write_json
+from components.notify.notify import Outcome
+from components.record import read_records
+from components.recipes import Recipe
+from components.settings import to_json
+from components.store import Store, open_store
+
+# Two default OpenMP threads on busy cores were measured 10 to 25 times slower than one; the user's value wins.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+
+
+def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
+    """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
+
+    Writes output/summary.json, output/report.html, output/run.log (everything that KFP printed),
+    output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry.
+    """
+    output = output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    if not recipe.registry:
+        recipe = replace(recipe, registry=str(output / "registry"))
+    run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    (output / "recipe.json").write_text(to_json(recipe) + "\n")
+    started = time.time()
+    print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
+    _execute(build(recipe, run_id), output, runner)
+    return _finish(open_store(recipe.registry), run_id, output, time.time() - started)
+
+
+def _execute(pipeline: Any, output: Path, runner: str) -> None:
+    from kfp import local
+
+    chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output)
+    local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
+    with warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
+        warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
+        pipeline()
+
+
+def _docker_runner(output: Path) -> Any:
+    from kfp import local
+
+    volumes = {str(output): {"bind": str(output), "mode": "rw"}}
+    print(f"images: {images.DATA} and {images.TRAINER}")
+    return local.DockerRunner(volumes=volumes, environment=dict(ENVIRONMENT), user=f"{os.getuid()}:{os.getgid()}")
+
+
+def _finish(store: Store, run_id: str, output: Path, seconds: float) -> int:
+    found = store.read_json(f"runs/{run_id}/outcome.json")
+    if found is None:
+        print(f"the run left no outcome; what KFP printed is in {output / 'run.log'}", file=sys.stderr)
+        return 1
+    outcome = Outcome(**found)
+    summary = summarise(store, outcome, output, seconds)
+    write_json(output / "summary.json", summary)
+    _print_end(outcome, summary, output)
+    return 1 if outcome.ending == "failed" else 0
+
+
+def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> dict[str, Any]:
+    """The content of summary.json, from the records of the run; copies report.html beside it."""
+    records = {record["step"]: record for record in read_records(store, outcome.run_id)}
+    results: dict[str, Any] = {}
+    results_prefix = f"runs/{outcome.run_id}/results"
+    if "compare" in records and records["compare"]["outcome"] == "succeeded":
+        store.get_tree(results_prefix, output / "results")
+        results = store.read_json(f"{results_prefix}/results.json")
+        shutil.copy(output / "results" / "report.html", output / "report.html")
+    pushed = records.get("push", {}).get("details", {})
+    return {
+        "run_id": outcome.run_id,
+        "ending": outcome.ending,
+        "reason": outcome.sentence,
+        "failed_step": outcome.failed_step,
+        "results": results.get("results", []),
+        "gate": _gate(records.get("gate")),
+        "model": pushed.get("location"),
+        "seconds": {**outcome.seconds, "total": round(seconds, 1)},
+    }
+
+
+def _gate(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    if record is None or record["outcome"] != "succeeded":
+        return None
+    return {**record["details"], "reason": record["result"], "numbers": record["numbers"]}
+
+
+def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
+    print()
+    if summary["results"]:
+        print(text_table(summary["results"]))
+        print()
+    if outcome.failed_step:
+        print("\n".join(f"    {line}" for line in outcome.log))
+    if summary["gate"]:
+        print(f"gate:    {summary['gate']['reason']}")
+    if summary["model"]:
+        print(f"model:   {summary['model']}")
+        print(f'try it:  .venv/bin/python -m components.generate --model {summary["model"]} "{_QUESTION}"')
+    if (output / "report.html").exists() and summary["results"]:
+        print(f"report:  {output / 'report.html'}")
+    print(f"{outcome.ending}: {outcome.sentence} ({summary['seconds']['total']:.0f} s) -> {output / 'summary.json'}")
+
+
+_QUESTION = "Tom has 7 cards. Tom finds 9. Tom gives away 8. How many cards now?"
+
+
+class _Console:
+    """Passes on what a step prints, a line when a step starts and ends; all of it goes to the log."""
+
+    _TASK = re.compile(r"Executing task '([^']+)'|Task '([^']+)' finished with status (\w+)")
+    _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+    def __init__(self, console: TextIO, log: TextIO) -> None:
+        self.console, self.log, self.rest = console, log, ""
+        self.step, self.in_json, self.started = "", False, 0.0
+
+    def write(self, text: str) -> int:
+        self.log.write(text)
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            self._line(self._COLOUR.sub("", line))
+        return len(text)
+
+    def flush(self) -> None:
+        self.log.flush()
+        self.console.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+    def _line(self, line: str) -> None:
+        if match := self._TASK.search(line):
+            self._task(*match.groups())
+        elif self.step and line.startswith("    "):
+            self._output(line[4:])
+
+    def _task(self, begun: str | None, ended: str | None, status: str | None) -> None:
+        if begun:
+            self.step, self.started = begun, time.time()
+        elif ended:
+            word = "done" if status == "SUCCESS" else "FAILED"
+            print(f"[{ended}] {word} in {time.time() - self.started:.1f} s", file=self.console, flush=True)
+            self.step = ""
+
+    def _output(self, line: str) -> None:
+        if line.startswith("[KFP Executor"):
+            self.in_json = line.endswith("Got executor_input:")
+        elif self.in_json:
+            self.in_json = line != "}"
+        elif line.strip():
+            print(f"[{self.step}] {line}", file=self.console, flush=True)
+
+
+@contextlib.contextmanager
+def _quiet(log: TextIO) -> Iterator[None]:
+    console = _Console(sys.stdout, log)
+    with contextlib.redirect_stdout(console):  # type: ignore[type-var]
+        yield

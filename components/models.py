@@ -1,0 +1,29 @@
+"""Where a model's files lie: the embedded tiny model, a directory, or the Hub; no torch here."""
+
+from pathlib import Path
+
+TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+
+
+def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) -> Path:
+    """A local directory with the files of `model`.
+
+    `model` is `tiny` (the embedded base), an existing directory, or a Hub id that is fetched at `revision` into
+    the Hub cache. `ValueError` says what was looked for when it is neither.
+    """
+    if model == "tiny":
+        return Path(__file__).parent / "tiny" / "base"
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    check_hub_id(model)
+    from huggingface_hub import snapshot_download
+
+    patterns = list(TOKENIZER_FILES) if tokenizer_only else [*TOKENIZER_FILES, "*.safetensors"]
+    return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+
+
+def check_hub_id(model: str) -> None:
+    """Refuse what cannot be a Hub id with a `ValueError`; call it when `model` is no directory here."""
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ValueError(f"model {model!r} is neither a directory here nor a Hub id owner/name, nor 'tiny'")

@@ -1,0 +1,1 @@
+"""The exit handler: says how a run ended."""

@@ -1,0 +1,13 @@
+"""The KFP component of the exit handler."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def notify(registry: str, run_id: str, status: dsl.PipelineTaskFinalStatus):
+    """Say how the run ended: log line, JSON in the registry, webhook."""
+    from components.notify.notify import report
+
+    report(state=status.state, registry=registry, run_id=run_id)

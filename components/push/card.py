@@ -1,0 +1,171 @@
+"""The model card of a release, and its scores as the Hub's evaluation metadata."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
+
+from components.files import write_text
+from components.plan import Plan
+from components.prompts import SYSTEM_PROMPT
+from components.recipes import Recipe, Source
+from components.settings import to_json
+
+HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
+SCORED = "zero-shot"  # the one protocol whose score stands for the model
+
+_TEXT = """
+# {title}
+
+{base} trained to reason on word problems: {stages}, by the recipe `{recipe}`. The answer stands on the last line,
+after `####`; the reasoning before it, between `<think>` and `</think>`.
+
+## Results
+
+{table}
+
+Strict accuracy: only a number after the last `####` counts, compared as an exact fraction. Intervals are Wilson's,
+p-values those of an exact paired test (McNemar) against the checkpoint one line up. The figures were measured on the trained
+checkpoint before its weights were rounded to bfloat16. Every answer is in `evaluation/items.jsonl`, the gate's
+paired comparison in `evaluation/gate.jsonl`.
+
+## How to prompt it
+
+Ask one question per conversation, without worked examples, with this system prompt, and render the chat template
+with `enable_thinking=True`:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{title}")
+model = AutoModelForCausalLM.from_pretrained("{title}")
+messages = [
+    {{"role": "system", "content": "{system}"}},
+    {{"role": "user", "content": "Tom has 7 cards. Tom finds 9. How many cards now?"}},
+]
+prompt = tokenizer.apply_chat_template(
+    messages, add_generation_prompt=True, enable_thinking=True, return_tensors="pt", return_dict=True
+)
+output = model.generate(**prompt, max_new_tokens={max_new_tokens}, do_sample={sampled})
+print(tokenizer.decode(output[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))
+```
+
+## How it was trained
+
+{training}
+
+Data, each at the revision that was used:
+
+{sources}
+
+`provenance.json` has every setting, revision, package version and file hash. Run: `{run_id}`. Seed: {seed}.
+
+## Limits
+
+- It was trained and measured on short word problems with a numeric answer, in English; nothing else was tested.
+- A plausible chain of reasoning can end in a wrong answer; {wrong}.
+- Worked examples in the prompt may lower its accuracy; the table says what was measured.
+- The licences of the training data are listed above; where one is unknown, ask its owner before you build on it.
+"""
+
+
+def write_card(
+    out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
+    candidate: str, run_id: str,
+) -> None:  # fmt: skip
+    """Write `README.md` and, where the evaluation set is a benchmark of the Hub, `.eval_results/*.yaml`.
+
+    `results` are the entries of results.json; `candidate` is the checkpoint that is released.
+    """
+    mine = [entry for entry in results if entry["checkpoint"] == candidate]
+    evaluation = plan.evaluation[0]
+    data = ModelCardData(
+        base_model=plan.model if hub_id(plan.model) else None,
+        base_model_relation="finetune" if hub_id(plan.model) else None,
+        datasets=sorted({s.path for s in (*plan.sources, *plan.evaluation) if hub_id(s.path)}) or None,
+        license=recipe.push.licence,
+        language="en",
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["reasoning", "math", "grpo" if "grpo" in recipe.stages else "sft", "trl"],
+        model_name=title,
+        eval_results=[_eval_result(entry, evaluation) for entry in mine],
+    )
+    text = _TEXT.format(
+        title=title, base=f"`{plan.model}`", recipe=recipe.name, table=_table(results), system=SYSTEM_PROMPT,
+        max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0, run_id=run_id,
+        stages=" then ".join(name.upper() for name in recipe.stages), training=_training(recipe, plan),
+        sources=_sources(plan), seed=plan.seed, wrong=_wrong(mine),
+    )  # fmt: skip
+    write_text(out / "README.md", f"---\n{data.to_yaml()}\n---\n{text}")
+    if evaluation.path in HUB_TASKS:
+        entries = [_entry(entry, evaluation) for entry in mine if entry["protocol"] == SCORED]
+        name = f"{HUB_TASKS[evaluation.path]}.yaml"
+        write_text(out / ".eval_results" / name, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
+
+
+def hub_id(path: str) -> bool:
+    """Whether a model or source is named by a Hub id, not by a directory, an address or tiny:SCHEMA."""
+    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and ":" not in path
+
+
+def _eval_result(entry: dict[str, Any], source: Source) -> EvalResult:
+    low, high = entry["interval"]
+    return EvalResult(
+        task_type="text-generation",
+        task_name="Math word problems",
+        dataset_type=source.path,
+        dataset_name=source.name or source.path,
+        dataset_config=source.config or None,
+        dataset_split=source.split if hub_id(source.path) else None,
+        dataset_revision=source.revision if hub_id(source.path) else None,
+        metric_type="accuracy",
+        metric_name=f"strict accuracy, {entry['protocol']}, interval {low:.4f} to {high:.4f}, n = {entry['n']}",
+        metric_value=round(entry["accuracy"], 6),
+        verified=False,
+    )
+
+
+def _entry(entry: dict[str, Any], source: Source) -> EvalResultEntry:
+    low, high = entry["interval"]
+    return EvalResultEntry(
+        dataset_id=source.path,
+        task_id=HUB_TASKS[source.path],
+        dataset_revision=source.revision,
+        value=round(100 * entry["accuracy"], 2),
+        notes=f"{entry['protocol']}, strict match, interval {100 * low:.2f} to {100 * high:.2f}, n = {entry['n']}",
+    )
+
+
+def _table(results: list[dict[str, Any]]) -> str:
+    head = "| checkpoint | protocol | n | accuracy | interval | p-value |\n|---|---|---:|---:|---:|---:|\n"
+    rows = sorted(results, key=lambda entry: list(dict.fromkeys(e["protocol"] for e in results)).index(entry["protocol"]))
+    return head + "\n".join(
+        f"| {e['checkpoint']} | {e['protocol']} | {e['n']} | {e['accuracy']:.1%} "
+        f"| {e['interval'][0]:.1%} to {e['interval'][1]:.1%} "
+        f"| {'' if e.get('p_value') is None else format(e['p_value'], '.2g')} |"
+        for e in rows
+    )
+
+
+def _training(recipe: Recipe, plan: Plan) -> str:
+    lines = [f"Base: `{plan.model}` at `{plan.revision}`. Settings of each stage:", ""]
+    lines += [f"- {name}: `{to_json(getattr(recipe, name))}`" for name in recipe.stages]
+    return "\n".join(lines)
+
+
+def _sources(plan: Plan) -> str:
+    rows = [
+        f"| {source.name or source.path} | `{source.path}` | `{source.revision}` | {source.licence} | {use} |"
+        for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
+        for source in sources
+    ]
+    return "| source | where | revision | licence | use |\n|---|---|---|---|---|\n" + "\n".join(rows)
+
+
+def _wrong(mine: list[dict[str, Any]]) -> str:
+    scored = [entry for entry in mine if entry["protocol"] == SCORED]
+    if not scored:
+        return "check the answers that matter"
+    return f"zero-shot, {1 - scored[0]['accuracy']:.0%} of its answers on the evaluation problems were wrong or missing"

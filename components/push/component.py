@@ -1,0 +1,29 @@
+"""The KFP component of push."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def push(
+    registry: str, run_id: str, plan: str, recipe: str, fingerprint: str, settings: str, model: dsl.Input[dsl.Model],
+    candidate: dsl.Input[dsl.Dataset], results: dsl.Input[dsl.Dataset], pushed: dsl.Output[dsl.Artifact],
+):  # fmt: skip
+    """Publish the promoted model with its card, evaluation and provenance, and make it the champion."""
+    from pathlib import Path
+
+    from components.files import write_json
+    from components.plan import Plan
+    from components.push.push import push
+    from components.recipes import Push
+    from components.record import recorded
+    from components.settings import from_json
+
+    with recorded(registry, run_id, "push") as record:
+        record.details = push(
+            model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), plan=Plan.read(plan),
+            recipe=recipe, fingerprint=fingerprint, registry=registry, run_id=run_id, settings=from_json(Push, settings),
+        )  # fmt: skip
+        record.result = f"version {record.details['version']} is the champion: {record.details['location']}"
+        write_json(Path(pushed.path), record.details)

@@ -1,0 +1,118 @@
+"""The release tree: the files that a registry and a Hub repository hold of one model, in one layout.
+
+```
+*.safetensors                 weights in bfloat16
+config.json, tokenizer*, chat_template.jinja, generation_config.json
+README.md, .eval_results/     model card and scores
+evaluation/items.jsonl        every answer of the released checkpoint
+evaluation/gate.jsonl         those of the gate split, which the next candidate is compared with
+results.json                  accuracy of all checkpoints
+provenance.json               revisions, settings, packages, seed, hash of every other file
+```
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from components.plan import Plan
+from components.push.card import write_card
+from components.push.weights import convert_weights
+from components.recipes import Recipe
+from components.settings import to_json
+
+MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")  # besides the weights
+NOT_RELEASED = ("model.safetensors.index.json", "trainer_state.json")  # the first is written with the weights
+GATE_ITEMS = "evaluation/gate.jsonl"
+
+
+def build_release(
+    out: Path, *, model: Path, evaluation: Path, results: Path, plan: Plan, recipe: Recipe, fingerprint: str,
+    run_id: str, details: dict[str, Any],
+) -> str:  # fmt: skip
+    """Write the release tree of `model` to the new directory `out`; returns its version.
+
+    `model` is a save_pretrained directory, `evaluation` what `evaluate` wrote of it, `results` the directory that
+    `compare` wrote (or its results.json), `details` is added to the provenance. The version is `v` and the first
+    12 digits of a hash over the model's own files, so that the same weights are always the same version.
+    `ValueError` says what is missing.
+    """
+    out.mkdir(parents=True)
+    copy_model(model, out)
+    version = version_of(out)
+    scores = read_json(results / "results.json" if results.is_dir() else results)["results"]
+    items = list(read_jsonl(evaluation / "items.jsonl"))
+    if not items:
+        raise ValueError(f"{evaluation / 'items.jsonl'} is empty; evaluate the model before it is pushed")
+    candidate = items[0]["checkpoint"]
+    if not any(entry["checkpoint"] == candidate for entry in scores):
+        raise ValueError(f"{results} has no entry of checkpoint {candidate!r}; compare the same run's evaluations")
+    write_jsonl(out / "evaluation" / "items.jsonl", items)
+    write_jsonl(out / GATE_ITEMS, (row for row in items if row["split"] == "gate"))
+    write_json(out / "results.json", {"results": scores})
+    write_card(
+        out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
+        results=scores, candidate=candidate, run_id=run_id,
+    )  # fmt: skip
+    write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | details)
+    return version
+
+
+def copy_model(model: Path, out: Path) -> None:
+    """Copy a model's files to `out`, the weights in bfloat16; `ValueError` if one that it needs is missing."""
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
+        if not (model / name).is_file():
+            raise ValueError(f"{model} has no {name}; save model and tokenizer with save_pretrained")
+    if not (model / "chat_template.jinja").is_file() and "chat_template" not in read_json(model / "tokenizer_config.json"):
+        raise ValueError(f"{model} has no chat template; save the tokenizer that the model was trained with")
+    convert_weights(model, out)
+    for pattern in MODEL_FILES:
+        for path in sorted(model.glob(pattern)):
+            if path.name not in NOT_RELEASED:
+                shutil.copyfile(path, out / path.name)
+    write_json(out / "config.json", _in_bfloat16(read_json(model / "config.json")))
+
+
+def version_of(tree: Path) -> str:
+    """The version of the model files in a directory."""
+    lines = [f"{path.name} {sha256(path)}\n" for path in sorted(tree.iterdir()) if path.is_file()]
+    return "v" + hashlib.sha256("".join(lines).encode()).hexdigest()[:12]
+
+
+def provenance(tree: Path, plan: Plan, recipe: Recipe, fingerprint: str, run_id: str, version: str) -> dict[str, Any]:
+    """Where a release comes from; GIT_COMMIT and IMAGE_DIGEST are taken from the environment if set."""
+    files = sorted(path for path in tree.rglob("*") if path.is_file())
+    return {
+        "version": version,
+        "run_id": run_id,
+        "fingerprint": fingerprint,
+        "seed": plan.seed,
+        "plan": _plain(plan),
+        "recipe": _plain(recipe),
+        "git_commit": os.environ.get("GIT_COMMIT"),
+        "image_digest": os.environ.get("IMAGE_DIGEST"),
+        "python": platform.python_version(),
+        "packages": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
+        "files": {path.relative_to(tree).as_posix(): sha256(path) for path in files},
+    }
+
+
+def _in_bfloat16(config: dict[str, Any]) -> dict[str, Any]:
+    """A model's config with its dtype, and that of the configs inside it, set to bfloat16."""
+    changed = {key: _in_bfloat16(value) if isinstance(value, dict) else value for key, value in config.items()}
+    for name in ("dtype", "torch_dtype"):
+        if name in changed:
+            changed[name] = "bfloat16"
+    if "model_type" in config and "torch_dtype" not in config:
+        changed["dtype"] = "bfloat16"
+    return changed
+
+
+def _plain(settings: Any) -> Any:
+    return json.loads(to_json(settings))

@@ -1,0 +1,134 @@
+"""The run record: what each step of a run did, kept in the registry and keyed by run.
+
+A KFP exit task is told neither which step failed nor why, so every step writes
+`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), and when it ends (succeeded or
+failed) with its numbers, seconds and last log lines. A record that stays `running` belongs to a step whose
+process was killed. Values of secret environment variables are struck out of everything written.
+"""
+
+import os
+import re
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from components.store import Store, open_store
+
+LOG_LINES = 40
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
+_LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
+
+
+@dataclass
+class Record:
+    """What a step has to say of itself; fill `numbers` and `result` while it runs."""
+
+    step: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    result: str = ""  # one sentence
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def record_key(run_id: str, step: str) -> str:
+    """Where the registry keeps the record of one step."""
+    return f"runs/{run_id}/record/{step}.json"
+
+
+def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """`text` with the values of secret environment variables replaced by their names."""
+    for name, secret in (os.environ if environment is None else environment).items():
+        if len(secret) >= _LEAST_SECRET and _SECRET_NAME.search(name.upper()):
+            text = text.replace(secret, f"<{name}>")
+    return text
+
+
+@contextmanager
+def recorded(registry: str, run_id: str, step: str, metrics: Any = None) -> Iterator[Record]:
+    """Run a step's work under a record in the registry; an error is recorded and raised again.
+
+    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too.
+    """
+    store = open_store(registry)
+    record = Record(step)
+    started = time.time()
+    key = record_key(run_id, step)
+    store.write_json(key, {"step": step, "outcome": "running", "started": _iso(started)})
+    with _last_lines() as tail:
+        try:
+            yield record
+        except BaseException as error:
+            last = traceback.format_exception_only(error)[-1].strip()
+            # The traceback is printed after this process has left the record, so it is added here.
+            lines = [*tail, *traceback.format_exc().splitlines()][-LOG_LINES:]
+            _write(store, key, record, "failed", started, lines, error=last)
+            raise
+        _write(store, key, record, "succeeded", started, list(tail), error=None)
+    for name, number in record.numbers.items() if metrics is not None else ():
+        metrics.log_metric(name, number)
+
+
+def read_records(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """All step records of a run, in the order in which the steps began."""
+    found = [store.read_json(key) for key in store.keys(f"runs/{run_id}/record/")]
+    return sorted((r for r in found if r is not None), key=lambda r: r["started"])
+
+
+def publish(registry: str, run_id: str, directory: Path) -> None:
+    """Put the files of a step's result directory beside the run's records, under `runs/<run_id>/results`."""
+    open_store(registry).put_tree(f"runs/{run_id}/results", directory)
+
+
+def _write(
+    store: Store, key: str, record: Record, outcome: str, started: float, lines: list[str], error: str | None
+) -> None:
+    now = time.time()
+    value = {
+        "step": record.step,
+        "outcome": outcome,
+        "started": _iso(started),
+        "ended": _iso(now),
+        "seconds": round(now - started, 3),
+        "numbers": record.numbers,
+        "result": redact(record.result),
+        "details": record.details,
+        "error": None if error is None else redact(error),
+        "log": [redact(line) for line in lines],
+    }
+    store.write_json(key, value)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class _Tee:
+    """A text stream that passes everything on and keeps the last lines."""
+
+    def __init__(self, stream: TextIO, tail: deque[str]) -> None:
+        self.stream, self.tail, self.rest = stream, tail, ""
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        self.tail.extend(line.rpartition("\r")[2] for line in lines if line.strip())
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _last_lines() -> Iterator[deque[str]]:
+    tail: deque[str] = deque(maxlen=LOG_LINES)
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Tee(out, tail), _Tee(err, tail)  # type: ignore[assignment]
+    try:
+        yield tail
+    finally:
+        sys.stdout, sys.stderr = out, err

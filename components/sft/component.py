@@ -1,0 +1,29 @@
+"""The KFP component of sft."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+def sft(
+    registry: str, run_id: str, plan: str, settings: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+):  # fmt: skip
+    """Warm the base model up on worked conversations."""
+    from pathlib import Path
+
+    from components.plan import Plan
+    from components.recipes import Sft
+    from components.record import recorded
+    from components.settings import from_json
+    from components.sft.train import train_sft
+
+    inputs = Plan.read(plan)
+    start, revision = inputs.start(None)
+    with recorded(registry, run_id, "sft", metrics) as record:
+        record.numbers = train_sft(
+            model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
+            curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
+            settings=from_json(Sft, settings),
+        )  # fmt: skip

@@ -1,0 +1,29 @@
+"""The KFP component of standardize."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.DATA, install_kfp_package=False)
+def standardize(
+    registry: str, run_id: str, plan: str, settings: str,
+    data: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown], page: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+):  # fmt: skip
+    """Turn every source into the files that the later steps use."""
+    import shutil
+    from pathlib import Path
+
+    from components.plan import Plan
+    from components.recipes import Standardize
+    from components.record import recorded
+    from components.settings import from_json
+    from components.standardize.standardize import standardize
+
+    with recorded(registry, run_id, "standardize", metrics) as record:
+        record.numbers = standardize(
+            plan=Plan.read(plan), settings=from_json(Standardize, settings), out=Path(data.path)
+        )
+        shutil.copy(Path(data.path, "summary.md"), summary.path)
+        shutil.copy(Path(data.path, "summary.html"), page.path)

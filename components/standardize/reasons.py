@@ -1,0 +1,62 @@
+"""Why a row can be refused: the stable codes of rejects.jsonl, and what each means to a reader."""
+
+from typing import Any
+
+REASONS = {
+    "empty-line": "the line is blank",
+    "line-too-long": "the line is longer than a row can be, a line end is missing",
+    "not-utf8": "the bytes are not UTF-8",
+    "not-json": "the line is not strict JSON (NaN and infinities are not JSON either)",
+    "not-csv": "the record is not CSV, a quote is open or a carriage return is stray",
+    "wrong-columns": "the record has more or fewer columns than the header",
+    "duplicate-key": "a key occurs twice in one object, so the value is ambiguous",
+    "lone-surrogate": "an escape is half of a character and stands for no text",
+    "not-an-object": "the row is JSON but not an object with fields",
+    "missing-field": "a field that the adapter needs is not there",
+    "wrong-type": "a field holds something else than the adapter needs",
+    "empty-field": "a field holds nothing to be seen",
+    "wrong-roles": "the messages are not one system (or none), one user, one assistant, in this order",
+    "no-think": "the assistant's text has no think block",
+    "unclosed-think": "the think block is never closed",
+    "unopened-think": "a think block is closed that was never opened",
+    "nested-think": "a think block stands inside another",
+    "several-thinks": "there is more than one think block",
+    "broken-tag": "a think tag is misspelt, or opens as one kind and closes as the other",
+    "empty-think": "the think block holds nothing to be seen",
+    "text-before-think": "text stands in front of the think block",
+    "tag-in-question": "the question holds a think tag",
+    "special-token": "the text holds a chat template's control token",
+    "control-character": "the text holds a control character",
+    "replacement-character": "the text holds U+FFFD, the mark of an earlier wrong decoding",
+    "no-answer": "there is no final answer that can be read",
+    "several-answers": "there is more than one #### answer",
+    "bad-gold": "the gold answer is not one number",
+    "bad-annotation": "the << and >> of the worked solution do not pair",
+    "contradicts-gold": "the trace ends in another answer than the gold",
+    "wrong-gold": "the gold contradicts its own worked solution",
+    "no-gold": "the row is to be a problem, but its answer cannot be read as one number",
+    "too-long": "the conversation has more tokens than the budget",
+    "duplicate": "the row was there before, but for case and spacing",
+    "near-duplicate": "the row is nearly one that was there before",
+    "overlap-exact": "the question is in the evaluation set",
+    "overlap-ngram": "the question shares a long run of words with the evaluation set",
+    "overlap-near": "the question is nearly one of the evaluation set",
+    "held-out": "the conversation asks a question of plateau or gate",
+    "held-out-ngram": "the conversation's question shares a long run of words with plateau or gate",
+    "held-out-near": "the conversation's question is nearly one of plateau or gate",
+    "over-cap": "the source's cap was reached",
+    "weight": "left out by the source's weight",
+}
+
+# A source of which every row is refused for one of these was given the wrong adapter, or is not text at all.
+MISFIT = frozenset({"empty-line", "line-too-long", "not-utf8", "not-json", "not-csv", "wrong-columns", "duplicate-key",
+                    "lone-surrogate", "not-an-object", "missing-field", "wrong-type", "wrong-roles", "no-think"})  # fmt: skip
+
+
+class Refused(Exception):
+    """A row is refused for `reason`, one of REASONS; `detail` goes into rejects.jsonl beside it."""
+
+    def __init__(self, reason: str, **detail: Any) -> None:
+        assert reason in REASONS, reason
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail

@@ -1,0 +1,152 @@
+"""Sources: from a recipe's `Source` to the records of its files, wherever they lie."""
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from components.files import sha256
+from components.recipes import Source
+from components.standardize.readers import FORMATS, Record, read_records
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+USES = ("sft", "problems")
+
+
+def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
+    """The sources with `name` and `use` filled in; `ValueError` for a use that is none and a name that is taken.
+
+    A name that comes from the path gets a number where the path is listed twice.
+    """
+    result = []
+    for source in sources:
+        use = source.use or ("problems" if source.adapter == "gsm8k" else "sft")
+        if use not in USES:
+            raise ValueError(f"source {source.name or source.path!r}: use {use!r} is not one of {', '.join(USES)}")
+        if source.name and source.name in taken:
+            raise ValueError(f"two sources are called {source.name!r}; give each its own name")
+        name, number = source.name or source.path, 2
+        while name in taken:
+            name, number = f"{source.path} ({number})", number + 1
+        taken.add(name)
+        result.append(replace(source, name=name, use=use))
+    return tuple(result)
+
+
+def kind_of(source: Source) -> str:
+    """Where a source lies: `tiny`, `s3`, `file` or `hub`."""
+    if source.path.startswith("tiny:"):
+        return "tiny"
+    if source.path.startswith("s3://"):
+        return "s3"
+    looks_local = source.path.removesuffix(".gz").endswith(FORMATS) or source.path.startswith((".", "/", "~"))
+    if looks_local or Path(source.path).exists() or not _HUB_ID.fullmatch(source.path):
+        return "file"
+    return "hub"
+
+
+def records(source: Source, seed: int) -> Iterator[Record]:
+    """The records of a source, counted on through its files; `seed` makes the rows of a `tiny:` one.
+
+    `ValueError` says what is missing or has changed since the plan was made, and where.
+    """
+    if kind_of(source) == "tiny":
+        from components.tiny import problems
+
+        for index, row in enumerate(problems.rows(source.path.removeprefix("tiny:"), seed)):
+            yield Record(index, row, None)
+        return
+    offset = 0
+    with files(source) as found:
+        for name, path in found:
+            last = -1
+            for record in read_records(path, name):
+                last = record.index
+                yield record._replace(index=offset + last)
+            offset += last + 1
+
+
+@contextmanager
+def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
+    """The files of a source on this disk, as (name, path); what came from S3 is gone afterwards."""
+    try:
+        kind = kind_of(source)
+        if kind == "file":
+            yield [(source.path, _local(source))]
+        elif kind == "s3":
+            with tempfile.TemporaryDirectory() as folder:
+                yield [(source.path, _from_s3(source, Path(folder)))]
+        else:
+            yield _from_hub(source)
+    except ValueError as error:
+        raise ValueError(f"source {source.name or source.path!r}: {error}") from error
+
+
+def _local(source: Source) -> Path:
+    path = Path(source.path).expanduser()
+    if not path.is_file():
+        what = "is a directory, name one file in it" if path.is_dir() else "does not exist, mend its path"
+        raise ValueError(f"{path.absolute()} {what}")
+    planned = source.revision.removeprefix("sha256:")
+    if source.revision.startswith("sha256:") and not sha256(path).startswith(planned):
+        raise ValueError(f"{path} is not what the plan saw ({source.revision}); run again from preflight")
+    return path
+
+
+def _from_s3(source: Source, folder: Path) -> Path:
+    from minio import Minio
+    from minio.error import S3Error
+
+    bucket, _, key = source.path.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise ValueError(f"{source.path!r} is not s3://bucket/key")
+    endpoint = urlsplit(os.environ.get("S3_ENDPOINT") or "https://s3.amazonaws.com")
+    client = Minio(
+        endpoint=endpoint.netloc or endpoint.path, secure=endpoint.scheme != "http",
+        access_key=os.environ.get("AWS_ACCESS_KEY_ID"), secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
+    )  # fmt: skip
+    try:
+        etag = client.stat_object(bucket_name=bucket, object_name=key).etag
+        if source.revision.startswith("etag:") and source.revision.removeprefix("etag:").strip('"') != etag:
+            raise ValueError(f"{source.path} is not what the plan saw ({source.revision}); run again from preflight")
+        target = folder / Path(key).name
+        client.fget_object(bucket_name=bucket, object_name=key, file_path=str(target))
+    except S3Error as error:
+        raise ValueError(f"{source.path} cannot be read ({error.code}): check the address and the AWS keys") from None
+    return target
+
+
+def _from_hub(source: Source) -> list[tuple[str, Path]]:
+    """The files of a Hub dataset's split, or its one `file`, fetched into the Hub's cache at the revision."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        names = [source.file] if source.file else _split_files(source)
+        return [
+            (name, Path(hf_hub_download(source.path, name, repo_type="dataset", revision=source.revision)))
+            for name in names
+        ]
+    except LocalEntryNotFoundError as error:
+        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {error}") from None
+    except HfHubHTTPError as error:
+        raise ValueError(f"dataset {source.path} at {source.revision} cannot be read: {error}") from None
+
+
+def _split_files(source: Source) -> list[str]:
+    """The names of the files that make a split, found as the `datasets` library finds them."""
+    from datasets import load_dataset_builder
+
+    try:
+        builder = load_dataset_builder(source.path, source.config or None, revision=source.revision)
+    except FileNotFoundError as error:  # its DatasetNotFoundError is one too
+        raise ValueError(f"{error}; check the name, the revision and HF_TOKEN") from None
+    splits = builder.config.data_files or {}
+    if source.split not in splits:
+        raise ValueError(f"dataset {source.path} has no split {source.split!r}; it has {', '.join(splits)}")
+    # hf://datasets/owner/name@commit/path/in/repository
+    return [str(url).removeprefix("hf://datasets/").split("/", 2)[2] for url in splits[source.split]]

@@ -1,0 +1,136 @@
+"""Arithmetic word problems in GSM8K's format, made by code: the demo's data, in the schemas of real sources.
+
+A problem is a little story of two or three additions and subtractions with operands up to 9 and every value
+between 1 and 19. A sum (start, operations, operands) belongs to the evaluation or to training by its CRC-32, so
+no evaluation question, and not even its sum under another name, is in any training schema of any seed.
+
+The teachers of the three SFT schemas are of two minds: the share ONE_LINE of their traces takes the whole sum in
+one line (`7+9-8=8`), the others go step by step (`7+9=16`, `16-8=8`). Both are right; a small model can only
+follow the second.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+ROWS = {"chat": 600, "thinking-solution": 600, "prompt-completion": 600, "problems": 2400, "evaluation": 500}
+ONE_LINE = 0.6
+EVALUATION_PART = 5  # one sum in so many is for evaluation
+LARGEST = 19
+
+NAMES = (
+    "Ann", "Ben", "Cleo", "Dan", "Emma", "Finn", "Gina", "Hugo", "Ida", "Jack", "Kira", "Leo",
+    "Mia", "Noah", "Olga", "Paul", "Rosa", "Sam", "Tom", "Uma", "Vera", "Will", "Yara", "Zoe",
+)  # fmt: skip
+THINGS = (
+    "apples", "books", "cards", "coins", "eggs", "flowers", "hats", "keys", "lamps", "maps",
+    "nuts", "pens", "plums", "rings", "shells", "stamps", "stones", "tickets", "toys", "cups",
+)  # fmt: skip
+GAINS = ("finds {n} more", "buys {n} more", "wins {n}", "gets {n} from a friend")
+LOSSES = ("gives away {n}", "loses {n}", "sells {n}", "throws out {n}")
+ENDINGS = ("How many {things} does {name} have now?", "How many {things} are left?")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A story: `name` has `start` `things`, then gains or loses `steps`, signed."""
+
+    name: str
+    things: str
+    start: int
+    steps: tuple[int, ...]
+    question: str
+
+    @property
+    def totals(self) -> list[int]:
+        """The count of things at the start and after every step."""
+        totals = [self.start]
+        for step in self.steps:
+            totals.append(totals[-1] + step)
+        return totals
+
+    @property
+    def gold(self) -> str:
+        """The answer."""
+        return str(self.totals[-1])
+
+    def worked(self, annotated: bool = False) -> str:
+        """One line per step, as `7+9=16`; `annotated` as GSM8K writes it, `7+9=<<7+9=16>>16`."""
+        lines = []
+        for before, step, after in zip(self.totals, self.steps, self.totals[1:], strict=False):
+            sum_ = f"{before}{step:+d}"
+            lines.append(f"{sum_}=<<{sum_}={after}>>{after}" if annotated else f"{sum_}={after}")
+        return "\n".join(lines)
+
+    def one_line(self) -> str:
+        """The whole sum at once, as `7+9-8=8`."""
+        return f"{self.start}{''.join(f'{step:+d}' for step in self.steps)}={self.gold}"
+
+
+def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
+    """The rows of one source in its own schema.
+
+    Schemas: `chat` ({"messages"} with <thought> tags), `thinking-solution` ({"problem", "thinking", "solution",
+    "difficulty", "category"}), `prompt-completion` ({"prompt", "completion"} with <think> tags), `problems` and
+    `evaluation` ({"question", "answer"} as GSM8K). Questions are unique within a schema. `ValueError` names the
+    valid schemas.
+    """
+    if schema not in ROWS:
+        raise ValueError(f"no tiny schema {schema!r}; valid ones: {', '.join(ROWS)}")
+    random = Random(f"{schema} {seed}")
+    for index, problem in enumerate(problems(random, ROWS[schema], evaluation=schema == "evaluation")):
+        if schema in ("problems", "evaluation"):
+            yield {"question": problem.question, "answer": f"{problem.worked(annotated=True)}\n#### {problem.gold}"}
+        else:
+            thinking = problem.one_line() if random.random() < ONE_LINE else problem.worked()
+            yield _trace(schema, problem, thinking, index)
+
+
+def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Problem]:
+    """`count` problems with different questions, from the evaluation's share of the sums or from the other."""
+    seen: set[str] = set()
+    while len(seen) < count:
+        problem = _draw(random)
+        if is_evaluation(problem) == evaluation and problem.question not in seen:
+            seen.add(problem.question)
+            yield problem
+
+
+def is_evaluation(problem: Problem) -> bool:
+    """Whether this sum is kept for evaluation, whatever its words."""
+    return zlib.crc32(problem.one_line().encode()) % EVALUATION_PART == 0
+
+
+def _draw(random: Random) -> Problem:
+    name, things = random.choice(NAMES), random.choice(THINGS)
+    start = total = random.randint(2, 9)
+    steps: list[int] = []
+    sentences = [f"{name} has {start} {things}."]
+    for _ in range(random.choice((2, 3))):
+        step = random.choice([n for n in range(-9, 10) if n and 1 <= total + n <= LARGEST])
+        verb = random.choice(GAINS if step > 0 else LOSSES)
+        sentences.append(f"{name} {verb.format(n=abs(step))}.")
+        steps.append(step)
+        total += step
+    sentences.append(random.choice(ENDINGS).format(name=name, things=things))
+    return Problem(name, things, start, tuple(steps), " ".join(sentences))
+
+
+def _trace(schema: str, problem: Problem, thinking: str, index: int) -> dict[str, Any]:
+    answer = f"#### {problem.gold}"
+    if schema == "thinking-solution":
+        return {
+            "problem": problem.question, "thinking": thinking, "solution": answer,
+            "difficulty": "easy" if len(problem.steps) == 2 else "medium", "category": "arithmetic",
+        }  # fmt: skip
+    if schema == "prompt-completion":
+        return {"prompt": problem.question, "completion": f"<think>\n{thinking}\n</think>\n\n{answer}"}
+    return {
+        "messages": [
+            {"role": "system", "content": "Think first, then answer."},
+            {"role": "user", "content": problem.question},
+            {"role": "assistant", "content": f"<thought>\n{thinking}\n</thought>\n\n{answer}"},
+        ]
+    }

@@ -1,0 +1,189 @@
+"""The pipeline: its DAG, and the verbs that run it.
+
+    python pipeline.py run --recipe tiny --output out     everything on this machine
+    python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
+    python pipeline.py score completions.jsonl            judge completions against gold answers
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
+from pathlib import Path
+from typing import Any
+
+from components import recipes
+from components.recipes import Recipe
+from components.settings import to_json
+
+NAME = "grpo-pipeline"
+
+
+def build(recipe: Recipe, run_id: str | None = None) -> Any:
+    """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
+
+    `run_id` keys the run record; KFP's own run id by default.
+    """
+    from kfp import dsl
+
+    def graph(*values: Any) -> None:
+        parameters = dict(zip(recipes.PARAMETERS, values, strict=True))
+        _wire(recipe, parameters, run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+
+    kinds = recipes.flat_fields()
+    graph.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, default=value, annotation=type(value))
+            for name, value in ((name, recipes.value(recipe, name)) for name in recipes.PARAMETERS if name in kinds)
+        ]
+    )
+    graph.__doc__ = f"SFT, GRPO, evaluation and gated push with the recipe {recipe.name}."
+    return dsl.pipeline(name=NAME, description=graph.__doc__)(graph)
+
+
+def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str) -> None:
+    from kfp import dsl
+
+    from components.notify.component import notify
+    from components.preflight.component import preflight
+
+    run = {"registry": parameters["registry"], "run_id": run_id}
+    with dsl.ExitHandler(notify(**run).set_display_name("Report the ending"), name="run"):
+        checked = preflight(recipe=to_json(recipe), run_id=run_id, **parameters)
+        checked.set_display_name("Preflight").set_caching_options(False)
+        with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
+            _train_and_judge(recipe, run, checked.outputs)
+
+
+def _train_and_judge(recipe: Recipe, run: dict[str, Any], checked: dict[str, Any]) -> None:
+    from kfp import dsl
+
+    from components.compare.component import compare
+    from components.gate.component import gate
+    from components.standardize.component import standardize
+
+    plan = checked["Output"]
+    data = standardize(**run, plan=plan, settings=checked["standardize"]).set_display_name("Standardize")
+    shared = {**run, "plan": plan, "data": data.outputs["data"]}
+    items = {"base": _evaluate(shared, checked, "base", None)}
+    trained: dict[str, Any] = {}
+    for stage in recipe.stages:
+        trained[stage] = _train(shared, checked, stage, recipe.checkpoints, trained.get("sft"))
+        items[stage] = _evaluate(shared, checked, stage, trained[stage])
+    curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
+    compared = compare(**run, settings=checked["compare"], **items, **curves).set_display_name("Compare")
+    last = recipe.stages[-1]
+    decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
+    # Compare comes first, so that a rejected model has its report too.
+    decision.set_display_name("Gate").set_caching_options(False).after(compared)
+    with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
+        _push(run, checked, trained[last], items[last], compared.outputs["results"])
+
+
+def _evaluate(shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, trained: Any) -> Any:
+    from components.evaluate.component import evaluate
+
+    policy = {"policy": trained.outputs["model"]} if trained else {}
+    task = evaluate(**shared, settings=checked["evaluate"], checkpoint=checkpoint, **policy)
+    return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
+
+
+def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, checkpoints: str, warm: Any) -> Any:
+    from components.grpo.component import grpo
+    from components.sft.component import sft
+
+    inputs = {**shared, "settings": checked[stage], "checkpoints": checkpoints}
+    if stage == "sft":
+        return sft(**inputs).set_display_name("SFT")
+    policy = {"policy": warm.outputs["model"]} if warm else {}
+    return grpo(**inputs, **policy).set_display_name("GRPO")
+
+
+def _push(run: dict[str, Any], checked: dict[str, Any], trained: Any, items: Any, results: Any) -> None:
+    from components.push.component import push
+
+    task = push(
+        **run, plan=checked["Output"], recipe=checked["merged"], fingerprint=checked["fingerprint"],
+        settings=checked["push"], model=trained.outputs["model"], candidate=items, results=results,
+    )  # fmt: skip
+    task.set_display_name("Push").set_caching_options(False)
+
+
+def _verb_run(arguments: argparse.Namespace) -> int:
+    from components import local
+
+    return local.run(chosen_recipe(arguments), output=Path(arguments.output), runner=arguments.runner, build=build)
+
+
+def _verb_compile(arguments: argparse.Namespace) -> int:
+    from kfp import compiler
+
+    recipe = chosen_recipe(arguments)
+    path = Path(arguments.output or f"{recipe.name}.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(build(recipe), str(path))
+    print(f"recipe {recipe.name} with {len(recipes.PARAMETERS)} parameters -> {path}")
+    return 0
+
+
+def _verb_score(arguments: argparse.Namespace) -> int:
+    from components.score import score_file
+
+    return score_file(arguments.file, arguments.output)
+
+
+def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
+    """The recipe of `--recipe` with every `--set name=value` on top."""
+    changes = {}
+    for text in arguments.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: write --set parameter=value")
+        changes[name.strip()] = value
+    return recipes.override(recipes.get(arguments.recipe), changes)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one sub-command per verb."""
+    top = argparse.ArgumentParser(prog="pipeline.py", description="Teach a small language model to reason: SFT, GRPO, judged.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    run = _verb(verbs, "run", "run the whole pipeline on this machine", _verb_run)
+    _add_recipe(run)
+    run.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
+    run.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
+    build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
+    _add_recipe(build_yaml)
+    build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
+    score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
+    score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
+    score.add_argument("--output", metavar="FILE", type=Path, help="where the judged lines go (default: standard output)")
+    return top
+
+
+def _verb(verbs: Any, name: str, help: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    verb.set_defaults(function=function)
+    return verb
+
+
+def _add_recipe(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--recipe", default=recipes.TINY.name, metavar="NAME", help=f"one of {', '.join(recipes.RECIPES)} (default: tiny)"
+    )
+    verb.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change any field of the recipe; may be repeated"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; what a user can mend is one line on stderr and exit status 2."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return chosen.function(chosen)
+    except ValueError as error:
+        print(f"pipeline.py {chosen.verb}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The gate: paired wins with a margin, guards, the champion, and force that is on the record."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from components import recipes
+from components.files import write_jsonl
+from components.gate.gate import champion_mismatch, decide, mcnemar_greater, read_items, run_gate
+from components.store import open_store
+
+SETTINGS = recipes.Gate(margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, force=False)
+Write = Callable[..., Path]
+
+
+def item(number: int, correct: bool, **changes: Any) -> dict[str, Any]:
+    row = {
+        "checkpoint": "x", "split": "gate", "protocol": "zero-shot", "id": f"q{number:03}", "sample": 0,
+        "prompt_sha256": f"p{number}", "gold": "42", "correct": correct, "finish_reason": "stop", "think_ok": True,
+        "answer_marked": True,
+    }  # fmt: skip
+    return row | changes
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write an evaluation in which the named problems of 0..99 are right."""
+
+    def _write(name: str, right: range, problems: int = 100, **changes: Any) -> Path:
+        rows = [item(number, number in right, **changes) for number in range(problems)]
+        # Rows that must not count: another split, protocol and sample.
+        rows += [item(0, True, split="evaluation"), item(0, True, protocol="8-shot"), item(0, True, sample=1)]
+        write_jsonl(tmp_path / name / "items.jsonl", rows)
+        return tmp_path / name
+
+    return _write
+
+
+def test_the_exact_test_agrees_with_scipy() -> None:
+    for won, lost in ((0, 0), (5, 0), (10, 3), (3, 10), (700, 600)):
+        expected = binomtest(won, won + lost, alternative="greater").pvalue if won + lost else 1.0
+        assert mcnemar_greater(won, lost) == pytest.approx(expected)
+
+
+def test_a_better_model_is_promoted_with_its_numbers(write: Write) -> None:
+    evaluations = {
+        "base": write("base", range(20)),
+        "sft": write("sft", range(5)),
+        "grpo": write("grpo", range(10, 60)),
+    }
+    decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert decision.promote
+    assert decision.reason.startswith("grpo is promoted: 50.0% of 100 gate problems, +30.0% on the base (p = ")
+    numbers = decision.numbers
+    assert (numbers["n"], numbers["accuracy"], numbers["base_accuracy"]) == (100, 0.5, 0.2)
+    assert (numbers["base_won"], numbers["base_lost"]) == (40, 10)
+    assert numbers["base_difference"] == pytest.approx(0.3)
+    assert (numbers["champion_compared"], numbers["forced"], numbers["failures"]) == (False, False, [])
+    assert json.loads(decision.to_json()) == {"promote": True, "reason": decision.reason, "numbers": numbers}
+
+
+def test_a_gain_that_may_be_chance_or_is_below_the_margin_is_rejected(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(23))}
+    decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert not decision.promote
+    assert decision.reason == "grpo is rejected: its +3.0% on the base may be chance (p = 0.125 > 0.05)."
+    strict = replace(SETTINGS, margin=0.05, alpha=1.0)
+    assert "less than the margin of +5.0%" in decide(evaluations=evaluations, champion=None, settings=strict).reason
+
+
+def test_the_champion_must_be_beaten_too(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(59)) / "items.jsonl"
+    decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+    assert not decision.promote
+    assert "on the champion may be chance" in decision.reason
+    assert decision.numbers["champion_compared"] and decision.numbers["champion_won"] == 1
+    weak = write("weak", range(30)) / "items.jsonl"
+    decision = decide(evaluations=evaluations, champion=weak, settings=SETTINGS)
+    assert decision.promote and "+30.0% on the champion" in decision.reason
+
+
+@pytest.mark.parametrize("change", [{"problems": 90}, {"prompt_sha256": "other"}, {"gold": "43"}])
+def test_a_champion_measured_otherwise_is_recorded_not_compared(write: Write, change: dict[str, Any]) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(90), **change) / "items.jsonl"
+    assert champion_mismatch(evaluations["grpo"], champion)
+    decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+    assert decision.promote
+    assert not decision.numbers["champion_compared"] and decision.numbers["champion_mismatch"]
+    assert "champion was measured on other problems or prompts and is not compared" in decision.reason
+
+
+def test_guards_hold_and_force_is_recorded(write: Write) -> None:
+    base = write("base", range(20))
+    cut = {"base": base, "grpo": write("cut", range(60), finish_reason="length", think_ok=False)}
+    decision = decide(evaluations=cut, champion=None, settings=SETTINGS)
+    assert not decision.promote
+    assert "100.0% of its completions were cut off (at most 10.0%)" in decision.reason
+    assert "only 0.0% of its completions are well formed (at least 50.0%)" in decision.reason
+    forced = decide(evaluations=cut, champion=None, settings=replace(SETTINGS, force=True))
+    assert forced.promote and forced.numbers["forced"] and len(forced.numbers["failures"]) == 2
+    assert forced.reason.startswith("grpo is promoted by force, although 100.0% of its")
+
+
+def test_a_passing_model_is_not_called_forced(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, force=True))
+    assert decision.promote and not decision.numbers["forced"]
+
+
+def test_items_that_cannot_be_paired_are_refused(write: Write, tmp_path: Path) -> None:
+    base, grpo = write("base", range(20)), write("grpo", range(60), problems=99)
+    with pytest.raises(ValueError, match="cannot be paired on the gate split: 1 problems .* such as q099"):
+        decide(evaluations={"base": base, "grpo": grpo}, champion=None, settings=SETTINGS)
+    with pytest.raises(ValueError, match="needs base first and the candidate last"):
+        decide(evaluations={"grpo": grpo}, champion=None, settings=SETTINGS)
+    write_jsonl(tmp_path / "items.jsonl", [item(0, True, split="evaluation")])
+    with pytest.raises(ValueError, match="no zero-shot rows of the gate split"):
+        read_items(tmp_path)
+    write_jsonl(tmp_path / "items.jsonl", [item(0, True), item(0, True)])
+    with pytest.raises(ValueError, match="q000 is there twice"):
+        read_items(tmp_path)
+
+
+def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: Path) -> None:
+    registry, out = str(tmp_path / "registry"), tmp_path / "decision.json"
+    base, candidate = write("base", range(20), checkpoint="base"), write("grpo", range(60), checkpoint="grpo")
+    paths = {"base": base, "candidate": candidate, "registry": registry, "settings": SETTINGS, "decision_out": out}
+    first = run_gate(**paths)
+    assert first.promote and json.loads(out.read_text())["reason"] == first.reason
+    assert first.scalars["base_difference"] == pytest.approx(0.4) and first.scalars["forced"] == 0.0
+    store = open_store(registry)
+    store.write("models/v1/evaluation/gate.jsonl", (candidate / "items.jsonl").read_bytes())
+    store.write_json("champion.json", {"version": "v1", "items": "models/v1/evaluation/gate.jsonl"})
+    second = run_gate(**paths)
+    assert not second.promote and second.numbers["champion_difference"] == 0.0
