@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 SEED ?= 0
 
-.PHONY: help demo test test-slow check format lock compile clean
+.PHONY: help demo test test-slow check format lock compile docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,9 @@ lock: | $(UV) ## resolve the dependencies anew, with hashes
 
 compile: .venv/ready ## write the three recipes as YAML into build/
 	for recipe in tiny qwen3.5-0.8b reference; do $(PYTHON) pipeline.py compile --recipe $$recipe --output build/$$recipe.yaml; done
+
+docs: .venv/ready ## write docs/recipes.md from the recipes
+	$(PYTHON) -m components.reference docs/recipes.md
 
 clean: ## delete what these commands made, the environment included
 	rm -rf .venv .cache out build .pytest_cache .mypy_cache .ruff_cache *.egg-info

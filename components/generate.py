@@ -7,6 +7,7 @@ they finish. A completion ends at an end token, at the end of its answer line, o
 import argparse
 import hashlib
 import importlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -131,17 +132,11 @@ class TransformersBackend:
     def __init__(self, directory: Path, sampling: Sampling) -> None:
         """Load model and tokenizer: bfloat16 on a GPU, float32 on a CPU, scaled-dot-product attention."""
         import torch
-        from transformers import AutoModelForCausalLM
 
         self.torch, self.sampling = torch, sampling
         self.tokenizer = load_tokenizer(directory)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=torch.bfloat16 if self.device.type == "cuda" else torch.float32,
-            attn_implementation="sdpa",
-        )
-        self.model = self.model.to(self.device).eval()
+        self.model = _load(directory, self.device)
         end = end_ids(directory, self.tokenizer)
         self.text = Text(self.tokenizer, end)
         self.pad = min(end) if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
@@ -185,6 +180,18 @@ class TransformersBackend:
             return logits.argmax(dim=-1)
         shares = (logits.float() / self.sampling.temperature).softmax(dim=-1)
         return self.torch.multinomial(shares, 1, generator=generator).squeeze(-1)
+
+
+def _load(directory: Path, device: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=kind, attn_implementation="sdpa")
+    return model.to(device).eval()
 
 
 class _Batch:

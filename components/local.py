@@ -60,7 +60,7 @@ def _execute(pipeline: Any, output: Path, runner: str) -> None:
     chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
     with warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
-        warnings.filterwarnings("ignore", category=UserWarning, module="kfp")
+        warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
 
 
@@ -118,7 +118,7 @@ def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
         print(text_table(summary["results"]))
         print()
     if outcome.failed_step:
-        print("\n".join(f"    {line}" for line in outcome.log))
+        print(f"log:     {output / 'run.log'}")
     if summary["gate"]:
         print(f"gate:    {summary['gate']['reason']}")
     if summary["model"]:
@@ -171,7 +171,7 @@ class _Console:
             self.step = ""
 
     def _output(self, line: str) -> None:
-        if line.startswith("[KFP Executor"):
+        if line.lstrip().startswith("[KFP Executor"):
             self.in_json = line.endswith("Got executor_input:")
         elif self.in_json:
             self.in_json = line != "}"

@@ -97,15 +97,15 @@ def split_remarks(text: str) -> tuple[str, list[str]]:
         return text, []
     masked, remarks, depth, start, done = [], [], 0, 0, 0
     for match in _BRACKET.finditer(text):
-        opens = match[0] in "(["
-        if opens and not depth:
-            start = match.start()
-        depth = depth + 1 if opens else max(depth - 1, 0)
-        if not depth and not opens and start >= done:
-            masked += [text[done:start], NOISE_MASK * (match.end() - start)]
-            remarks.append(text[start + 1 : match.start()])
-            done = match.end()
-            start = -1
+        if match[0] in "([":
+            start = start if depth else match.start()
+            depth += 1
+        elif depth:
+            depth -= 1
+            if not depth:
+                masked += [text[done:start], NOISE_MASK * (match.end() - start)]
+                remarks.append(text[start + 1 : match.start()])
+                done = match.end()
     if depth:
         masked += [text[done:start], NOISE_MASK * (len(text) - start)]
         remarks.append(text[start + 1 :])

@@ -268,12 +268,18 @@ QWEN = Recipe(
     push=Push(hub_repo="", private=True, licence="apache-2.0"),
 )  # fmt: skip
 
-# The run to beat, its bugs repaired: fp32 masters, one prompt format, several prompts per step, honest rewards.
+# The run to beat (Qwen3.5-0.8B, GSM8K 52.1 -> 58.0 % in 77 hours on one RTX 5090) with its own hyperparameters: lr
+# 1e-6, beta 0.04, 8 generations, 512 new tokens, 15,900 prompts. Repaired: fp32 master weights, one prompt format
+# everywhere, several prompts per step (1,988 x 8 = 15,904), no truncated traces, rewards that cannot be gamed.
 REFERENCE = replace(
     QWEN,
     name="reference",
-    grpo=replace(QWEN.grpo, beta=0.04, epsilon_high=0.2, loss_type="grpo", max_new_tokens=512, prompts_per_step=8),
-)
+    grpo=replace(
+        QWEN.grpo, max_steps=1988, prompts_per_step=8, max_new_tokens=512, beta=0.04, epsilon_high=0.2, loss_type="grpo",
+        plateau_steps=0, plateau_patience=0,
+    ),
+    evaluate=replace(QWEN.evaluate, max_new_tokens=512),
+)  # fmt: skip
 
 RECIPES = {recipe.name: recipe for recipe in (TINY, QWEN, REFERENCE)}
 

@@ -14,15 +14,16 @@ def compare(
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Compare the evaluated checkpoints in one report."""
-    import shutil
-    from pathlib import Path
-
-    from components.compare.compare import compare
-    from components.recipes import Compare
     from components.record import publish, recorded
-    from components.settings import from_json
 
     with recorded(registry, run_id, "compare", metrics) as record:
+        import shutil
+        from pathlib import Path
+
+        from components.compare.compare import compare
+        from components.recipes import Compare
+        from components.settings import from_json
+
         out = Path(results.path)
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
         curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}

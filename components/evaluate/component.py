@@ -12,17 +12,18 @@ def evaluate(
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Ask one checkpoint every evaluation and gate problem; `policy` is the checkpoint, the base without one."""
-    from pathlib import Path
-
-    from components.evaluate.evaluate import evaluate
-    from components.plan import Plan
-    from components.recipes import Evaluate
     from components.record import recorded
-    from components.settings import from_json
 
-    inputs = Plan.read(plan)
-    model, revision = inputs.start(policy)
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
+        from pathlib import Path
+
+        from components.evaluate.evaluate import evaluate
+        from components.plan import Plan
+        from components.recipes import Evaluate
+        from components.settings import from_json
+
+        inputs = Plan.read(plan)
+        model, revision = inputs.start(policy)
         record.numbers = evaluate(
             model=model, revision=revision, checkpoint=checkpoint, data=Path(data.path), out=Path(items.path),
             seed=inputs.seed, settings=from_json(Evaluate, settings),

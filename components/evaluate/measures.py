@@ -17,7 +17,7 @@ def by_problem(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 
 def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Shares of items that were cut off, unread, well formed, or right by other rules, and the mean number of tokens."""
+    """Shares of items that were cut off, unread, well formed or right by other rules, and their mean tokens."""
     flags = {
         "truncated": [item["finish_reason"] == "length" for item in items],
         "unparsed": [item["unparsed"] for item in items],

@@ -11,17 +11,19 @@ def gate(
     decision: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics],
 ) -> str:  # fmt: skip
     """Decide on the gate split whether the candidate is better; returns promote or reject."""
-    from pathlib import Path
-
-    from components.gate.gate import run_gate
-    from components.recipes import Gate
     from components.record import recorded
-    from components.settings import from_json
 
     with recorded(registry, run_id, "gate", metrics) as record:
+        from pathlib import Path
+
+        from components.gate.gate import run_gate
+        from components.recipes import Gate
+        from components.settings import from_json
+
         outcome = run_gate(
             base=Path(base.path), candidate=Path(candidate.path), registry=registry, settings=from_json(Gate, settings),
             decision_out=Path(decision.path),
         )  # fmt: skip
         record.numbers, record.result = outcome.scalars, outcome.reason
+        record.details = {"promoted": outcome.promote}
     return "promote" if outcome.promote else "reject"

@@ -12,17 +12,18 @@ def grpo(
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Improve `policy`, or the base without one, by group-relative reward on verifiable problems."""
-    from pathlib import Path
-
-    from components.plan import Plan
-    from components.recipes import Grpo
     from components.record import recorded
-    from components.settings import from_json
-    from components.grpo.train import train_grpo
 
-    inputs = Plan.read(plan)
-    start, revision = inputs.start(policy)
     with recorded(registry, run_id, "grpo", metrics) as record:
+        from pathlib import Path
+
+        from components.grpo.train import train_grpo
+        from components.plan import Plan
+        from components.recipes import Grpo
+        from components.settings import from_json
+
+        inputs = Plan.read(plan)
+        start, revision = inputs.start(policy)
         record.numbers = train_grpo(
             model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,

@@ -140,7 +140,9 @@ def _entry(entry: dict[str, Any], source: Source) -> EvalResultEntry:
 
 def _table(results: list[dict[str, Any]]) -> str:
     head = "| checkpoint | protocol | n | accuracy | interval | p-value |\n|---|---|---:|---:|---:|---:|\n"
-    rows = sorted(results, key=lambda entry: list(dict.fromkeys(e["protocol"] for e in results)).index(entry["protocol"]))
+    rows = sorted(
+        results, key=lambda entry: list(dict.fromkeys(e["protocol"] for e in results)).index(entry["protocol"])
+    )
     return head + "\n".join(
         f"| {e['checkpoint']} | {e['protocol']} | {e['n']} | {e['accuracy']:.1%} "
         f"| {e['interval'][0]:.1%} to {e['interval'][1]:.1%} "

@@ -11,16 +11,17 @@ def push(
     candidate: dsl.Input[dsl.Dataset], results: dsl.Input[dsl.Dataset], pushed: dsl.Output[dsl.Artifact],
 ):  # fmt: skip
     """Publish the promoted model with its card, evaluation and provenance, and make it the champion."""
-    from pathlib import Path
-
-    from components.files import write_json
-    from components.plan import Plan
-    from components.push.push import push
-    from components.recipes import Push
     from components.record import recorded
-    from components.settings import from_json
 
     with recorded(registry, run_id, "push") as record:
+        from pathlib import Path
+
+        from components.files import write_json
+        from components.plan import Plan
+        from components.push.push import push
+        from components.recipes import Push
+        from components.settings import from_json
+
         record.details = push(
             model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), plan=Plan.read(plan),
             recipe=recipe, fingerprint=fingerprint, registry=registry, run_id=run_id, settings=from_json(Push, settings),

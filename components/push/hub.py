@@ -40,7 +40,7 @@ def push_to_hub(tree: Path, *, repo: str, private: bool, version: str, run_id: s
         return url
     branch = f"push-{version}"
     if any(ref.name == branch for ref in refs.branches):  # left by a push that was interrupted
-        retry(lambda: api.delete_branch(repo, branch=branch), f"delete branch {branch}", done_if=(404,))
+        delete_branch(api, repo, branch)
     message = f"Release {version} of run {run_id}"
     retry(lambda: api.create_branch(repo, branch=branch, revision=head, exist_ok=True), f"create branch {branch}")
     commit(api, repo, tree, revision=branch, parent=None, message=message)
@@ -48,7 +48,7 @@ def push_to_hub(tree: Path, *, repo: str, private: bool, version: str, run_id: s
     released = commit(api, repo, tree, revision="main", parent=head, message=message)
     verify(api, repo, tree, revision=released)
     retry(lambda: api.create_tag(repo, tag=version, revision=released, exist_ok=True), f"tag {version}")
-    retry(lambda: api.delete_branch(repo, branch=branch), f"delete branch {branch}", done_if=(404,))
+    delete_branch(api, repo, branch)
     print(f"{repo} has {version}: {url}", flush=True)
     return url
 
@@ -77,7 +77,7 @@ def commit(api: HfApi, repo: str, tree: Path, *, revision: str, parent: str | No
     try:
         return retry(attempt, f"commit to {revision} of {repo}")
     except HfHubHTTPError as error:
-        if error.response is not None and error.response.status_code == 412:
+        if _status(error)[0] == 412:
             raise ValueError(f"{revision} of {repo} was changed during the push; look who else writes there") from error
         raise
 
@@ -85,24 +85,32 @@ def commit(api: HfApi, repo: str, tree: Path, *, revision: str, parent: str | No
 def verify(api: HfApi, repo: str, tree: Path, *, revision: str) -> None:
     """Compare the Hub's checksums at `revision` with the files of `tree`; `ValueError` names what differs."""
     found = retry(lambda: api.verify_repo_checksums(repo, revision=revision, local_dir=tree), f"verify {repo}")
-    differing = [mismatch["path"] for mismatch in found.mismatches]
-    wrong = differing + list(found.missing_paths) + [path for path in found.extra_paths if path not in KEPT]
+    differing = {mismatch["path"] for mismatch in found.mismatches}
+    wrong = (differing | set(found.missing_paths) | set(found.extra_paths)) - set(KEPT)
     if wrong:
         raise ValueError(f"{repo} at {revision} does not hold what was pushed: {', '.join(sorted(wrong))}; push again")
 
 
-def retry(call: Callable[[], T], what: str, done_if: tuple[int, ...] = ()) -> T | None:
-    """Call until it works, a failure is not transient, or ATTEMPTS are used up, waiting longer each time.
+def delete_branch(api: HfApi, repo: str, branch: str) -> None:
+    """Delete a branch; one that is gone already is as good."""
 
-    A failure with a status in `done_if` counts as done and gives None.
-    """
+    def attempt() -> None:
+        try:
+            api.delete_branch(repo, branch=branch)
+        except HfHubHTTPError as error:
+            if _status(error)[0] != 404:
+                raise
+
+    retry(attempt, f"delete branch {branch}")
+
+
+def retry(call: Callable[[], T], what: str) -> T:
+    """Call until it works, a failure is not transient, or ATTEMPTS are used up, waiting longer each time."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return call()
         except Exception as error:
             status, asked = _status(error)
-            if status in done_if:
-                return None
             if attempt == ATTEMPTS or not (status in TRANSIENT or _cut(error)):
                 raise
             wait_s = min(FIRST_WAIT_S * 2 ** (attempt - 1) if asked is None else asked, LONGEST_WAIT_S)

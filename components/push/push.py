@@ -76,7 +76,11 @@ def _run_details(store: Store, run_id: str) -> dict[str, Any]:
     """What the run's record says of the steps before this one: seconds, and details such as the GPU."""
     from components.record import read_records
 
-    done = [record for record in read_records(store, run_id) if record["outcome"] == "succeeded" and record["step"] != "push"]
+    done = [
+        record
+        for record in read_records(store, run_id)
+        if record["outcome"] == "succeeded" and record["step"] != "push"
+    ]
     return {
         "seconds": {record["step"]: record["seconds"] for record in done},
         "steps": {record["step"]: record["details"] for record in done if record.get("details")},

@@ -69,7 +69,9 @@ def copy_model(model: Path, out: Path) -> None:
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
         if not (model / name).is_file():
             raise ValueError(f"{model} has no {name}; save model and tokenizer with save_pretrained")
-    if not (model / "chat_template.jinja").is_file() and "chat_template" not in read_json(model / "tokenizer_config.json"):
+    if not (model / "chat_template.jinja").is_file() and "chat_template" not in read_json(
+        model / "tokenizer_config.json"
+    ):
         raise ValueError(f"{model} has no chat template; save the tokenizer that the model was trained with")
     convert_weights(model, out)
     for pattern in MODEL_FILES:

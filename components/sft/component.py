@@ -11,17 +11,18 @@ def sft(
     model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Warm the base model up on worked conversations."""
-    from pathlib import Path
-
-    from components.plan import Plan
-    from components.recipes import Sft
     from components.record import recorded
-    from components.settings import from_json
-    from components.sft.train import train_sft
 
-    inputs = Plan.read(plan)
-    start, revision = inputs.start(None)
     with recorded(registry, run_id, "sft", metrics) as record:
+        from pathlib import Path
+
+        from components.plan import Plan
+        from components.recipes import Sft
+        from components.settings import from_json
+        from components.sft.train import train_sft
+
+        inputs = Plan.read(plan)
+        start, revision = inputs.start(None)
         record.numbers = train_sft(
             model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,

@@ -12,16 +12,17 @@ def standardize(
     metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Turn every source into the files that the later steps use."""
-    import shutil
-    from pathlib import Path
-
-    from components.plan import Plan
-    from components.recipes import Standardize
     from components.record import recorded
-    from components.settings import from_json
-    from components.standardize.standardize import standardize
 
     with recorded(registry, run_id, "standardize", metrics) as record:
+        import shutil
+        from pathlib import Path
+
+        from components.plan import Plan
+        from components.recipes import Standardize
+        from components.settings import from_json
+        from components.standardize.standardize import standardize
+
         record.numbers = standardize(
             plan=Plan.read(plan), settings=from_json(Standardize, settings), out=Path(data.path)
         )

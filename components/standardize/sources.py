@@ -37,13 +37,23 @@ def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
     return tuple(result)
 
 
+def pinned(source: Source) -> Source:
+    """The source with the hash of its local file as `revision`; `ValueError` if the file is not there or changed."""
+    if kind_of(source) != "file":
+        return source
+    try:
+        return replace(source, revision=f"sha256:{sha256(_local(source))[:16]}")
+    except ValueError as error:
+        raise ValueError(f"source {source.name or source.path!r}: {error}") from None
+
+
 def kind_of(source: Source) -> str:
     """Where a source lies: `tiny`, `s3`, `file` or `hub`."""
     if source.path.startswith("tiny:"):
         return "tiny"
     if source.path.startswith("s3://"):
         return "s3"
-    looks_local = source.path.removesuffix(".gz").endswith(FORMATS) or source.path.startswith((".", "/", "~"))
+    looks_local = source.path.lower().removesuffix(".gz").endswith(FORMATS) or source.path.startswith((".", "/", "~"))
     if looks_local or Path(source.path).exists() or not _HUB_ID.fullmatch(source.path):
         return "file"
     return "hub"
@@ -92,7 +102,7 @@ def _local(source: Source) -> Path:
         what = "is a directory, name one file in it" if path.is_dir() else "does not exist, mend its path"
         raise ValueError(f"{path.absolute()} {what}")
     planned = source.revision.removeprefix("sha256:")
-    if source.revision.startswith("sha256:") and not sha256(path).startswith(planned):
+    if planned != source.revision and not sha256(path).startswith(planned):
         raise ValueError(f"{path} is not what the plan saw ({source.revision}); run again from preflight")
     return path
 

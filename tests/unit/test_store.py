@@ -30,7 +30,13 @@ def test_json_values_round_trip_and_missing_ones_are_none(store: Store) -> None:
     store.write_json("runs/r1/results.json", {"accuracy": 0.5, "text": "ä"})
     store.write_json("runs/r1/results.json", {"accuracy": 0.6, "text": "ä"})
     assert store.read_json("runs/r1/results.json") == {"accuracy": 0.6, "text": "ä"}
-    assert store.keys("") == store.keys("runs") == store.keys("runs/r1/") == store.keys("runs/r1/results.json") == ["runs/r1/results.json"]
+    assert (
+        store.keys("")
+        == store.keys("runs")
+        == store.keys("runs/r1/")
+        == store.keys("runs/r1/results.json")
+        == ["runs/r1/results.json"]
+    )
     assert store.keys("runs/r") == [], "a prefix ends at a slash"
 
 

@@ -1,0 +1,72 @@
+"""Compare the evaluated checkpoints of a run: results.json, report.html and report.md from saved items alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components import recipes
+from components.compare import curves as training
+from components.compare import load, results
+from components.compare.markdown import markdown
+from components.compare.report import html
+from components.files import write_json, write_text
+
+# What is logged for each checkpoint and protocol, under names that stay the same from week to week.
+_LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "lenient_accuracy")
+
+
+def compare(
+    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: recipes.Compare
+) -> dict[str, float]:
+    """Compare checkpoints, in the order of `evaluations`, each with the one before it.
+
+    Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote. Writes
+    `out`/results.json, `out`/report.html and `out`/report.md. Returns numbers like "grpo_zero_shot_accuracy".
+    `ValueError` if the checkpoints were not asked the same problems.
+    """
+    found = compute(evaluations, curves, settings)
+    write_json(out / "results.json", found)
+    write_text(out / "report.html", html(found))
+    write_text(out / "report.md", markdown(found))
+    return numbers(found)
+
+
+def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: recipes.Compare) -> dict[str, Any]:
+    """Everything the report says, as JSON values."""
+    read = load.read_evaluations(evaluations)
+    rows = results.rows(read, "evaluation", settings)
+    gate = results.rows(read, "gate", settings)
+    overall = results.overall(read, settings)
+    # One family: all the tests that the report shows of the evaluation problems.
+    tests = results.adjust([*rows, *overall])
+    results.adjust(gate)
+    return {
+        "checkpoints": [evaluation.checkpoint for evaluation in read],
+        "confidence": settings.confidence,
+        "bootstrap_samples": settings.bootstrap_samples,
+        "tests": tests,
+        "results": rows,
+        "gate": gate,
+        "overall": overall,
+        "flips": results.flips(read, settings.examples),
+        "samples": results.samples(read, settings.examples),
+        "curves": {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()},
+        "alarms": [*load.differing_prompts(read), *load.read_alarms(curves)],
+        "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
+    }
+
+
+def numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """Flat numbers of computed results, for a metrics artifact."""
+    flat: dict[str, float] = {}
+    for row in [*found["results"], *found["gate"]]:
+        protocol = "gate" if row["split"] == "gate" else row["protocol"].replace("-", "_")
+        prefix = f"{row['checkpoint']}_{protocol}"
+        flat |= {f"{prefix}_{name}": float(row[name]) for name in _LOGGED}
+        flat |= {f"{prefix}_{name}".replace("@", "_at_"): value for name, value in row["sampled"].items()}
+        if row["before"]:
+            flat |= {f"{prefix}_gain": row["difference"], f"{prefix}_p_value": row["p_value"]}
+    for row in found["overall"]:
+        prefix = f"{row['checkpoint']}_{row['protocol'].replace('-', '_')}"
+        flat |= {f"{prefix}_gain_over_{row['before']}": row["difference"], f"{prefix}_p_value_over_{row['before']}": row["p_value"]}
+    return flat

@@ -1,0 +1,48 @@
+"""How numbers are written, the same in the terminal, in HTML and in Markdown."""
+
+MINUS = "−"
+
+
+def p_text(p: float | None) -> str:
+    """A p-value with two digits, or "<0.001".
+
+    >>> p_text(0.0312), p_text(1e-9)
+    ('0.031', '<0.001')
+    """
+    if p is None:
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one digit.
+
+    >>> percent(0.5)
+    '50.0'
+    """
+    return f"{100 * share:.1f}"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, signed, with a true minus."""
+    if difference is None:
+        return ""
+    value = round(100 * difference, 1)
+    return f"+{value:.1f}" if value > 0 else f"{MINUS}{-value:.1f}" if value < 0 else "0.0"
+
+
+def interval(ends: list[float] | None) -> str:
+    """Both ends of an interval of shares in percent."""
+    return "" if ends is None else f"{percent(ends[0])} – {percent(ends[1])}"
+
+
+def points_interval(ends: list[float] | None) -> str:
+    """Both ends of an interval of differences in percentage points."""
+    return "" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def clip(text: str, limit: int = 1500) -> str:
+    """A text cut to `limit` characters in the middle, where it matters least."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n[... {len(text) - 2 * (limit // 2):,} characters ...]\n{text[-(limit // 2) :]}"

@@ -1,0 +1,109 @@
+"""What stands around a number: its sign, its scale, and the words and symbols that take the commitment away.
+
+"42 apples" commits to 42; "not 42", "about 42", "at least 42", "42 or so", "42 pm", "42^2" do not. A word or a symbol
+that is not known to change the number is a unit or a remark and does not matter.
+"""
+
+import re
+import unicodedata
+
+_SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12}
+_LETTER_SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "B": 9, "bn": 9, "tn": 12}
+_MONEY_SCALES = {"m": 6, "b": 9, "t": 12, "T": 12, "MM": 6}
+_SCALE_WORD = re.compile(rf"[\s-]*({'|'.join(_SCALES)})s?\b(?!-)", re.IGNORECASE)
+_SCALE_LETTERS = re.compile(r"[A-Za-z]{1,3}(?![A-Za-z])")
+_MONEY = re.compile(r"[$€£¥₹]\s*[-+\u2212]?\s*$")
+
+_NUMBER_WORDS = (
+    "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
+    "|nineteen|twenty|thirty|forty|fourty|fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?|billions?"
+    "|trillions?|quadrillions?|lakhs?|crores?|dozens?|half|halfs|halves|thirds?|quarters?|fourths?|fifths?|sixths?"
+    "|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|millionths?"
+)
+_MONTHS = (
+    "(?-i:January|February|March|April|May|June|July|August|September|October|November|December"
+    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)"
+)
+
+_BEFORE = re.compile(
+    rf"\b(?:not|never|neither|nor|no|cannot|(?:is|was|are|ai|does|did|ca|wo)nt|without|except|excluding|unlike|or|either"
+    r"|wrong|incorrect|false|versus|vs|maybe|perhaps|possibly|probably|likely|might|could|guess|approx\w*|circa"
+    r"|estimat\w+|double|twice|triple|thrice|root|log|negative|minus|times|plus|instead of|at least|at most"
+    r"|(?<!adds )(?<!add )(?<!sums )(?<!sum )up to"
+    rf"|{_NUMBER_WORDS}|zero"
+    r"|nicht|kein\w*|pas|не|nie)\b|n['’]t\b|[不非没]|~"
+    r"|\b(?:about|around|roughly|nearly|almost|over|under|above|below|beyond|past|between|than|but|from|one|only if"
+    rf"|{_MONTHS}\.?|[xyzn])[\s$]*$"
+    r"|[×÷·⋅%]\s*$|[!¬/&^@]$|[A-Za-z\u00c0-\u024f,.]$",
+    re.IGNORECASE,
+)
+
+_AFTER_START = re.compile(
+    rf"\s*[×÷·⋅^]|\s*\*\s+\w|\s*[-\u2212–+*/]\s*[A-Za-z]\b(?!/)|\*\*\w"
+    rf"|[\s-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
+    r"|\s*(?:[ap]\.?m\b|o['’]?clock\b)|(?:[xyznie]|pi|kk|mil|mio|E)\b(?!['’])|\s+(?:[xyznie]|pi|(?-i:[kKMB]))\b(?!['’])"
+    r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b|-?ish\b"
+    rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?{_MONTHS}\b"
+    r"|\s*(?:(?-i:m|b|t)\s*(?:dollars?|usd|euros?|eur|pounds|[$€£]))",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(
+    r"\b(?:or|nor|either|versus|vs|wrong|incorrect|false|wait|oops|sorry|mistake\w*|maybe|perhaps|possibly|probably"
+    r"|approx\w*|roughly|guess|at least|at most|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
+    r"|(?:is|was|ai)nt|below zero|give or take|not(?! (?:counting|including|considering|included))"
+    r"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n['’]t\b|\+|[不非没]"
+    rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b",
+    re.IGNORECASE,
+)
+_ODD = re.compile(r"[<>≤≥≈≠±∓√∛∞¬∼≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩]")
+_DOTS = re.compile(r"\.{2,}|…|\s?\.{3}")
+_MINUS_WORD = re.compile(r"(?:^|(?<=[\s:=]))(?:minus|negative)[\s$]*$", re.IGNORECASE)
+_TIGHT = frozenset(" \t\u00a0\u2009$€£¥₹*_`\"'“”|#")
+
+
+def sign_before(before: str) -> int:
+    """The sign, 1 or -1, of the number that follows `before`; 0 where it cannot be told ("total - 42", "--42")."""
+    if not before:
+        return 1
+    if _MINUS_WORD.search(before):
+        return -1
+    lead = _trailing_symbols(before)
+    signs = [i for i, char in enumerate(lead) if char in "-\u2212–—―+"]
+    if not signs:
+        return 1
+    place = signs[0]
+    if len(signs) > 1 or lead[place] in "—―" or any(char not in _TIGHT for char in lead[place + 1 :]):
+        return 0
+    if len(lead) < len(before) and (place == 0 or (lead[:place].isspace() and lead[place + 1 :].startswith(" "))):
+        return 0
+    return 1 if lead[place] == "+" else -1
+
+
+def _trailing_symbols(text: str) -> str:
+    """The end of `text` that holds neither letters nor digits."""
+    end = len(text)
+    while end and not text[end - 1].isalnum():
+        end -= 1
+    return text[end:]
+
+
+def scale_after(before: str, after: str) -> tuple[int, str]:
+    """The factor named directly after a number, 1 if none, and the text that remains behind it."""
+    if match := _SCALE_WORD.match(after):
+        return 10 ** _SCALES[match[1].lower()], after[match.end() :]
+    if match := _SCALE_LETTERS.match(after):
+        scales = _LETTER_SCALES | _MONEY_SCALES if _MONEY.search(before) else _LETTER_SCALES
+        if power := scales.get(match[0]):
+            return 10**power, after[match.end() :]
+    return 1, after
+
+
+def commits(before: str, after: str, decimal: bool) -> bool:
+    """Whether the text around a number, its sign and scale apart, leaves it the one committed value."""
+    if before and (_BEFORE.search(_MINUS_WORD.sub("", before)) or _ODD.search(before)):
+        return False
+    if not after:
+        return True
+    if _AFTER_START.match(after) or _AFTER.search(after) or _ODD.search(after):
+        return False
+    return not (decimal and _DOTS.match(after)) and not unicodedata.category(after[0]).startswith("M")

@@ -1,0 +1,299 @@
+"""Turn any mix of sources into the files that every later stage uses; no row disappears on the way.
+
+Evaluation sources are read first, then the problems, then the SFT conversations, so that each is checked against
+what it must not hold: problems against the evaluation set, conversations against that and the held-out problems.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from components import recipes
+from components.plan import Plan
+from components.prompts import assistant_text, question_messages
+from components.recipes import Source
+from components.standardize import checks, sources
+from components.standardize.adapters import ADAPTERS, Draft
+from components.standardize.dedup import Index, Near, Seen
+from components.standardize.normal import digest, same, share
+from components.standardize.reasons import MISFIT, Refused
+from components.standardize.summary import write_summary
+from components.standardize.tally import FILES, Histogram, Ledger, Tally
+from components.standardize.tokens import Tokens
+
+HELD_OUT = ("plateau", "gate")
+_BATCH = 64  # conversations whose tokens are counted together
+_BARS = 32
+_WORD_BARS = 10  # words per bar of the problems' histogram
+
+
+class _Conversation(NamedTuple):
+    """A conversation that passed the checks of its texts."""
+
+    index: int
+    raw: Any
+    draft: Draft
+    question: str  # in the form of `same`
+    messages: list[dict[str, str]]
+    gold: str | None
+
+
+def standardize(*, plan: Plan, settings: recipes.Standardize, out: Path) -> dict[str, float]:
+    """Write sft, problems, plateau, gate, evaluation and rejects (.jsonl) and summary (.json, .md, .html) to `out`.
+
+    Rows of sft.jsonl are {"id", "messages", "gold", "source", "index", "revision", "licence", "hash"}, of the four
+    problem files {"id", "question", "gold", "solution", "source", ...}, of rejects.jsonl {"source", "index",
+    "reason", "row", ...}; reasons.py lists the reasons. Returns the counts. `ValueError` if a source cannot be read,
+    if no row of a source fits its adapter, or if nothing is left; the files are there all the same.
+    """
+    taken: set[str] = set()
+    training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
+    _check_sources(training, evaluation)
+    training, evaluation = tuple(map(sources.pinned, training)), tuple(map(sources.pinned, evaluation))
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
+        ledger = Ledger(Path(folder))
+        try:
+            run = _Run(plan, settings, ledger, Path(folder))
+            error = run.all(training, evaluation)
+        finally:
+            ledger.close()
+        for name in FILES:
+            os.replace(Path(folder) / f"{name}.jsonl", out / f"{name}.jsonl")
+    ledger.check()
+    numbers = write_summary(ledger, settings, run.tokens.name, plan.seed, out)
+    if error:
+        raise ValueError(f"{error}; see {out / 'rejects.jsonl'}")
+    return numbers
+
+
+def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> None:
+    if not training:
+        raise ValueError("sources is empty; list at least one")
+    if not evaluation:
+        raise ValueError("evaluation is empty; name the evaluation problems, so that training can be kept clear of them")
+    for source in (*training, *evaluation):
+        if source.weight <= 0 or source.cap < 0:
+            raise ValueError(f"source {source.name!r}: weight must be above 0 and cap at least 0")
+
+
+class _Run:
+    """One run: the index of what was seen, the ledger, and one method per kind of row."""
+
+    def __init__(self, plan: Plan, settings: recipes.Standardize, ledger: Ledger, folder: Path) -> None:
+        self.plan, self.settings, self.ledger = plan, settings, ledger
+        self.tokens = Tokens(plan.model, plan.revision)
+        self.index = Index(
+            folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
+        )
+        ledger.histograms["tokens of a conversation"] = Histogram(-(-settings.max_tokens // (_BARS - 1)), _BARS)
+        ledger.histograms["words of a problem"] = Histogram(_WORD_BARS, _BARS)
+
+    def all(self, training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> str:
+        """Read every source; returns what is wrong with the whole, "" if nothing is."""
+        try:
+            for source in evaluation:
+                self.problems(source, evaluation=True)
+            for source in (s for s in training if s.use == "problems"):
+                self.problems(source, evaluation=False)
+            for source in (s for s in training if s.use == "sft"):
+                self.conversations(source)
+        finally:
+            self.index.close()
+        return _misfit(self.ledger.tallies) or self._empty({source.use for source in training})
+
+    def problems(self, source: Source, *, evaluation: bool) -> None:
+        """Send the rows of a source of problems to evaluation, plateau, gate or problems."""
+        tally = self.ledger.begin(source)
+        for index, raw, draft in self._drafts(source, tally):
+            try:
+                self._problem(tally, index, raw, draft, evaluation)
+            except Refused as refused:
+                self.ledger.refuse(tally, index, raw, refused)
+        _report(tally)
+
+    def conversations(self, source: Source) -> None:
+        """Send the rows of a source of conversations to sft."""
+        tally = self.ledger.begin(source)
+        found = self._conversations(source, tally)
+        while batch := list(islice(found, _BATCH)):
+            counts = self.tokens.count([conversation.messages for conversation in batch])
+            for conversation, tokens in zip(batch, counts, strict=True):
+                try:
+                    self._conversation(tally, conversation, tokens)
+                except Refused as refused:
+                    self.ledger.refuse(tally, conversation.index, conversation.raw, refused)
+        _report(tally)
+
+    def _drafts(self, source: Source, tally: Tally) -> Iterator[tuple[int, Any, Draft]]:
+        """(index, row, draft) of the rows that fit the adapter; the others are refused."""
+        adapter = ADAPTERS[source.adapter]
+        for record in sources.records(source, self.plan.seed):
+            self.ledger.count(tally)
+            try:
+                if record.refused:
+                    raise record.refused
+                draft = adapter(record.row)
+                checks.check_texts(draft)
+            except Refused as refused:
+                self.ledger.refuse(tally, record.index, record.row, refused)
+                continue
+            yield record.index, record.row, draft
+
+    def _problem(self, tally: Tally, index: int, raw: Any, draft: Draft, evaluation: bool) -> None:
+        gold = checks.problem_gold(draft)
+        tally.golds += 1
+        question = same(draft.question)
+        if not evaluation:
+            checks.check_own_gold(draft, gold)
+            self._check_overlap(question, ("evaluation",), "overlap")
+        if seen := self.index.find("question", question):
+            raise Refused("duplicate", of=_where(seen))
+        near = self.index.near("question", question, question)
+        if near and not evaluation:
+            _check_near(near, "overlap-near", ("evaluation",))
+            _check_near(near, "near-duplicate", ("problems", *HELD_OUT))
+        copies = self._copies(tally, question)
+        place = "evaluation" if evaluation else self._split(question)
+        seen = Seen(place, gold, tally.source.name, index)
+        self.index.add("question", question, seen)
+        if near:
+            near.add(seen)
+        if place != "problems":
+            self.index.add_grams(question, seen)
+        row = {"id": digest(question)[:16], "question": draft.question, "gold": gold, "solution": draft.reasoning}
+        self.ledger.histograms["words of a problem"].add(len(draft.question.split()))
+        # a held-out problem twice would count twice in the gate
+        self.ledger.accept(tally, place, _with_origin(row, tally, index), raw, copies if place == "problems" else 1)
+
+    def _conversations(self, source: Source, tally: Tally) -> Iterator[_Conversation]:
+        for index, raw, draft in self._drafts(source, tally):
+            try:
+                yield self._checked(tally, index, raw, draft)
+            except Refused as refused:
+                self.ledger.refuse(tally, index, raw, refused)
+
+    def _checked(self, tally: Tally, index: int, raw: Any, draft: Draft) -> _Conversation:
+        """The conversation in normal form, its answer settled against the gold where one is known."""
+        question, answer = same(draft.question), draft.answer
+        if not draft.reasoning:
+            raise Refused("empty-think")
+        known = self.index.find("question", question)
+        if known:
+            _check_place(known)
+        else:
+            self._check_overlap(question, ("evaluation",), "overlap")
+            self._check_overlap(question, HELD_OUT, "held-out")
+        gold = known.gold if known else checks.parsed_gold(draft.gold) if draft.gold is not None else None
+        if gold is not None:
+            tally.golds += 1
+            checks.check_own_gold(draft, gold)
+            answer = checks.settled_answer(draft, gold)
+            tally.notes["answer marked with ####"] += "####" not in draft.answer
+        assistant = {"role": "assistant", "content": assistant_text(draft.reasoning, answer)}
+        return _Conversation(index, raw, draft, question, [*question_messages(draft.question), assistant], gold)
+
+    def _conversation(self, tally: Tally, conversation: _Conversation, tokens: int) -> None:
+        limit = self.settings.max_tokens
+        self.ledger.histograms["tokens of a conversation"].add(tokens)
+        if tokens > limit:
+            raise Refused("too-long", tokens=tokens, limit=limit)
+        question = conversation.question
+        key = f"{question}\n{same(conversation.messages[-1]['content'])}"
+        if seen := self.index.find("conversation", key):
+            raise Refused("duplicate", of=_where(seen))
+        asked = self.index.near("question", question, question)
+        if asked:
+            _check_near(asked, "overlap-near", ("evaluation",))
+            _check_near(asked, "held-out-near", HELD_OUT)
+        near = self.index.near("conversation", key, question)
+        if near:
+            _check_near(near, "near-duplicate", ("sft",))
+        copies = self._copies(tally, key)
+        seen = Seen("sft", conversation.gold, tally.source.name, conversation.index)
+        self.index.add("conversation", key, seen)
+        if near:
+            near.add(seen)
+        row = {"id": digest(key)[:16], "messages": conversation.messages, "gold": conversation.gold}
+        self.ledger.accept(tally, "sft", _with_origin(row, tally, conversation.index), conversation.raw, copies)
+
+    def _check_overlap(self, question: str, places: tuple[str, ...], reason: str) -> None:
+        """Refuse a question that one of `places` has, or shares an n-gram with."""
+        seen = self.index.find("question", question)
+        if seen and seen.place in places:
+            _check_place(seen)
+        if shared := self.index.shared_gram(question, places):
+            raise Refused(f"{reason}-ngram", of=_where(shared[0]), words=shared[1])
+
+    def _split(self, question: str) -> str:
+        """The file of a problem: by the hash of its question and the seed, by nothing else."""
+        at, settings = share(self.plan.seed, "split", question), self.settings
+        if at < settings.plateau_share:
+            return "plateau"
+        return "gate" if at < settings.plateau_share + settings.gate_share else "problems"
+
+    def _copies(self, tally: Tally, key: str) -> int:
+        """How often the source's weight takes a row, by its hash; `Refused` if not at all or if the cap is reached."""
+        weight, cap = tally.source.weight, tally.source.cap
+        copies = int(weight) + (share(self.plan.seed, "weight", key) < weight % 1)
+        if not copies:
+            raise Refused("weight", weight=weight)
+        if cap and tally.kept >= cap:
+            raise Refused("over-cap", cap=cap)
+        return copies
+
+    def _empty(self, uses: set[str]) -> str:
+        written = self.ledger.written
+        if not written["evaluation"]:
+            return "no evaluation problem is left"
+        if "problems" in uses and not written["problems"]:
+            return "no training problem is left"
+        if "sft" in uses and not written["sft"]:
+            return "no SFT conversation is left"
+        return ""
+
+
+def _misfit(tallies: list[Tally]) -> str:
+    for tally in tallies:
+        name, adapter = tally.source.name, tally.source.adapter
+        if not tally.read:
+            return f"source {name!r} holds no rows"
+        if set(tally.rejected) <= MISFIT and not tally.kept:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in tally.rejected.most_common())
+            return f"source {name!r}: no row fits the adapter {adapter!r} ({reasons})"
+    return ""
+
+
+def _report(tally: Tally) -> None:
+    kept = ", ".join(f"{count:,} {place}" for place, count in tally.accepted.items()) or "none"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejected.most_common()) or "none"
+    print(f"standardize: {tally.source.name}: {tally.read:,} rows: kept {kept}; refused {reasons}", flush=True)
+
+
+def _check_place(seen: Seen) -> None:
+    if seen.place == "evaluation":
+        raise Refused("overlap-exact", of=_where(seen))
+    if seen.place in HELD_OUT:
+        raise Refused("held-out", of=_where(seen))
+
+
+def _check_near(near: Near, reason: str, places: tuple[str, ...]) -> None:
+    if found := near.find(places):
+        raise Refused(reason, of=_where(found[0]), similarity=found[1])
+
+
+def _where(seen: Seen) -> dict[str, Any]:
+    return {"file": seen.place, "source": seen.source, "index": seen.index}
+
+
+def _with_origin(row: dict[str, Any], tally: Tally, index: int) -> dict[str, Any]:
+    """The row with where it came from, and the hash of its normal form."""
+    import json
+
+    content = json.dumps({k: v for k, v in row.items() if k != "id"}, sort_keys=True, ensure_ascii=False)
+    source = tally.source
+    origin = {"source": source.name, "index": index, "revision": source.revision, "licence": source.licence}
+    return {**row, **origin, "hash": digest(content)}

@@ -1,0 +1,101 @@
+"""The whole pipeline through kfp.local's SubprocessRunner: small, but every step for real."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GSM8K = ROOT.parent / "shared" / "gsm8k"
+SMALL = {
+    "sft_max_steps": 20, "grpo_max_steps": 2, "grpo_prompts_per_step": 4, "grpo_generations": 4,
+    "grpo_micro_batch_size": 16, "grpo_max_new_tokens": 24, "evaluate_problems": 24, "evaluate_gate_problems": 24,
+    "evaluate_max_new_tokens": 32,
+}  # fmt: skip
+
+
+def run(output, *, environment=None, **changes):
+    sets = [f"--set={name}={value}" for name, value in changes.items()]
+    command = [sys.executable, "pipeline.py", "run", "--output", str(output), *sets]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One forced run with the tiny recipe, shared by the tests that only look at it."""
+    output = tmp_path_factory.mktemp("run")
+    done = run(output, gate_force="true", **SMALL)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return output, done.stdout
+
+
+def test_the_summary_has_every_result(finished):
+    output, printed = finished
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["ending"] == "promoted"
+    found = {(r["checkpoint"], r["protocol"]) for r in summary["results"]}
+    assert found == {(c, p) for c in ("base", "sft", "grpo") for p in ("zero-shot", "8-shot")}
+    for result in summary["results"]:
+        low, high = result["interval"]
+        assert result["n"] == 24 and result["accuracy"] == result["correct"] / 24
+        assert 0 <= low <= result["accuracy"] <= high <= 1
+        assert (result["p_value"] is None) == (result["checkpoint"] == "base")
+    steps = {"preflight", "standardize", "sft", "grpo", "evaluate-base", "evaluate-sft", "evaluate-grpo", "compare", "gate", "push"}
+    assert steps < set(summary["seconds"]) and summary["seconds"]["total"] > 0
+    assert summary["gate"]["promoted"] and "by force" in summary["gate"]["reason"]
+    assert printed.strip().splitlines()[-1].endswith("summary.json")
+
+
+def test_the_pushed_model_loads_and_answers(finished):
+    output, printed = finished
+    model = json.loads((output / "summary.json").read_text())["model"]
+    command = next(line for line in printed.splitlines() if line.startswith("try it:"))
+    assert model in command
+    asked = [sys.executable, "-m", "components.generate", "--model", model, "Tom has 7 cards. Tom finds 9. How many?"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+def test_the_report_is_one_file(finished):
+    page = (finished[0] / "report.html").read_text()
+    assert "<svg" in page and "GRPO" in page.upper() and 'src="http' not in page
+
+
+def test_a_second_run_finds_nothing_to_do(finished):
+    output, _ = finished
+    done = run(output, gate_force="true", **SMALL)
+    assert done.returncode == 0 and "no-change: nothing has changed since champion" in done.stdout
+    assert json.loads((output / "summary.json").read_text())["ending"] == "no-change"
+
+
+def test_a_failing_step_is_named_with_its_reason(tmp_path):
+    done = run(tmp_path, **{**SMALL, "standardize_max_tokens": 16, "stages": "sft"})
+    assert done.returncode == 1
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ending"] == "failed" and summary["failed_step"] == "standardize"
+    assert "standardize failed: ValueError:" in done.stdout
+
+
+def test_real_gsm8k_rows_by_set_alone(tmp_path):
+    """The same pipeline on real rows, by `--set` alone; a tiny model learns nothing of them in two steps."""
+    if not GSM8K.is_dir():
+        pytest.skip("shared/gsm8k is absent: the pipeline is not run on real GSM8K rows")
+    sources = [
+        {"path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "cap": 300},
+        {"name": "worked", "path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "use": "sft", "cap": 64},
+    ]
+    evaluation = [{"path": str(GSM8K / "test.jsonl"), "adapter": "gsm8k"}]
+    sizes = SMALL | {"sft_max_steps": 2, "evaluate_problems": 8, "evaluate_gate_problems": 8}
+    done = run(
+        tmp_path, sources=json.dumps(sources), evaluation=json.dumps(evaluation), standardize_max_tokens=2000,
+        sft_max_tokens=2000, sft_batch_size=4, sft_micro_batch_size=2, evaluate_protocols="zero-shot", **sizes,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ending"] == "rejected" and summary["model"] is None
+    assert [r["n"] for r in summary["results"]] == [8, 8, 8]
