@@ -40,8 +40,32 @@ format: .venv/ready ## format the code
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
+# In the images a step needs KFP's executor, not its client; the compiler is the builder stage's alone.
+IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kubernetes kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
+
 lock: | $(UV) ## resolve the dependencies anew, with hashes
-	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --all-extras --no-header pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra train --extra dev --output-file requirements.lock
+	$(IMAGE_LOCK) --extra train --extra gpu --output-file images/gpu.lock
+	$(IMAGE_LOCK) --extra train --constraint images/gpu.lock --output-file images/trainer.lock
+	$(IMAGE_LOCK) --constraint images/trainer.lock --output-file images/data.lock
+	$(subst pyproject.toml,images/trainer/builder.in,$(LOCK)) --no-annotate --no-deps --output-file images/builder.lock
+
+REGISTRY ?= grpo-pipeline
+TAG ?= $(shell git rev-parse --short=12 HEAD)
+BASE ?= python:3.11-slim
+TRAINER ?= full
+BUILD = DOCKER_BUILDKIT=1 docker build --build-arg BASE=$(BASE) --build-arg COMMIT=$$(git rev-parse HEAD) .
+
+image: ## build the images of the steps (REGISTRY, TAG, BASE, TRAINER=slim or full)
+	$(BUILD) --file images/data/Dockerfile --tag $(REGISTRY)/data:$(TAG)
+	$(BUILD) --file images/trainer/Dockerfile --target $(TRAINER) --tag $(REGISTRY)/trainer:$(TAG)
+
+test-docker: .venv/ready ## run the tiny pipeline in containers; needs `make image TRAINER=slim`
+	OMP_NUM_THREADS=1 GRPO_IMAGE_PREFIX=$(REGISTRY) GRPO_IMAGE_TAG=$(TAG) $(PYTHON) -m pytest -m docker
+
+test-cluster: .venv/ready ## run the tests against KUBECONFIG, KF_PIPELINES_ENDPOINT and S3_ENDPOINT
+	OMP_NUM_THREADS=1 GRPO_IMAGE_PREFIX=$(REGISTRY) GRPO_IMAGE_TAG=$(TAG) $(PYTHON) -m pytest -m cluster
 
 compile: .venv/ready ## write the three recipes as YAML into build/
 	for recipe in tiny qwen3.5-0.8b reference; do $(PYTHON) pipeline.py compile --recipe $$recipe --output build/$$recipe.yaml; done

@@ -22,13 +22,20 @@ NAME = "grpo-pipeline"
 def build(recipe: Recipe, run_id: str | None = None) -> Any:
     """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
 
-    `run_id` keys the run record; KFP's own run id by default.
+    With a `run_id`, the key of the run record, it is for this machine; without one it is for a cluster, where KFP's
+    run id is the key, and every step gets its place.
     """
     from kfp import dsl
 
+    from components import placement
+
+    recipe = recipe if run_id else placement.for_cluster(recipe)
+
     def graph(*values: Any) -> None:
         parameters = dict(zip(recipes.PARAMETERS, values, strict=True))
-        _wire(recipe, parameters, run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER)
+        _wire(recipe, parameters, run_id)
+        if not run_id:
+            placement.place_all(recipe.cluster)
 
     kinds = recipes.flat_fields()
     graph.__signature__ = Signature(  # type: ignore[attr-defined]
@@ -38,24 +45,26 @@ def build(recipe: Recipe, run_id: str | None = None) -> Any:
         ]
     )
     graph.__doc__ = f"SFT, GRPO, evaluation and gated push with the recipe {recipe.name}."
-    return dsl.pipeline(name=NAME, description=graph.__doc__)(graph)
+    config = None if run_id else placement.pipeline_config(recipe.cluster)
+    return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
-def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str) -> None:
+def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str | None) -> None:
     from kfp import dsl
 
     from components.notify.component import notify
     from components.preflight.component import preflight
 
-    run = {"registry": parameters["registry"], "run_id": run_id}
+    run = {"registry": parameters["registry"], "run_id": run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER}
     with dsl.ExitHandler(notify(**run).set_display_name("Report the ending"), name="run"):
-        checked = preflight(recipe=to_json(recipe), run_id=run_id, **parameters)
+        checked = preflight(recipe=to_json(recipe), run_id=run["run_id"], **parameters)
         checked.set_display_name("Preflight").set_caching_options(False)
         with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
-            _train_and_judge(recipe, run, checked.outputs)
+            # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
+            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs)
 
 
-def _train_and_judge(recipe: Recipe, run: dict[str, Any], checked: dict[str, Any]) -> None:
+def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any]) -> None:
     from kfp import dsl
 
     from components.compare.component import compare
@@ -63,15 +72,16 @@ def _train_and_judge(recipe: Recipe, run: dict[str, Any], checked: dict[str, Any
     from components.standardize.component import standardize
 
     plan = checked["Output"]
-    data = standardize(**run, plan=plan, settings=checked["standardize"]).set_display_name("Standardize")
-    shared = {**run, "plan": plan, "data": data.outputs["data"]}
+    data = standardize(**cached, plan=plan, settings=checked["standardize"]).set_display_name("Standardize")
+    shared = {**cached, "plan": plan, "data": data.outputs["data"]}
     items = {"base": _evaluate(shared, checked, "base", None)}
     trained: dict[str, Any] = {}
     for stage in recipe.stages:
         trained[stage] = _train(shared, checked, stage, recipe.checkpoints, trained.get("sft"))
         items[stage] = _evaluate(shared, checked, stage, trained[stage])
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
-    compared = compare(**run, settings=checked["compare"], **items, **curves).set_display_name("Compare")
+    compared = compare(**run, settings=checked["compare"], **items, **curves)
+    compared.set_display_name("Compare").set_caching_options(False)
     last = recipe.stages[-1]
     decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
     # Compare comes first, so that a rejected model has its report too.

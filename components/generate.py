@@ -7,10 +7,11 @@ they finish. A completion ends at an end token, at the end of its answer line, o
 import argparse
 import hashlib
 import importlib
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from components import prompts, recipes
 from components.files import read_json
 from components.models import model_directory
 
-# Rows leave the batch once at least this share of it has ended: moving the cache costs about one step.
+# Rows leave the batch once this share of it has ended; moving the cache costs about one step.
 _DROP_SHARE = 0.125
 
 
@@ -38,12 +39,14 @@ class Completion:
     """What a model wrote after a prompt.
 
     `text` has no special tokens but the think tags; `tokens` counts generated tokens, the end token included;
-    `finish_reason` is "stop" (end token or answer line) or "length".
+    `finish_reason` is "stop" (end token or answer line) or "length". `stopped_at_answer` says that the model went on
+    after its answer line and was stopped there: served as it is, it would not have ended.
     """
 
     text: str
     tokens: int
     finish_reason: str
+    stopped_at_answer: bool
 
 
 class Backend(Protocol):
@@ -67,20 +70,28 @@ def open_backend(name: str, directory: Path, sampling: Sampling) -> Backend:
 
 
 def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory, padding on the left; `ValueError` if it has no chat template."""
+    """The tokenizer of a model directory; `ValueError` if it has no chat template."""
     transformers = importlib.import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory, padding_side="left")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     if not tokenizer.chat_template:
         raise ValueError(f"{directory} has no chat template; save the tokenizer with one (chat_template.jinja)")
     return tokenizer
 
 
 def plan_batches(lengths: Sequence[int], sampling: Sampling) -> Iterator[list[int]]:
-    """Indices of prompts grouped by length, longest first, within the limits on rows and on tokens."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    while order:
-        rows = max(1, sampling.batch_tokens // (lengths[order[0]] + sampling.max_new_tokens))
-        batch, order = order[: min(rows, sampling.batch_size)], order[min(rows, sampling.batch_size) :]
+    """Indices of prompts grouped by length, longest first, within the limits on rows and on tokens.
+
+    The prompts of a batch differ in length by at most half of `max_new_tokens`: see `TransformersBackend`.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = lengths[batch[0]] if batch else lengths[index]
+        rows = max(1, min(sampling.batch_size, sampling.batch_tokens // (longest + sampling.max_new_tokens)))
+        if batch and (len(batch) == rows or longest - lengths[index] > sampling.max_new_tokens // 2):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
         yield batch
 
 
@@ -117,17 +128,50 @@ class Text:
         line = text.rpartition("\n")[0].rstrip().rpartition("\n")[2].lstrip(" *_`")
         return line.startswith(prompts.MARKER) and any(c.isdigit() for c in line)
 
-    def ends(self, ids: Sequence[int], thinking: bool) -> bool:
-        """Whether a completion is over with its last token."""
-        return ids[-1] in self.end or (self.ends_line(ids[-1]) and self.answered(ids, thinking))
+    def ends(self, ids: Sequence[int], thinking: bool) -> str:
+        """Why a completion is over with its last token: "end token", "answer", or "" when it goes on.
 
-    def completion(self, ids: Sequence[int], stopped: bool) -> Completion:
-        """The completion of generated ids, `stopped` when they ended by themselves."""
-        return Completion(self.decode(ids), len(ids), "stop" if stopped else "length")
+        "answer" is said one token late: the token after a whole answer line shows that the model would go on.
+        """
+        if ids[-1] in self.end:
+            return "end token"
+        over = len(ids) > 1 and self.ends_line(ids[-2]) and self.answered(ids[:-1], thinking)
+        return "answer" if over else ""
+
+    def completion(self, ids: Sequence[int], why: str) -> Completion:
+        """The completion of generated ids that ended for the reason `why`: what `ends` gave, or "length"."""
+        kept = ids[:-1] if why == "answer" else ids
+        reason = "length" if why == "length" else "stop"
+        return Completion(self.decode(kept), len(kept), reason, why == "answer")
+
+
+@dataclass
+class _Row:
+    """One completion in the making."""
+
+    prompt: list[int]
+    thinking: bool  # whether the prompt has opened the think block
+    written: list[int] = field(default_factory=list)
+    why: str = ""  # why it is over: see `Text.ends`, or "length"
+
+    def take(self, position: int, chosen: int, text: Text, limit: int) -> int:
+        """The token at a position: the prompt's own, else the one that the model chose, which is written down."""
+        if position < len(self.prompt):
+            return self.prompt[position]
+        if not self.why:
+            self.written.append(chosen)
+            self.why = text.ends(self.written, self.thinking) or ("length" if len(self.written) == limit else "")
+        return chosen
 
 
 class TransformersBackend:
-    """Batched decoding with `transformers`: left padding, one cache per batch, finished rows leave it."""
+    """Batched decoding with `transformers`, without any padding.
+
+    What the prompts of a batch have in common, such as exemplars, is read once. Then all rows go on in step: a row
+    whose prompt is longer than the shortest is fed its own prompt while the others write already. Every row so sees
+    exactly what it would see alone, which padding cannot promise on every kernel of a recurrent layer. Rows that
+    have ended leave the batch.
+    """
 
     def __init__(self, directory: Path, sampling: Sampling) -> None:
         """Load model and tokenizer: bfloat16 on a GPU, float32 on a CPU, scaled-dot-product attention."""
@@ -137,42 +181,56 @@ class TransformersBackend:
         self.tokenizer = load_tokenizer(directory)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = _load(directory, self.device)
-        end = end_ids(directory, self.tokenizer)
-        self.text = Text(self.tokenizer, end)
-        self.pad = min(end) if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
+        self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
 
     def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
         """See `Backend.batches`; `ValueError` if a prompt exceeds the model's context."""
         ids = encode(self.tokenizer, texts)
         check_context(ids, self.sampling.max_new_tokens, getattr(self.model.config, "max_position_embeddings", None))
         for batch in plan_batches([len(row) for row in ids], self.sampling):
-            thinking = [prompts.prefilled(texts[i]) for i in batch]
-            generator = self.torch.Generator(self.device).manual_seed(_mix([seeds[i] for i in batch]))
-            yield list(zip(batch, self._decode([ids[i] for i in batch], thinking, generator), strict=True))
+            rows = [_Row(ids[i], prompts.prefilled(texts[i])) for i in batch]
+            self._decode(rows, self.torch.Generator(self.device).manual_seed(_mix([seeds[i] for i in batch])))
+            yield [(i, self.text.completion(row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
 
-    def _decode(self, rows: list[list[int]], thinking: list[bool], generator: Any) -> list[Completion]:
-        """Complete one batch of token rows."""
+    def _decode(self, rows: list[_Row], generator: Any) -> None:
+        """Write the completions of one batch into its rows."""
         torch, limit = self.torch, self.sampling.max_new_tokens
-        written: list[list[int]] = [[] for _ in rows]
-        stopped = [False] * len(rows)
-        alive = list(range(len(rows)))  # the row of `rows` that each row of the batch stands for
         with torch.inference_mode():
-            state = _Batch(self, rows, limit)
-            for step in range(limit):
-                tokens = self._choose(state.logits, generator)
-                for row, token in zip(alive, tokens.tolist(), strict=True):
-                    if not stopped[row]:
-                        written[row].append(token)
-                        stopped[row] = self.text.ends(written[row], thinking[row])
-                going = [k for k, row in enumerate(alive) if not stopped[row]]
-                if not going or step == limit - 1:
+            cache, logits = self._prefill(rows)
+            for position in itertools.count(min(len(row.prompt) for row in rows)):
+                chosen = self._choose(logits, generator).tolist()
+                tokens = [row.take(position, token, self.text, limit) for row, token in zip(rows, chosen, strict=True)]
+                going = [k for k, row in enumerate(rows) if not row.why]
+                if not going:
                     break
-                if len(alive) - len(going) >= _DROP_SHARE * len(alive):
-                    keep = torch.tensor(going, device=self.device)
-                    alive, tokens = [alive[k] for k in going], tokens[keep]
-                    state.keep(keep)
-                state.advance(tokens)
-        return [self.text.completion(*row) for row in zip(written, stopped, strict=True)]
+                if len(rows) - len(going) >= _DROP_SHARE * len(rows):
+                    rows, tokens = [rows[k] for k in going], [tokens[k] for k in going]
+                    cache.reorder_cache(torch.tensor(going, device=self.device))
+                logits = self._forward(torch.tensor(tokens, device=self.device)[:, None], cache)
+
+    def _prefill(self, rows: list[_Row]) -> tuple[Any, Any]:
+        """Read as much of the prompts as all have; returns the cache and the next logits (batch, vocabulary)."""
+        from transformers import DynamicCache
+
+        torch = self.torch
+        cache = DynamicCache(config=self.model.config)
+        shortest = min(len(row.prompt) for row in rows)
+        common = _common_prefix([row.prompt for row in rows])
+        if len(rows) > 1 and common:
+            logits = self._forward(torch.tensor([rows[0].prompt[:common]], device=self.device), cache)
+            everywhere = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+            cache.reorder_cache(everywhere)
+            if common == shortest:
+                return cache, logits[everywhere]
+        else:
+            common = 0
+        return cache, self._forward(
+            torch.tensor([row.prompt[common:shortest] for row in rows], device=self.device), cache
+        )
+
+    def _forward(self, ids: Any, cache: Any) -> Any:
+        """Feed token ids (batch, length) after what the cache holds; returns the last logits (batch, vocabulary)."""
+        return self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def _choose(self, logits: Any, generator: Any) -> Any:
         """One token id per row of logits (batch, vocabulary)."""
@@ -192,46 +250,6 @@ def _load(directory: Path, device: Any) -> Any:
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=kind, attn_implementation="sdpa")
     return model.to(device).eval()
-
-
-class _Batch:
-    """The running state of one batch: cache, mask (batch, length) and the last logits (batch, vocabulary)."""
-
-    def __init__(self, backend: TransformersBackend, rows: list[list[int]], new_tokens: int) -> None:
-        from transformers import DynamicCache
-
-        torch, device = backend.torch, backend.device
-        width = max(len(row) for row in rows)
-        ids = torch.tensor([[backend.pad] * (width - len(row)) + row for row in rows], device=device)
-        # Room for the new tokens is made at once; only the first `width` columns are shown to the model.
-        self.mask = torch.ones((len(rows), width + new_tokens), dtype=torch.long, device=device)
-        for k, row in enumerate(rows):
-            self.mask[k, : width - len(row)] = 0
-        self.model, self.width = backend.model, width
-        self.cache = DynamicCache(config=backend.model.config)
-        self.positions = (self.mask[:, :width].cumsum(-1) - 1).clamp(min=0)
-        self._forward(ids)
-
-    def advance(self, tokens: Any) -> None:
-        """Feed one token id per row."""
-        self.width += 1
-        self.positions = self.positions[:, -1:] + 1
-        self._forward(tokens[:, None])
-
-    def keep(self, rows: Any) -> None:
-        """Drop all rows but those of an index tensor."""
-        self.cache.reorder_cache(rows)
-        self.mask, self.positions = self.mask[rows], self.positions[rows]
-
-    def _forward(self, ids: Any) -> None:
-        self.logits = self.model(
-            input_ids=ids,
-            attention_mask=self.mask[:, : self.width],
-            position_ids=self.positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
 
 
 class VllmBackend:
@@ -291,9 +309,9 @@ class VllmBackend:
         """The completion up to where the `transformers` backend would have ended it."""
         ids = list(output.token_ids)
         for count in range(1, len(ids) + 1):
-            if self.text.ends(ids[:count], thinking):
-                return self.text.completion(ids[:count], True)
-        return self.text.completion(ids, output.finish_reason == "stop")
+            if why := self.text.ends(ids[:count], thinking):
+                return self.text.completion(ids[:count], why)
+        return self.text.completion(ids, "length")
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -322,6 +340,13 @@ def check_context(ids: Sequence[Sequence[int]], new_tokens: int, limit: int | No
             f"a prompt of {longest} tokens and max_new_tokens={new_tokens} exceed the model's context of {limit}; "
             "lower max_new_tokens or leave out the 8-shot protocols"
         )
+
+
+def _common_prefix(rows: Sequence[list[int]]) -> int:
+    """How many first tokens all rows share."""
+    first, last = min(rows), max(rows)  # in lexical order these two differ first
+    pairs = zip(first, last, strict=False)
+    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
 
 
 def _mix(seeds: Sequence[int]) -> int:

@@ -100,6 +100,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         "reason": outcome.sentence,
         "failed_step": outcome.failed_step,
         "results": results.get("results", []),
+        "confidence": results.get("confidence"),
         "gate": _gate(records.get("gate")),
         "model": pushed.get("location"),
         "seconds": {**outcome.seconds, "total": round(seconds, 1)},
@@ -115,7 +116,7 @@ def _gate(record: dict[str, Any] | None) -> dict[str, Any] | None:
 def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
     print()
     if summary["results"]:
-        print(text_table(summary["results"]))
+        print(text_table(summary))
         print()
     if outcome.failed_step:
         print(f"log:     {output / 'run.log'}")

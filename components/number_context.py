@@ -17,62 +17,70 @@ _MONEY = re.compile(r"[$€£¥₹]\s*[-+\u2212]?\s*$")
 _NUMBER_WORDS = (
     "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen"
     "|nineteen|twenty|thirty|forty|fourty|fifty|sixty|seventy|eighty|ninety|hundreds?|thousands?|millions?|billions?"
-    "|trillions?|quadrillions?|lakhs?|crores?|dozens?|half|halfs|halves|thirds?|quarters?|fourths?|fifths?|sixths?"
-    "|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|millionths?"
+    "|trillions?|quadrillions?|lakhs?|crores?|dozens?|half|halfs|halves|thirds|fourths|fifths|sixths|sevenths|eighths"
+    "|ninths|tenths|hundredths?|thousandths?|millionths?"
+    r"|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)(?=\s+of\b|\W*$)"
 )
 _MONTHS = (
     "(?-i:January|February|March|April|May|June|July|August|September|October|November|December"
     "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)"
 )
 
+_APOSTROPHE = "['\u2019\u00b4`\u02bc\u2018]"
 _BEFORE = re.compile(
-    rf"\b(?:not|never|neither|nor|no|cannot|(?:is|was|are|ai|does|did|ca|wo)nt|without|except|excluding|unlike|or|either"
-    r"|wrong|incorrect|false|versus|vs|maybe|perhaps|possibly|probably|likely|might|could|guess|approx\w*|circa"
-    r"|estimat\w+|double|twice|triple|thrice|root|log|negative|minus|times|plus|instead of|at least|at most"
-    r"|(?<!adds )(?<!add )(?<!sums )(?<!sum )up to"
-    rf"|{_NUMBER_WORDS}|zero"
-    r"|nicht|kein\w*|pas|не|nie)\b|n['’]t\b|[不非没]|~"
-    r"|\b(?:about|around|roughly|nearly|almost|over|under|above|below|beyond|past|between|than|but|from|one|only if"
-    rf"|{_MONTHS}\.?|[xyzn])[\s$]*$"
-    r"|[×÷·⋅%]\s*$|[!¬/&^@]$|[A-Za-z\u00c0-\u024f,.]$",
+    r"\b(?:not|never|neither|nor|none|cannot|(?:is|was|are|ai|does|did|ca|wo)nt|nope|hardly|scarcely|unequal|or|either|wrong"
+    r"|incorrect|false|versus|vs|maybe|perhaps|possibly|probably|likely|might|could|guess|unsure|uncertain|approx\w*|circa"
+    r"|estimat\w+|negative|minus|instead of|at least|at most|(?<!adds )(?<!add )(?<!sums )(?<!sum )up to|anything but"
+    rf"|nicht|kein\w*|pas|не|nie)\b|n{_APOSTROPHE}t\b|[不非没]|~"
+    r"|\b(?:about|around|roughly|nearly|almost|near|close to|over"
+    r"|under|above|below|beyond|past|between|than|but|from|one|plus"
+    rf"|times|log|ln|exp|sqrt|{_MONTHS}\.?|[xyzn])[\s$]*$"
+    r"|[\u00d7÷·⋅%]\s*$|[!¬/&^@]$|[A-Za-z\u00c0-\u024f,.]$",
     re.IGNORECASE,
 )
+_NEAR_BEFORE = re.compile(
+    rf"\b(?:no|without|except|excluding|unlike|double|twice|triple|thrice|quarter|root|{_NUMBER_WORDS}|zero)\b",
+    re.IGNORECASE,
+)
+_LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b", re.IGNORECASE)
 
 _AFTER_START = re.compile(
-    rf"\s*[×÷·⋅^]|\s*\*\s+\w|\s*[-\u2212–+*/]\s*[A-Za-z]\b(?!/)|\*\*\w"
-    rf"|[\s-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
-    r"|\s*(?:[ap]\.?m\b|o['’]?clock\b)|(?:[xyznie]|pi|kk|mil|mio|E)\b(?!['’])|\s+(?:[xyznie]|pi|(?-i:[kKMB]))\b(?!['’])"
+    r"\s*[\u00d7÷·⋅^]|\s*\*\s+\w|\*\*[xyzn]\b|\s*[-\u2212\u2013+*]\s*(?-i:[b-zB-HJ-Z])\b(?!['\u2019])|\s*/\s*[xyzn]\b"
+    rf"|[\s/:,;&|\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
+    r"|\s*(?:[ap]\.?m\b|o['\u2019]?clock\b)|(?:(?-i:[xXyznieE])|pi|kk|mil|mio)\b|\s+(?:(?-i:[xyznikKMB]|e(?!\.))|pi)\b(?!['\u2019])"
     r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b|-?ish\b"
     rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?{_MONTHS}\b"
-    r"|\s*(?:(?-i:m|b|t)\s*(?:dollars?|usd|euros?|eur|pounds|[$€£]))",
+    r"|(?-i:m|b|t)\s*(?:dollars?|usd|euros?|eur|pounds|[$€£])",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
     r"\b(?:or|nor|either|versus|vs|wrong|incorrect|false|wait|oops|sorry|mistake\w*|maybe|perhaps|possibly|probably"
     r"|approx\w*|roughly|guess|at least|at most|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
     r"|(?:is|was|ai)nt|below zero|give or take|not(?! (?:counting|including|considering|included))"
-    r"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n['’]t\b|\+|[不非没]"
-    rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b",
+    rf"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n{_APOSTROPHE}t\b|\+|[不非没]"
+    rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b|\b(?:to|in)\s+one\s*[.!]?$",
     re.IGNORECASE,
 )
-_ODD = re.compile(r"[<>≤≥≈≠±∓√∛∞¬∼≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩]")
+_ODD = re.compile(r"[<>≤≥≈≠±∓√∛∞¬\u223c≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩∉∌∑∏∫⌊⌈✗✘❌✖🚫⛔]")
 _DOTS = re.compile(r"\.{2,}|…|\s?\.{3}")
 _MINUS_WORD = re.compile(r"(?:^|(?<=[\s:=]))(?:minus|negative)[\s$]*$", re.IGNORECASE)
-_TIGHT = frozenset(" \t\u00a0\u2009$€£¥₹*_`\"'“”|#")
+_TIGHT = frozenset(" \t\u00a0\u2009$€£¥₹*_`\"'“”#")
+_MINUS = frozenset("-\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d")
+_OTHER_DASHES = frozenset("\u2014\u2015\u2796\u02d7\u2043\u2500\u2501\u30fc\u23af\u208b\u2e3a\u2e3b|")
 
 
 def sign_before(before: str) -> int:
-    """The sign, 1 or -1, of the number that follows `before`; 0 where it cannot be told ("total - 42", "--42")."""
+    """Return the sign, 1 or -1, of the number behind `before`; 0 where it cannot be told ("total - 42", "--42")."""
     if not before:
         return 1
     if _MINUS_WORD.search(before):
         return -1
     lead = _trailing_symbols(before)
-    signs = [i for i, char in enumerate(lead) if char in "-\u2212–—―+"]
-    if not signs:
+    signs = [i for i, char in enumerate(lead) if char in _MINUS or char in _OTHER_DASHES or char == "+"]
+    if not any(lead[i] != "|" for i in signs):
         return 1
     place = signs[0]
-    if len(signs) > 1 or lead[place] in "—―" or any(char not in _TIGHT for char in lead[place + 1 :]):
+    if len(signs) > 1 or lead[place] in _OTHER_DASHES or any(char not in _TIGHT for char in lead[place + 1 :]):
         return 0
     if len(lead) < len(before) and (place == 0 or (lead[:place].isspace() and lead[place + 1 :].startswith(" "))):
         return 0
@@ -80,7 +88,7 @@ def sign_before(before: str) -> int:
 
 
 def _trailing_symbols(text: str) -> str:
-    """The end of `text` that holds neither letters nor digits."""
+    """Return the end of `text` that holds neither letters nor digits."""
     end = len(text)
     while end and not text[end - 1].isalnum():
         end -= 1
@@ -88,7 +96,7 @@ def _trailing_symbols(text: str) -> str:
 
 
 def scale_after(before: str, after: str) -> tuple[int, str]:
-    """The factor named directly after a number, 1 if none, and the text that remains behind it."""
+    """Return the factor named directly after a number, 1 if none, and the text that remains behind it."""
     if match := _SCALE_WORD.match(after):
         return 10 ** _SCALES[match[1].lower()], after[match.end() :]
     if match := _SCALE_LETTERS.match(after):
@@ -99,11 +107,17 @@ def scale_after(before: str, after: str) -> tuple[int, str]:
 
 
 def commits(before: str, after: str, decimal: bool) -> bool:
-    """Whether the text around a number, its sign and scale apart, leaves it the one committed value."""
-    if before and (_BEFORE.search(_MINUS_WORD.sub("", before)) or _ODD.search(before)):
+    """Tell whether the text around a number, its sign and scale apart, leaves it the one committed value."""
+    if before and (_BEFORE.search(_MINUS_WORD.sub("", before)) or _ODD.search(before) or _near_word(before)):
         return False
     if not after:
         return True
     if _AFTER_START.match(after) or _AFTER.search(after) or _ODD.search(after):
         return False
     return not (decimal and _DOTS.match(after)) and not unicodedata.category(after[0]).startswith("M")
+
+
+def _near_word(before: str) -> bool:
+    """Tell whether a word that changes a number stands in front of it, in no label of its own ("Three days: 42")."""
+    words = list(_NEAR_BEFORE.finditer(before))
+    return bool(words) and not _LABEL_END.search(before[words[-1].end() :])

@@ -1,4 +1,4 @@
-"""Read the one number that a short text commits to, exactly and in linear time; `components.answers` says where to look.
+"""Read the one number that a short text commits to; `components.answers` says where to look for that text.
 
 The text is cleaned of markup (LaTeX, markdown, tags, stop tokens), remarks in brackets are set aside, and what is
 left must hold exactly one number: then its sign, its scale ("40k", "3 million") and the words around it decide
@@ -10,7 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 
 from components.number_context import commits, scale_after, sign_before
 from components.plain_text import NOISE_MASK, plain_text, split_remarks
@@ -33,11 +33,12 @@ _INT = f"(?:{_GROUPED}|[0-9]+)"
 _WHOLE = f"(?:{_GROUPED}|{_SPACED}|[0-9]+)"
 _NUMBER = re.compile(
     rf"(?:(?P<whole>{_WHOLE})\s+)?(?P<top>{_INT})\s?[/\u2044\u2215]\s?(?P<bottom>{_INT})"
-    rf"|(?P<count>{_WHOLE})?\s?(?P<vulgar>[{''.join(_VULGAR)}])"
+    rf"|(?:(?P<count>{_WHOLE})\s?)?(?P<vulgar>[{''.join(_VULGAR)}])"
     rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:[eE](?P<exponent>[-+\u2212]?[0-9]+)(?!\.?[0-9]))?"
 )
 _PLAIN = re.compile(rf"(?P<sign>[-\u2212]?)\$?(?P<plain>{_INT}(?:\.[0-9]+)?)\.?")
 _NOT_DIGITS = re.compile("[, \u00a0\u2007\u2009\u202f]")
+_CALL = re.compile(r"(?<=[A-Za-z])\(")
 _EXPRESSION_TOKEN = re.compile(r"[0-9][0-9.,]*|[^\W\d_]+|\S")
 
 
@@ -71,7 +72,7 @@ def read_number(text: str) -> Reading:
 
 
 def _foreign_digits(text: str) -> bool:
-    """Whether a digit or numeral outside ASCII stands in the text, the vulgar fractions apart."""
+    """Tell whether a digit or numeral outside ASCII stands in the text, the vulgar fractions apart."""
     return not text.isascii() and any(char.isnumeric() and char not in _VULGAR for char in text if char > "\x7f")
 
 
@@ -83,7 +84,7 @@ def _read_equation(text: str) -> Reading:
         cut = masked.rfind("=", 0, cut)
     if cut < 0 or not _HAS_NUMBER.search(text, 0, cut):
         return _read_single(text)
-    words = " ".join(re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*|≠", text[:cut]))
+    words = " ".join(re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|≠", text[:cut]))
     reading = _read_single(f"{words} = {text[cut + 1 :]}")
     for part in _split_at(text[:cut], masked, "="):
         if _HAS_NUMBER.search(part) and not _is_expression(part) and _read_single(part).value != reading.value:
@@ -94,12 +95,12 @@ def _read_equation(text: str) -> Reading:
 def _split_at(text: str, mask: str, separator: str) -> list[str]:
     """Split `text` where `mask`, of the same length or longer, shows the separator."""
     cuts = [-1, *(i for i in range(len(text)) if mask[i] == separator), len(text)]
-    return [text[start + 1 : end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [text[start + 1 : end] for start, end in pairwise(cuts)]
 
 
 def _is_expression(text: str) -> bool:
-    """Whether numbers stand in the text with an operator between each two; it is not evaluated."""
-    operators, wants_operator, numbers = "+-*/×÷·⋅−^x", False, 0
+    """Tell whether numbers stand in the text with an operator between each two; it is not evaluated."""
+    operators, wants_operator, numbers = "+-*/\u00d7÷·⋅\u2212\u2013^x", False, 0
     for token in _EXPRESSION_TOKEN.findall(text):
         if token[0].isdecimal():
             if wants_operator:
@@ -107,7 +108,7 @@ def _is_expression(text: str) -> bool:
             wants_operator, numbers = True, numbers + 1
         elif token in operators:
             wants_operator = False
-        elif not (token in "()[]%$€£" or token == ":" and not numbers or len(token) > 1):
+        elif not (token in "()[]%$€£¥₹" or (token == ":" and not numbers) or len(token) > 1):
             return False
     return numbers > 1 and wants_operator
 
@@ -116,7 +117,7 @@ def _read_single(text: str) -> Reading:
     """Read a text without equation: one number outside the remarks, or one inside the only brackets."""
     masked, remarks = split_remarks(text)
     if not _HAS_NUMBER.search(masked):
-        masked, remarks = re.sub(r"[()\[\]]", " ", text), []
+        masked, remarks = re.sub(r"[()\[\]]", " ", _CALL.sub(r"\\", text)), []
     found = list(islice(_NUMBER.finditer(masked), 2))
     if len(found) != 1:
         return NOTHING
@@ -132,28 +133,33 @@ def _read_single(text: str) -> Reading:
 
 _ALTERNATIVE = re.compile(
     r"\b(?:or|maybe|perhaps|possibl[ey]|alternativ\w+|also|could|might|either|wait|no|actually|correct\w*|sorry|oops"
-    r"|should|rather|instead|else|another|than)\b",
+    r"|should|rather|instead|else|another)\b",
     re.IGNORECASE,
 )
 _RETRACTION = re.compile(
     r"\b(?:wrong|incorrect|mistake\w*|false|negative|minus|below zero|not (?:correct|right|sure|certain))\b|\bguess",
     re.IGNORECASE,
 )
-_BARE_REMARK = re.compile(r"[\s=:]*([-+\u2212]?[\s$]*[0-9][0-9.,/\s]*)[\s.!?]*")
+_SECOND_THOUGHT = re.compile(
+    r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b", re.IGNORECASE
+)
+_BARE_REMARK = re.compile(r"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/\s]*[!?]?\s*")
 
 
 def _contradicts(remark: str, value: Fraction) -> bool:
-    """Whether a remark in brackets offers another value, or takes the number back."""
+    """Tell whether a remark in brackets offers another value, or takes the number back."""
     if _RETRACTION.search(remark):
         return True
     if not _HAS_NUMBER.search(remark):
+        return bool(_SECOND_THOUGHT.match(remark))
+    if not _ALTERNATIVE.search(remark) and not _BARE_REMARK.fullmatch(remark):
         return False
-    bare = _BARE_REMARK.fullmatch(remark)
-    return bool(_ALTERNATIVE.search(remark)) or (bare is not None and _read_single(bare[1]).value != value)
+    found = list(islice(_NUMBER.finditer(remark), 2))
+    return len(found) != 1 or sign_before(remark[: found[0].start()]) * (_value(found[0]) or 0) != value
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    """The value of one match of `_NUMBER`, without sign and scale; None if it is too long or is no number."""
+    """Return the value of one match of `_NUMBER`, without sign and scale; None if it is too long or is no number."""
     if match["plain"]:
         return _decimal(match["plain"], match["exponent"])
     if match["vulgar"]:
@@ -166,13 +172,13 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _integer(text: str) -> int | None:
-    """The value of digits with thousands separators, or None if they are too many."""
+    """Return the value of digits with thousands separators, or None if they are too many."""
     digits = _NOT_DIGITS.sub("", text)
     return int(digits) if len(digits) <= MOST_DIGITS else None
 
 
 def _decimal(text: str, exponent: str | None) -> Fraction | None:
-    """The exact value of a decimal number with an optional exponent, or None if it would be too long."""
+    """Return the exact value of a decimal number with an optional exponent, or None if it would be too long."""
     digits, _, decimals = _NOT_DIGITS.sub("", text).partition(".")
     if len(digits) + len(decimals) > MOST_DIGITS or len(exponent or "") > 5:
         return None

@@ -26,28 +26,31 @@ _FRACTION = re.compile(
 )
 _DEGREE = re.compile(r"\^\s?\{?\s?\\(?:circ|degree)\b\s?\}?")
 _COMMAND = re.compile(r"\\([A-Za-z]+|.|$)", re.DOTALL)
-_SYMBOLS = {"times": "×", "cdot": "×", "ast": "×", "div": "÷", "degree": "°", "dots": "…", "ldots": "…", "cdots": "…"}
+_SYMBOLS = dict.fromkeys(("times", "cdot", "ast"), "\u00d7") | dict.fromkeys(("dots", "ldots", "cdots"), "…")
+_SYMBOLS |= {"div": "÷", "degree": "°"}
 _SPACES = {",": "\u2009", "!": "", "\\": " ", "(": " ", ")": " ", "[": " ", "]": " ", ";": " ", ":": " ", "": " "}
 _WRAPPERS = frozenset(
     "boxed fbox framebox text textbf textit textrm texttt textsf textnormal emph underline mathrm mathbf mathit mathsf "
     "mathtt mathnormal mathbb mbox hbox bf rm it left right big Big bigl bigr Bigl Bigr displaystyle textstyle large "
     "Large LARGE huge quad qquad space ensuremath n t r par newline therefore because so implies to rightarrow "
-    "Rightarrow longrightarrow Longrightarrow checkmark euro texteuro pounds textdollar cent dollar ensurемath".split()
+    "Rightarrow longrightarrow Longrightarrow checkmark euro texteuro pounds textdollar cent dollar color textcolor "
+    "colorbox blacksquare square Box qed".split()
 )
 
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _TEN_TO_SUPERSCRIPT = re.compile(r"(?<![0-9.,])10\s?(⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,4})")
 _SCIENTIFIC = re.compile(
-    r"(?<![\w.,])([0-9]+(?:\.[0-9]+)?)\s?[×xX*·⋅]\s?10\s?(?:\^|\*\*)\s{0,2}([-+\u2212]?)\s?([0-9]{1,4})(?!\s?[0-9.^*])"
+    r"(?<![\w.,])([0-9]+(?:\.[0-9]+)?)\s?[\u00d7xX*·⋅]\s?10\s?(?:\^|\*\*)\s{0,2}([-+\u2212]?)\s?([0-9]{1,4})(?![0-9]|\.[0-9]|\s?\^)"
 )
 _CURRENCY = re.compile(
     r"(?<![A-Za-z])(?:(?:USD|EUR|GBP|INR|JPY|CNY|RMB|AUD|CAD|NZD|CHF|SGD|HKD|Rs|Rp|RM)\.?\s?\$?|(?:US|AU|CA|NZ|HK|A|C|R|S)\$)"
-    r"(?=\s?[-+\u2212–]?\s?[$.]?\s?[0-9])"
+    r"(?=\s?[-+\u2212\u2013]?\s?[$.]?\s?[0-9])"
 )
 _UNIT_POWER = re.compile(r"((?<![A-Za-z])(?:[A-Za-z]{2,20}|[ms])\.?)(?:\s?\^\s{0,2}[-\u2212]?[0-9]{1,2}(?![0-9])|[²³])")
 _ATTACHED_AREA = re.compile(r"(?<=[0-9])((?:mm|cm|dm|m|km|in|ft|yd|mi))[23](?!\w)")
 _IDENTIFIER = re.compile(r"(?<![\w.])([A-Za-z]{1,20})(?:_\s?)?[0-9]{1,2}[A-Za-z]{0,20}(?![\w./:,-]{0,20}[0-9])")
 
+_EMPHASIS = re.compile("(?<![0-9])_|_(?![0-9])")  # to a regex it is a letter
 _BRACKET = re.compile(r"[()\[\]]")
 
 
@@ -56,7 +59,7 @@ def plain_text(text: str) -> str:
     if "<" in text:
         text = _IN_ANGLES.sub(r" \1 ", _TAGS.sub(" ", text))
     if "&" in text:
-        text = _OTHER_ENTITY.sub(r"\\", _SPACE_ENTITY.sub(" ", text))
+        text = _OTHER_ENTITY.sub("¬", _SPACE_ENTITY.sub(" ", text))
     if "\\" in text or "{" in text or "}" in text:
         text = _without_latex(text)
     if "=" in text or not text.isascii() or ">" in text:
@@ -72,7 +75,7 @@ def _without_latex(text: str) -> str:
 
 
 def _command(match: re.Match[str]) -> str:
-    """The plain text of one LaTeX command, escape or lone backslash."""
+    """Translate one LaTeX command, escape or lone backslash."""
     name = match[1]
     if name.isalpha():
         return " " if name in _WRAPPERS else _SYMBOLS.get(name, "\\")
@@ -84,14 +87,15 @@ def _without_unit_digits(text: str) -> str:
     if "10" in text:
         text = _TEN_TO_SUPERSCRIPT.sub(lambda m: "10^" + m[1].translate(_SUPERSCRIPT), text)
         text = _SCIENTIFIC.sub(r"\1e\2\3", text)
-    return _IDENTIFIER.sub(r"\1", _ATTACHED_AREA.sub(r"\1", _UNIT_POWER.sub(r"\1", text)))
+    text = _IDENTIFIER.sub(r"\1", _ATTACHED_AREA.sub(r"\1", _UNIT_POWER.sub(r"\1", text)))
+    return _EMPHASIS.sub(" ", text) if "_" in text else text
 
 
 def split_remarks(text: str) -> tuple[str, list[str]]:
-    """Mask each outermost bracketed remark in place, and list their contents; an open one runs to the end.
+    r"""Mask each outermost bracketed remark in place, and list their contents; an open one runs to the end.
 
     >>> split_remarks("12 (1 foot) long")
-    ('12 \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00 long', ['1 foot'])
+    ('12 \x00\x00\x00\x00\x00\x00\x00\x00 long', ['1 foot'])
     """
     if "(" not in text and "[" not in text:
         return text, []

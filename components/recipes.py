@@ -150,6 +150,33 @@ class Push:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """Where and how the steps' Pods run; used by `compile`, `submit` and `schedule`, not by `run`."""
+
+    gpus: int = setting("GPUs that each training or evaluation step requests", minimum=0)
+    gpu_uuid: str = setting("UUID of the one GPU to be seen, for a node with unlike GPUs; empty: any")
+    node_selector: tuple[str, ...] = setting("label=value that a training or evaluation node must have")
+    tolerations: tuple[str, ...] = setting("taints that training and evaluation tolerate, as key[=value][:effect]")
+    data_cpu: float = setting("CPU cores requested by the other steps", minimum=0.01)
+    data_memory_gib: float = setting("memory requested by the other steps", minimum=0.1)
+    train_cpu: float = setting("CPU cores requested by training and evaluation", minimum=0.01)
+    train_memory_gib: float = setting("memory requested by training and evaluation", minimum=0.1)
+    memory_limit_gib: float = setting("memory above which a training or evaluation step is killed, 0: none", minimum=0)
+    shm_gib: float = setting("size of /dev/shm of training and evaluation, part of their memory", minimum=0.01)
+    data_timeout_s: int = setting("time after which one of the other steps is ended", minimum=10)
+    train_timeout_s: int = setting("time after which training or evaluation is ended", minimum=10)
+    retries: int = setting("attempts after the first that training and evaluation get", minimum=0)
+    keep_s: int = setting("time for which Argo keeps the ended workflow", minimum=60)
+    cache_claim: str = setting("PersistentVolumeClaim of the Hub and kernel caches, empty: none")
+    checkpoints_claim: str = setting("PersistentVolumeClaim of training checkpoints, empty: none")
+    secret: str = setting("Secret with HF_TOKEN and NOTIFY_WEBHOOK, each optional")
+    s3_secret: str = setting("Secret with accesskey and secretkey of the bucket, empty: none")
+    s3_endpoint: str = setting("address of the S3 server as Pods see it")
+    image_pull_policy: str = setting("when a node pulls an image", choices=("IfNotPresent", "Always", "Never"))
+    image_pull_secret: str = setting("Secret for a private image registry, empty: none")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that one run needs to know."""
 
@@ -170,6 +197,7 @@ class Recipe:
     compare: Compare
     gate: Gate
     push: Push
+    cluster: Cluster
 
 
 # What one changes from run to run: these stay parameters of a compiled pipeline.
@@ -219,6 +247,13 @@ TINY = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, force=False),
     push=Push(hub_repo="", private=True, licence="apache-2.0"),
+    cluster=Cluster(
+        gpus=0, gpu_uuid="", node_selector=(), tolerations=(), data_cpu=0.1, data_memory_gib=0.5, train_cpu=0.25,
+        train_memory_gib=2.0, memory_limit_gib=0.0, shm_gib=0.25, data_timeout_s=1800, train_timeout_s=3600, retries=2,
+        keep_s=7 * 86_400, cache_claim="grpo-cache", checkpoints_claim="grpo-checkpoints", secret="grpo-pipeline",
+        s3_secret="mlpipeline-minio-artifact", s3_endpoint="http://minio-service.kubeflow:9000",
+        image_pull_policy="IfNotPresent", image_pull_secret="",
+    ),
 )  # fmt: skip
 
 _GSM8K = Source(name="gsm8k", path="openai/gsm8k", adapter="gsm8k", config="main", split="train", licence="mit")
@@ -266,6 +301,10 @@ QWEN = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),
     gate=Gate(margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, force=False),
     push=Push(hub_repo="", private=True, licence="apache-2.0"),
+    cluster=replace(
+        TINY.cluster, gpus=1, tolerations=("nvidia.com/gpu:NoSchedule",), train_cpu=2.0, train_memory_gib=8.0,
+        memory_limit_gib=13.0, shm_gib=2.0, data_timeout_s=3 * 3600, train_timeout_s=48 * 3600,
+    ),
 )  # fmt: skip
 
 # The run to beat (Qwen3.5-0.8B, GSM8K 52.1 -> 58.0 % in 77 hours on one RTX 5090) with its own hyperparameters: lr

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from components.store import Store, open_store
 
 LOG_LINES = 40
+RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
 
@@ -54,7 +55,11 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None) -> Iter
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
     `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too.
+    An empty `run_id` is read from GRPO_RUN_ID.
     """
+    run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
+    if not run_id:
+        raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = Record(step)
     started = time.time()

@@ -70,8 +70,11 @@ class Store(ABC):
         self.write(key, _json(value))
 
     def create(self, key: str, value: Any) -> bool:
-        """Put a JSON value under a key only if it is free, as a lock is taken; whether it was."""
-        return self.create_bytes(key, _json(value))
+        """Put a JSON value under a key only if it is free, as a lock is taken; whether it is there now.
+
+        A key that holds this very value counts as taken by us: the answer to an earlier try may have been lost.
+        """
+        return self.create_bytes(key, _json(value)) or self.read(key) == _json(value)
 
     def put_tree(self, prefix: str, directory: Path) -> int:
         """Make `prefix` hold exactly the files of `directory`; returns how many had to be written.

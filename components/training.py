@@ -30,6 +30,11 @@ def device_arguments() -> dict[str, Any]:
     return {"use_cpu": not gpu, "bf16": gpu, "dataloader_pin_memory": gpu}
 
 
+def memory_arguments(gradient_checkpointing: bool) -> dict[str, Any]:
+    """Trainer arguments that trade time for memory, or not; the old name of the argument warns."""
+    return {"gradient_checkpointing": None, "activation_checkpointing": gradient_checkpointing}
+
+
 def quiet_arguments() -> dict[str, Any]:
     """Trainer arguments that leave logging to `Recorder` and saving to `save_model`."""
     return {"logging_steps": 1, "disable_tqdm": True, "report_to": "none", "save_strategy": "no"}

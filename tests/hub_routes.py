@@ -253,7 +253,7 @@ def _apply(repo: Repo, files: dict[str, File], key: str, value: dict[str, Any]) 
     elif key == "lfsFile":
         if value["oid"] not in repo.blobs:
             raise Refused(400, "", f"LFS object {value['oid']} of {path} was never uploaded")
-        data = repo.blobs[value["oid"]]
+        data = repo.blobs.pop(value["oid"])
         true = hashlib.sha256(data).hexdigest()  # differs from the oid where a fault has damaged the upload
         repo.blobs[true] = data
         files[path] = File(true, len(data), True, git_oid(pointer(true, len(data))))

@@ -100,6 +100,8 @@ class HubServer:
 def _handler_of(hub: HubServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # headers and body in one packet: no delayed acknowledgement
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             split = urllib.parse.urlsplit(self.path)
@@ -145,7 +147,7 @@ def _handler_of(hub: HubServer) -> type[BaseHTTPRequestHandler]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
         def log_message(self, *_: Any) -> None:
             """Say nothing: `hub.log` has every request."""

@@ -68,5 +68,8 @@ def numbers(found: Mapping[str, Any]) -> dict[str, float]:
             flat |= {f"{prefix}_gain": row["difference"], f"{prefix}_p_value": row["p_value"]}
     for row in found["overall"]:
         prefix = f"{row['checkpoint']}_{row['protocol'].replace('-', '_')}"
-        flat |= {f"{prefix}_gain_over_{row['before']}": row["difference"], f"{prefix}_p_value_over_{row['before']}": row["p_value"]}
+        flat |= {
+            f"{prefix}_gain_over_{row['before']}": row["difference"],
+            f"{prefix}_p_value_over_{row['before']}": row["p_value"],
+        }
     return flat

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from components.compare.wording import label
+
 WIDTH = 340
 
 
@@ -23,7 +25,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str, domain: tuple[float
         low, high = row["interval"]
         name = row["checkpoint"]
         parts += [
-            _text(left - 10, y + 4, name, "end", "name"),
+            _text(left - 10, y + 4, label(name), "end", "name"),
             f'<line class="c-{name} whisker" x1="{x(low):.1f}" y1="{y}" x2="{x(high):.1f}" y2="{y}"/>',
             f'<circle class="c-{name} dot" cx="{x(row["accuracy"]):.1f}" cy="{y}" r="5.5"/>',
             _text(WIDTH - 2, y + 4, f"{100 * row['accuracy']:.1f} %", "end", "value"),
@@ -39,7 +41,7 @@ def stacks(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     parts = _x_axis(x, [0, 0.25, 0.5, 0.75, 1], height - 22, 4, lambda v: f"{100 * v:g} %")
     for k, row in enumerate(rows):
         y = 4 + step * k + (step - bar) / 2
-        parts.append(_text(left - 10, y + bar / 2 + 4, row["checkpoint"], "end", "name"))
+        parts.append(_text(left - 10, y + bar / 2 + 4, label(row["checkpoint"]), "end", "name"))
         start = 0.0
         for name, share in row["outcomes"].items():
             if share > 0:
@@ -57,7 +59,7 @@ def stacks(rows: Sequence[Mapping[str, Any]], title: str) -> str:
 
 def distributions(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """Lengths of each row {"checkpoint", "lengths": {"shares", "bin_width", "median"}}, one strip under another."""
-    left, right, step = 52, WIDTH - 12, 54
+    left, right, step = 52, WIDTH - 40, 48
     height = step * len(rows) + 32
     top = rows[0]["lengths"]["bin_width"] * len(rows[0]["lengths"]["shares"])
     x = _scale((0, top), (left, right))
@@ -67,19 +69,16 @@ def distributions(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         tall = max(lengths["shares"])
         outline = [f"M{left},{base}"]
         for i, share in enumerate(lengths["shares"]):
-            y = base - (step - 12) * share / tall
+            y = base - (step - 10) * share / tall
             ends = (x(i * lengths["bin_width"]), x((i + 1) * lengths["bin_width"]))
             outline.append(f"L{ends[0]:.1f},{y:.1f}L{ends[1]:.1f},{y:.1f}")
         middle = x(lengths["median"])
         parts += [
             f'<path class="c-{name} area" d="{"".join(outline)}L{right},{base}Z"/>',
-            f'<line class="c-{name} median" x1="{middle:.1f}" y1="{base - step + 12}" x2="{middle:.1f}" y2="{base}"/>',
-            _text(left - 10, base - 6, name, "end", "name"),
+            f'<line class="c-{name} median" x1="{middle:.1f}" y1="{base - step + 8}" x2="{middle:.1f}" y2="{base}"/>',
+            _text(left - 10, base - 6, label(name), "end", "name"),
+            _text(WIDTH - 2, base - 6, f"{lengths['median']:,g}", "end", "value"),
         ]
-        near = middle > (left + right) / 2  # the label stays inside the chart
-        parts.append(
-            _text(middle + (-5 if near else 5), base - step + 20, f"{lengths['median']:g}", "end" if near else "start", "value")
-        )
     return _svg(height, title, parts)
 
 
@@ -100,8 +99,8 @@ def line(points: Sequence[Sequence[float]], title: str, series: str, share: bool
     parts = []
     for mark in marks:
         parts.append(f'<line class="grid" x1="{left}" y1="{y(mark):.1f}" x2="{right}" y2="{y(mark):.1f}"/>')
-        label = f"{100 * mark:g} %" if share else f"{mark:g}"
-        parts.append(_text(left - 6, y(mark) + 4, label, "end", "tick"))
+        words = f"{100 * mark:g} %" if share else f"{mark:g}"
+        parts.append(_text(left - 6, y(mark) + 4, words, "end", "tick"))
     for mark in ticks(*steps, 5):
         parts.append(_text(x(mark), bottom + 16, f"{mark:,.0f}", "middle", "tick"))
     path = "".join(f"{'L' if i else 'M'}{x(step):.1f},{y(value):.1f}" for i, (step, value) in enumerate(points))
@@ -135,11 +134,11 @@ def _scale(domain: Sequence[float], span: tuple[float, float]) -> Any:
     return place
 
 
-def _x_axis(x: Any, marks: Sequence[float], bottom: float, top: float, label: Any) -> list[str]:
+def _x_axis(x: Any, marks: Sequence[float], bottom: float, top: float, write: Any) -> list[str]:
     parts = []
     for mark in marks:
         parts.append(f'<line class="grid" x1="{x(mark):.1f}" y1="{top}" x2="{x(mark):.1f}" y2="{bottom}"/>')
-        parts.append(_text(x(mark), bottom + 16, label(mark), "middle", "tick"))
+        parts.append(_text(x(mark), bottom + 16, write(mark), "middle", "tick"))
     return parts
 
 

@@ -1,6 +1,16 @@
 """How numbers are written, the same in the terminal, in HTML and in Markdown."""
 
-MINUS = "−"
+MINUS = "\N{MINUS SIGN}"
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def label(checkpoint: str) -> str:
+    """How a checkpoint is called in a text: SFT and GRPO are abbreviations.
+
+    >>> label("sft")
+    'SFT'
+    """
+    return checkpoint.upper() if checkpoint in ("sft", "grpo") else checkpoint
 
 
 def p_text(p: float | None) -> str:
@@ -33,7 +43,7 @@ def points(difference: float | None) -> str:
 
 def interval(ends: list[float] | None) -> str:
     """Both ends of an interval of shares in percent."""
-    return "" if ends is None else f"{percent(ends[0])} – {percent(ends[1])}"
+    return "" if ends is None else f"{percent(ends[0])}{NBSP}–{NBSP}{percent(ends[1])}"
 
 
 def points_interval(ends: list[float] | None) -> str:

@@ -193,6 +193,7 @@ def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, A
         "prefilled": prompts.prefilled(request.prompt),
         "tokens": row["tokens"],
         "finish_reason": row["finish_reason"],
+        "stopped_at_answer": row["stopped_at_answer"],
     }
 
 

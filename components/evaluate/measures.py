@@ -25,6 +25,7 @@ def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
         "lenient_accuracy": [item["correct_lenient"] for item in items],
         "lm_eval_strict": [item["lm_eval_strict"] for item in items],
         "lm_eval_flexible": [item["lm_eval_flexible"] for item in items],
+        "stopped_at_answer": [item["stopped_at_answer"] for item in items],
         "mean_tokens": [item["tokens"] for item in items],
     }
     return {name: sum(values) / len(values) for name, values in flags.items()}

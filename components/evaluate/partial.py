@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Partial:
-    """A file of finished completions by key: rows {"key", "text", "tokens", "finish_reason", "seconds"}."""
+    """A file of finished completions: rows {"key", "seconds", ...} with the fields of `generate.Completion`."""
 
     def __init__(self, path: Path) -> None:
         """Read what an earlier process has left; a last line that it could not finish is cut off."""

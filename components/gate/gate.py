@@ -169,9 +169,8 @@ def _guard_failures(numbers: dict[str, Any], settings: Gate) -> list[str]:
             f"{numbers['truncated']:.1%} of its completions were cut off (at most {settings.max_truncated:.1%})"
         )
     if numbers["well_formed"] < settings.min_well_formed:
-        failures.append(
-            f"only {numbers['well_formed']:.1%} of its completions are well formed (at least {settings.min_well_formed:.1%})"
-        )
+        share = f"{numbers['well_formed']:.1%} of its completions"
+        failures.append(f"only {share} are well formed (at least {settings.min_well_formed:.1%})")
     return failures
 
 

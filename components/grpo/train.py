@@ -93,8 +93,9 @@ def grpo_config(settings: Grpo, seed: int, output: Path) -> GRPOConfig:
         beta=settings.beta, epsilon=settings.epsilon, epsilon_high=settings.epsilon_high,
         loss_type=settings.loss_type, scale_rewards=settings.scale_rewards,
         reward_weights=[settings.correct_weight, settings.think_weight, settings.marker_weight],
-        mask_truncated_completions=settings.mask_truncated, gradient_checkpointing=settings.gradient_checkpointing,
+        mask_truncated_completions=settings.mask_truncated,
         seed=seed, data_seed=seed, **_rollouts(settings), **training.device_arguments(), **training.quiet_arguments(),
+        **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ CHAMPION = "champion.json"
 DISK_NEEDED_GIB = 2
 STEPS = ("standardize", "sft", "grpo", "evaluate", "compare", "gate", "push")
 # What does not change what a run would produce.
-_NOT_COMPARED = ("registry", "checkpoints", "always")
+_NOT_COMPARED = ("registry", "checkpoints", "always", "cluster")
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ after `####`; the reasoning before it, between `<think>` and `</think>`.
 {table}
 
 Strict accuracy: only a number after the last `####` counts, compared as an exact fraction. Intervals are Wilson's,
-p-values those of an exact paired test (McNemar) against the checkpoint one line up. The figures were measured on the trained
-checkpoint before its weights were rounded to bfloat16. Every answer is in `evaluation/items.jsonl`, the gate's
-paired comparison in `evaluation/gate.jsonl`.
+p-values those of an exact paired test (McNemar) against the checkpoint one line up. The figures were measured
+before the weights were rounded to bfloat16. Every answer is in `evaluation/items.jsonl`, those of the gate's
+problems also in `evaluation/gate.jsonl`.
 
 ## How to prompt it
 

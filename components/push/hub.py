@@ -5,119 +5,160 @@ the files here, and only then does `main` get the same files in one commit (thei
 and a tag. `upload_folder` is not used: it splits an upload into several commits.
 """
 
-import time
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import disable_progress_bars
+
+from components.retry import Transient, retry
 
 T = TypeVar("T")
 
 TRANSIENT = (408, 429, 500, 502, 503, 504)
-ATTEMPTS = 6
-FIRST_WAIT_S = 1.0  # doubled after each attempt, unless the Hub says how long to wait
-LONGEST_WAIT_S = 300.0
-KEPT = (".gitattributes",)  # made by the Hub itself
+KEPT = {".gitattributes"}  # made by the Hub itself
 
 
-def push_to_hub(tree: Path, *, repo: str, private: bool, version: str, run_id: str) -> str:
-    """Make `main` of a Hub model repository hold exactly the files of `tree`, tagged `version`; returns the URL.
+def push_to_hub(tree: Path, *, repo: str, kind: str, private: bool, version: str, run_id: str) -> str:
+    """Make `main` of a Hub repository hold exactly the files of `tree`, tagged `version`; returns the URL.
 
-    The token is HF_TOKEN's, the server HF_ENDPOINT's. A version that is tagged already is not pushed again.
-    Transient failures are retried. `ValueError` if the Hub refuses, holds other bytes than it was sent, or if
-    `main` was changed by someone else meanwhile; `main` is then what it was before.
+    `kind` is "model" or "dataset". The token is HF_TOKEN's, the server HF_ENDPOINT's. A version that is tagged
+    already is not pushed again. Transient failures are retried. `ValueError` if the Hub refuses, holds other bytes
+    than it was sent, or if `main` was changed by someone else meanwhile; `main` is then what it was before.
     """
-    api = HfApi()
-    retry(lambda: api.create_repo(repo, private=private, exist_ok=True), f"create {repo}")
-    url = f"{api.endpoint}/{repo}/tree/{version}"
-    refs = retry(lambda: api.list_repo_refs(repo), f"list the branches of {repo}")
-    head = next(ref.target_commit for ref in refs.branches if ref.name == "main")
-    if any(tag.name == version for tag in refs.tags):
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # in a log each of their steps would be a line
+    hub = HubRepository(HfApi(), repo, kind)
+    hub.create(private)
+    url = f"{hub.api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}/tree/{version}"
+    branches, tags = hub.refs()
+    if version in tags:
         print(f"{repo} has {version} already", flush=True)
         return url
-    branch = f"push-{version}"
-    if any(ref.name == branch for ref in refs.branches):  # left by a push that was interrupted
-        delete_branch(api, repo, branch)
-    message = f"Release {version} of run {run_id}"
-    retry(lambda: api.create_branch(repo, branch=branch, revision=head, exist_ok=True), f"create branch {branch}")
-    commit(api, repo, tree, revision=branch, parent=None, message=message)
-    verify(api, repo, tree, revision=branch)
-    released = commit(api, repo, tree, revision="main", parent=head, message=message)
-    verify(api, repo, tree, revision=released)
-    retry(lambda: api.create_tag(repo, tag=version, revision=released, exist_ok=True), f"tag {version}")
-    delete_branch(api, repo, branch)
+    branch, message = f"push-{version}", f"Release {version} of run {run_id}"
+    if branch in branches:  # left by a push that was interrupted
+        hub.delete_branch(branch)
+    hub.create_branch(branch, branches["main"])
+    hub.commit(tree, revision=branch, parent=None, message=message)
+    hub.verify(tree, branch)
+    released = hub.commit(tree, revision="main", parent=branches["main"], message=message)
+    hub.verify(tree, released)
+    hub.tag(version, released)
+    hub.delete_branch(branch)
     print(f"{repo} has {version}: {url}", flush=True)
     return url
 
 
-def commit(api: HfApi, repo: str, tree: Path, *, revision: str, parent: str | None, message: str) -> str:
-    """Make a branch hold exactly the files of `tree` in one commit; returns the branch's commit.
+@dataclass
+class HubRepository:
+    """A repository of the Hub with the few operations that a push needs, each with retries."""
 
-    With `parent`, a branch that has moved on is a `ValueError`.
-    """
+    api: HfApi
+    repo: str
+    kind: str
 
-    def attempt() -> str:
-        # Made anew for each attempt: if the answer to a commit was lost, there is nothing left to do.
-        files = sorted(path for path in tree.rglob("*") if path.is_file())
-        names = {path.relative_to(tree).as_posix(): path for path in files}
-        held = set(api.list_repo_files(repo, revision=revision))
-        stale = sorted(held - set(names) - set(KEPT))
-        operations = [CommitOperationAdd(name, path) for name, path in names.items()]
-        return api.create_commit(
-            repo,
-            [*operations, *(CommitOperationDelete(name) for name in stale)],
-            commit_message=message,
-            revision=revision,
-            parent_commit=parent,
-        ).oid
+    def create(self, private: bool) -> None:
+        """Create the repository unless it is there."""
+        _retry(
+            lambda: self.api.create_repo(self.repo, repo_type=self.kind, private=private, exist_ok=True),
+            f"create {self.repo}",
+        )
 
+    def refs(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Branches and tags, each name -> commit."""
+        found = _retry(lambda: self.api.list_repo_refs(self.repo, repo_type=self.kind), f"list branches of {self.repo}")
+        return {b.name: b.target_commit for b in found.branches}, {t.name: t.target_commit for t in found.tags}
+
+    def create_branch(self, branch: str, commit: str) -> None:
+        """Create a branch at a commit."""
+        _retry(
+            lambda: self.api.create_branch(
+                self.repo, branch=branch, revision=commit, repo_type=self.kind, exist_ok=True
+            ),
+            f"create branch {branch}",
+        )
+
+    def commit(self, tree: Path, *, revision: str, parent: str | None, message: str) -> str:
+        """Make a branch hold exactly the files of `tree` in one commit; returns the branch's commit.
+
+        With `parent`, a branch that has moved on is a `ValueError`.
+        """
+        paths = sorted(path for path in tree.rglob("*") if path.is_file())
+        names = {path.relative_to(tree).as_posix(): path for path in paths}
+
+        def attempt() -> str:
+            # Asked and made anew each time: if the answer to a commit was lost, there is nothing left to do.
+            held = set(self.api.list_repo_files(self.repo, revision=revision, repo_type=self.kind))
+            added = [CommitOperationAdd(name, path) for name, path in names.items()]
+            dropped = [CommitOperationDelete(name) for name in sorted(held - set(names) - KEPT)]
+            return self.api.create_commit(
+                self.repo, [*added, *dropped], commit_message=message, repo_type=self.kind, revision=revision,
+                parent_commit=parent,
+            ).oid  # fmt: skip
+
+        try:
+            return _retry(attempt, f"commit to {revision} of {self.repo}")
+        except HfHubHTTPError as error:
+            if _status(error)[0] == 412:
+                raise ValueError(
+                    f"{revision} of {self.repo} was changed during the push; look who else writes there"
+                ) from error
+            raise
+
+    def verify(self, tree: Path, revision: str) -> None:
+        """Compare the Hub's checksums at `revision` with the files of `tree`; `ValueError` names what differs."""
+        found = _retry(
+            lambda: self.api.verify_repo_checksums(self.repo, repo_type=self.kind, revision=revision, local_dir=tree),
+            f"verify {self.repo}",
+        )
+        differing = {mismatch["path"] for mismatch in found.mismatches}
+        wrong = (differing | set(found.missing_paths) | set(found.extra_paths)) - KEPT
+        if wrong:
+            names = ", ".join(sorted(wrong))
+            raise ValueError(f"{self.repo} at {revision} does not hold what was pushed: {names}; push again")
+
+    def tag(self, name: str, commit: str) -> None:
+        """Tag a commit; a tag that is there already is as good."""
+        _retry(
+            lambda: self.api.create_tag(self.repo, tag=name, revision=commit, repo_type=self.kind, exist_ok=True),
+            f"tag {name}",
+        )
+
+    def delete_branch(self, branch: str) -> None:
+        """Delete a branch; one that is gone already is as good."""
+
+        def attempt() -> None:
+            try:
+                self.api.delete_branch(self.repo, branch=branch, repo_type=self.kind)
+            except HfHubHTTPError as error:
+                if _status(error)[0] != 404:
+                    raise
+
+        _retry(attempt, f"delete branch {branch}")
+
+
+def _retry(call: Callable[[], T], what: str) -> T:
+    """Call with retries; a token that is refused is a `ValueError`."""
     try:
-        return retry(attempt, f"commit to {revision} of {repo}")
+        return retry(call, what, _judge)
     except HfHubHTTPError as error:
-        if _status(error)[0] == 412:
-            raise ValueError(f"{revision} of {repo} was changed during the push; look who else writes there") from error
+        status = _status(error)[0]
+        if status in (401, 403):
+            raise ValueError(f"{what}: the Hub refuses HF_TOKEN (HTTP {status}); give one that may write") from error
         raise
 
 
-def verify(api: HfApi, repo: str, tree: Path, *, revision: str) -> None:
-    """Compare the Hub's checksums at `revision` with the files of `tree`; `ValueError` names what differs."""
-    found = retry(lambda: api.verify_repo_checksums(repo, revision=revision, local_dir=tree), f"verify {repo}")
-    differing = {mismatch["path"] for mismatch in found.mismatches}
-    wrong = (differing | set(found.missing_paths) | set(found.extra_paths)) - set(KEPT)
-    if wrong:
-        raise ValueError(f"{repo} at {revision} does not hold what was pushed: {', '.join(sorted(wrong))}; push again")
-
-
-def delete_branch(api: HfApi, repo: str, branch: str) -> None:
-    """Delete a branch; one that is gone already is as good."""
-
-    def attempt() -> None:
-        try:
-            api.delete_branch(repo, branch=branch)
-        except HfHubHTTPError as error:
-            if _status(error)[0] != 404:
-                raise
-
-    retry(attempt, f"delete branch {branch}")
-
-
-def retry(call: Callable[[], T], what: str) -> T:
-    """Call until it works, a failure is not transient, or ATTEMPTS are used up, waiting longer each time."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return call()
-        except Exception as error:
-            status, asked = _status(error)
-            if attempt == ATTEMPTS or not (status in TRANSIENT or _cut(error)):
-                raise
-            wait_s = min(FIRST_WAIT_S * 2 ** (attempt - 1) if asked is None else asked, LONGEST_WAIT_S)
-            reason = f"HTTP {status}" if status else repr(error)
-            print(f"{what}: {reason}; try {attempt + 1} of {ATTEMPTS} in {wait_s:.0f} s", flush=True)
-            time.sleep(wait_s)
-    raise AssertionError("the last attempt returns or raises")
+def _judge(error: Exception) -> Transient | None:
+    status, wait_s = _status(error)
+    if status in TRANSIENT:
+        return Transient(f"HTTP {status}", wait_s)
+    cut = next((part for part in _chain(error) if isinstance(part, httpx2.TransportError)), None)
+    return Transient(repr(cut)) if cut and status is None else None
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -136,7 +177,3 @@ def _status(error: BaseException) -> tuple[int | None, float | None]:
             after = part.response.headers.get("Retry-After", "")
             return part.response.status_code, float(after) if after.isdigit() else None
     return None, None
-
-
-def _cut(error: BaseException) -> bool:
-    return any(isinstance(part, httpx2.TransportError) for part in _chain(error))

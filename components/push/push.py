@@ -40,7 +40,9 @@ def push(
         if settings.hub_repo:
             from components.push.hub import push_to_hub
 
-            url = push_to_hub(tree, repo=settings.hub_repo, private=settings.private, version=version, run_id=run_id)
+            url = push_to_hub(
+                tree, repo=settings.hub_repo, kind="model", private=settings.private, version=version, run_id=run_id
+            )
     location = store.url(f"models/{version}")
     _crown(store, {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url})
     return {"version": version, "location": location, "url": url}

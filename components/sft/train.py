@@ -89,7 +89,8 @@ def sft_config(settings: Sft, steps: int, seed: int, output: Path) -> SFTConfig:
         output_dir=str(output), max_steps=steps, learning_rate=settings.learning_rate,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
         warmup_steps=settings.warmup_steps, lr_scheduler_type=settings.schedule, weight_decay=settings.weight_decay,
-        gradient_checkpointing=settings.gradient_checkpointing, max_length=None, packing=False,
+        max_length=None, packing=False,
         dataset_kwargs={"skip_prepare_dataset": True}, seed=seed, data_seed=seed,
         **training.device_arguments(), **training.quiet_arguments(),
+        **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

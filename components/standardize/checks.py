@@ -8,10 +8,11 @@ from components.prompts import MARKER, assistant_text
 from components.standardize.adapters import Draft, has_tag, visible
 from components.standardize.reasons import Refused
 
-_SPECIAL = re.compile(r"<\|[\w/]+\|>|</?s>|<\uff5c[^\uff5c]*\uff5c>")
+_SPECIAL = re.compile(r"<\|[\w/]+\|>")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 _RESULT = re.compile(r"=\s*(-?\d*\.?\d+)>>")
+_WRAPPERS = " \t#*_`>$"
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
@@ -26,6 +27,9 @@ def check_texts(draft: Draft) -> None:
             raise Refused("replacement-character", field=field)
     if has_tag(draft.question):
         raise Refused("tag-in-question")
+    for field, text in (("reasoning", draft.reasoning), ("answer", draft.answer)):
+        if has_tag(text):
+            raise Refused("nested-think", field=field)
 
 
 def problem_gold(draft: Draft) -> str:
@@ -73,10 +77,14 @@ def settled_answer(draft: Draft, gold: str) -> str:
     if MARKER in draft.answer:
         judgement = judge(text, gold)
         if judgement.unparsed:
-            raise Refused("no-answer", gold=gold)
+            raise Refused("no-answer" if judgement.markers == 1 else "several-answers", gold=gold)
         if not judgement.correct:
             raise Refused("contradicts-gold", gold=gold, answer=judgement.text)
-        return _marked(draft.answer, gold)
+        answer = _marked(draft.answer, gold)
+        again = judge(assistant_text(draft.reasoning, answer), gold)
+        if not (again.correct and again.think_ok and again.answer_marked):
+            raise Refused("several-answers", gold=gold)
+        return answer
     found = parse_lenient(text, prefilled=False)
     if found is None:
         raise Refused("no-answer", gold=gold)
@@ -88,6 +96,9 @@ def settled_answer(draft: Draft, gold: str) -> str:
 def _marked(answer: str, gold: str) -> str:
     """The answer with its last `####` line moved to the end, in the normal way of writing."""
     before, _, after = answer.rpartition(MARKER)
+    body, _, prefix = before.rpartition("\n")
+    if prefix.strip(_WRAPPERS):  # words in front of the marker on its line
+        body = before
     _, _, rest = after.partition("\n")
-    parts = [part for part in (before.rstrip(" \t\n*_`#"), rest.strip()) if visible(part)]
+    parts = [part.strip() for part in (body, rest) if visible(part)]
     return "\n\n".join([*parts, f"{MARKER} {gold}"])

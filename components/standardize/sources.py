@@ -1,13 +1,11 @@
 """Sources: from a recipe's `Source` to the records of its files, wherever they lie."""
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from urllib.parse import urlsplit
+from pathlib import Path, PurePosixPath
 
 from components.files import sha256
 from components.recipes import Source
@@ -108,25 +106,12 @@ def _local(source: Source) -> Path:
 
 
 def _from_s3(source: Source, folder: Path) -> Path:
-    from minio import Minio
-    from minio.error import S3Error
+    from components.s3 import fetch_object, object_etag
 
-    bucket, _, key = source.path.removeprefix("s3://").partition("/")
-    if not bucket or not key:
-        raise ValueError(f"{source.path!r} is not s3://bucket/key")
-    endpoint = urlsplit(os.environ.get("S3_ENDPOINT") or "https://s3.amazonaws.com")
-    client = Minio(
-        endpoint=endpoint.netloc or endpoint.path, secure=endpoint.scheme != "http",
-        access_key=os.environ.get("AWS_ACCESS_KEY_ID"), secret_key=os.environ.get("AWS_SECRET_ACCESS_KEY"),
-    )  # fmt: skip
-    try:
-        etag = client.stat_object(bucket_name=bucket, object_name=key).etag
-        if source.revision.startswith("etag:") and source.revision.removeprefix("etag:").strip('"') != etag:
-            raise ValueError(f"{source.path} is not what the plan saw ({source.revision}); run again from preflight")
-        target = folder / Path(key).name
-        client.fget_object(bucket_name=bucket, object_name=key, file_path=str(target))
-    except S3Error as error:
-        raise ValueError(f"{source.path} cannot be read ({error.code}): check the address and the AWS keys") from None
+    if source.revision.startswith("etag:") and source.revision.removeprefix("etag:") != object_etag(source.path):
+        raise ValueError(f"{source.path} is not what the plan saw ({source.revision}); run again from preflight")
+    target = folder / PurePosixPath(source.path).name
+    fetch_object(source.path, target)
     return target
 
 

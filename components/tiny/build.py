@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig, Qwen3_5Tokenizer, set_seed
 
 from components import prompts
-from components.tiny.problems import Problem, problems
+from components.tiny.problems import Problem, problems, reasoning
 
 END, PAD, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 VOCABULARY = 640
@@ -111,7 +111,7 @@ def pretrain(model: Qwen3_5ForCausalLM, tokenizer: Qwen3_5Tokenizer, random: Ran
     model.train()
     for step in range(steps):
         few_shot = step % FEW_SHOT_EVERY == FEW_SHOT_EVERY - 1
-        loss = model(**_batch(tokenizer, list(texts(stories, random, few_shot)))).loss
+        loss = model(**_batch(tokenizer, list(texts(tokenizer, stories, random, few_shot)))).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -122,18 +122,20 @@ def pretrain(model: Qwen3_5ForCausalLM, tokenizer: Qwen3_5Tokenizer, random: Ran
     return loss.item()
 
 
-def texts(stories: Iterator[Problem], random: Random, few_shot: bool) -> Iterator[tuple[str, str]]:
+def texts(
+    tokenizer: Qwen3_5Tokenizer, stories: Iterator[Problem], random: Random, few_shot: bool
+) -> Iterator[tuple[str, str]]:
     """One batch of (prompt, solution) in ChatML; `few_shot` puts 1 to 8 solved problems before a question.
 
-    No think tags and no `####`, which are for SFT to teach.
+    The prompts are the project's own, half of them without the system prompt. A solution ends without closing the
+    think block and without a `####` line, which are for SFT to teach.
     """
     for _ in range(BATCH_SIZE // 8 if few_shot else BATCH_SIZE):
         problem = next(stories)
         shots = [(shot.question, shot.worked()) for shot in islice(stories, random.randint(1, 8) if few_shot else 0)]
-        system, user = prompts.few_shot_messages(problem.question, shots)
-        messages = [system, user] if random.random() < 0.5 else [user]
-        turns = "".join(f"{START}{turn['role']}\n{turn['content']}{END}\n" for turn in messages)
-        yield f"{turns}{START}assistant\n", f"{problem.worked()}{END}"
+        messages = prompts.few_shot_messages(problem.question, shots)
+        prompt = prompts.render(tokenizer, messages if random.random() < 0.5 else messages[1:])
+        yield prompt, f"{reasoning(problem, random)}{END}"
 
 
 def _batch(tokenizer: Qwen3_5Tokenizer, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:

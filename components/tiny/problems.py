@@ -5,7 +5,7 @@ between 1 and 19. A sum (start, operations, operands) belongs to the evaluation 
 no evaluation question, and not even its sum under another name, is in any training schema of any seed.
 
 The teachers of the three SFT schemas are of two minds: the share ONE_LINE of their traces takes the whole sum in
-one line (`7+9-8=8`), the others go step by step (`7+9=16`, `16-8=8`). Both are right; a small model can only
+one line (`At once: 7+9-8=8`), the others go step by step (`7+9=16`, `16-8=8`). Both are right; a small model can only
 follow the second.
 """
 
@@ -65,8 +65,8 @@ class Problem:
         return "\n".join(lines)
 
     def one_line(self) -> str:
-        """The whole sum at once, as `7+9-8=8`."""
-        return f"{self.start}{''.join(f'{step:+d}' for step in self.steps)}={self.gold}"
+        """The whole sum at once, as `At once: 7+9-8=8`."""
+        return f"At once: {self.start}{''.join(f'{step:+d}' for step in self.steps)}={self.gold}"
 
 
 def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
@@ -80,12 +80,11 @@ def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
     if schema not in ROWS:
         raise ValueError(f"no tiny schema {schema!r}; valid ones: {', '.join(ROWS)}")
     random = Random(f"{schema} {seed}")
-    for index, problem in enumerate(problems(random, ROWS[schema], evaluation=schema == "evaluation")):
+    for problem in problems(random, ROWS[schema], evaluation=schema == "evaluation"):
         if schema in ("problems", "evaluation"):
             yield {"question": problem.question, "answer": f"{problem.worked(annotated=True)}\n#### {problem.gold}"}
         else:
-            thinking = problem.one_line() if random.random() < ONE_LINE else problem.worked()
-            yield _trace(schema, problem, thinking, index)
+            yield _trace(schema, problem, reasoning(problem, random))
 
 
 def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Problem]:
@@ -96,6 +95,11 @@ def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Proble
         if is_evaluation(problem) == evaluation and problem.question not in seen:
             seen.add(problem.question)
             yield problem
+
+
+def reasoning(problem: Problem, random: Random) -> str:
+    """What a writer of either mind puts down: the whole sum at once, or one line per step."""
+    return problem.one_line() if random.random() < ONE_LINE else problem.worked()
 
 
 def is_evaluation(problem: Problem) -> bool:
@@ -118,7 +122,7 @@ def _draw(random: Random) -> Problem:
     return Problem(name, things, start, tuple(steps), " ".join(sentences))
 
 
-def _trace(schema: str, problem: Problem, thinking: str, index: int) -> dict[str, Any]:
+def _trace(schema: str, problem: Problem, thinking: str) -> dict[str, Any]:
     answer = f"#### {problem.gold}"
     if schema == "thinking-solution":
         return {

@@ -116,7 +116,7 @@ def test_a_passing_model_is_not_called_forced(write: Write) -> None:
 
 def test_items_that_cannot_be_paired_are_refused(write: Write, tmp_path: Path) -> None:
     base, grpo = write("base", range(20)), write("grpo", range(60), problems=99)
-    with pytest.raises(ValueError, match="cannot be paired on the gate split: 1 problems .* such as q099"):
+    with pytest.raises(ValueError, match=r"cannot be paired on the gate split: 1 problems .* such as q099"):
         decide(evaluations={"base": base, "grpo": grpo}, champion=None, settings=SETTINGS)
     with pytest.raises(ValueError, match="needs base first and the candidate last"):
         decide(evaluations={"grpo": grpo}, champion=None, settings=SETTINGS)
@@ -131,7 +131,13 @@ def test_items_that_cannot_be_paired_are_refused(write: Write, tmp_path: Path) -
 def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: Path) -> None:
     registry, out = str(tmp_path / "registry"), tmp_path / "decision.json"
     base, candidate = write("base", range(20), checkpoint="base"), write("grpo", range(60), checkpoint="grpo")
-    paths = {"base": base, "candidate": candidate, "registry": registry, "settings": SETTINGS, "decision_out": out}
+    paths: dict[str, Any] = {
+        "base": base,
+        "candidate": candidate,
+        "registry": registry,
+        "settings": SETTINGS,
+        "decision_out": out,
+    }
     first = run_gate(**paths)
     assert first.promote and json.loads(out.read_text())["reason"] == first.reason
     assert first.scalars["base_difference"] == pytest.approx(0.4) and first.scalars["forced"] == 0.0

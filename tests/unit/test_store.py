@@ -79,8 +79,10 @@ def test_only_one_of_many_threads_creates_a_key(store: Store) -> None:
             won.append(number)
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert len(won) == 1
     assert store.read_json("locks/run.json") == {"owner": won[0]}
     store.delete_tree("locks/run.json")

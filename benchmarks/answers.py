@@ -1,0 +1,100 @@
+"""Measure the answer parser: `python -m benchmarks.answers` prints µs per completion, the worst ms, and a file's seconds.
+
+No input but what is made here. Every figure is the best of several runs, in CPU time, on one core.
+"""
+
+import contextlib
+import io
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from components.answers import judge, parse_lenient
+from components.score import score_file
+
+LINES = 100_000
+LENGTH = 10_000
+
+ANSWERS = {
+    "plain": "{}",
+    "dollars": "${}.00",
+    "unit": "{} apples per day.",
+    "bold": "**{}**",
+    "LaTeX": "$\\boxed{{{}\\text{{ km}}}}$",
+    "equation": "{} - 0 = {}",
+    "sentence": "The final answer is ${} (as shown above).",
+    "two numbers": "{} or 43",
+}
+
+NASTY = {
+    "#": ("", "#"), "digits": ("#### ", "9"), "digits, unit": ("#### m", "9"), "<think>": ("", "<think>"), "commas": ("#### 4", ","),
+    "spaces": ("#### 4", " "), "braces": ("#### ", "{"), "\\boxed{": ("#### ", "\\boxed{"), "\\frac{": ("#### ", "\\frac{"),
+    "fractions": ("#### ", "\\frac{1}{2}"), "(": ("#### 42", "("), "()": ("#### 42", "()"), "<": ("#### ", "<"),
+    "1=": ("#### ", "1="), "1,234": ("#### 1", ",234"), "1 234": ("#### 1", " 234"), "-": ("#### ", "-"), "*": ("#### ", "*"),
+    "letters": ("#### 42 ", "a"), "\\": ("#### ", "\\"), "½": ("#### ", "½"), "四": ("#### ", "四"), "&nbsp;": ("#### ", "&nbsp;"),
+    "markers": ("", "####1a "), "corrections": ("#### 41", " no mistake"), "waits": ("", "#### 41 wait "), "newlines": ("", "\n"),
+    "zero width": ("<think>", "\u200b"), "answer is": ("", "answer is "), "exponent": ("#### 1e", "9"),
+}  # fmt: skip
+
+
+def completions(answer: str, count: int) -> list[tuple[str, str]]:
+    """Make ordinary completions, some 600 characters of reasoning and an answer line, each with its gold."""
+    draw = random.Random(0)
+    rows = []
+    for _ in range(count):
+        gold = draw.randrange(10_000)
+        steps = "".join(
+            f"She has {draw.randrange(99)} and buys {draw.randrange(99)} more at the shop.\n" for _ in range(14)
+        )
+        rows.append((f"<think>\n{steps}</think>\nSo it is clear.\n#### {answer.format(gold, gold)}", str(gold)))
+    return rows
+
+
+def best(work: Callable[[], object], runs: int) -> float:
+    """Return the least CPU seconds of several runs."""
+    times = []
+    for _ in range(runs):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+def ordinary() -> None:
+    """Print µs per ordinary completion, for each kind of answer."""
+    for name, answer in ANSWERS.items():
+        rows = completions(answer, 1000)
+        seconds = best(lambda rows=rows: [judge(text, gold) for text, gold in rows], 7)
+        print(f"{name:12} {seconds * 1e6 / len(rows):6.1f} µs per completion of {len(rows[0][0])} characters")
+
+
+def worst() -> None:
+    """Print the slowest nasty inputs of 10,000 characters, judged and read leniently."""
+    times = {}
+    for name, (start, middle) in NASTY.items():
+        text = (start + middle * LENGTH)[:LENGTH]
+        times[name] = max(best(lambda t=text: judge(t, "42"), 5), best(lambda t=text: parse_lenient(t), 5))
+    for name in sorted(times, key=lambda name: -times[name])[:5]:
+        print(f"{name:12} {times[name] * 1e3:6.2f} ms for {LENGTH} characters")
+
+
+def scoring() -> None:
+    """Print the seconds that scoring a file takes."""
+    kinds = list(ANSWERS.values())
+    rows = [row for kind in kinds for row in completions(kind, LINES // len(kinds))]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as counts:
+        source, out = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
+        source.write_text("".join(json.dumps({"completion": text, "gold": gold}) + "\n" for text, gold in rows))
+        seconds = best(lambda: score_file(source, out), 2)
+    print(
+        f"{'file':12} {seconds:6.2f} s for {len(rows)} lines; {counts.getvalue().splitlines()[-1].partition(' ->')[0]}"
+    )
+
+
+if __name__ == "__main__":
+    ordinary()
+    worst()
+    scoring()

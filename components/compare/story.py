@@ -1,0 +1,108 @@
+"""What the numbers say in words: the sentences that open the report, in HTML and in Markdown alike."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.compare.wording import NBSP, interval, label, p_text, percent, points, points_interval
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """One sentence: how the last checkpoint does under the first protocol."""
+    row = _last_rows(results)[0]
+    name, share = label(row["checkpoint"]), percent(row["accuracy"])
+    text = f"{name} answers {share}{NBSP}% of {row['n']:,} problems right, {row['protocol']}"
+    change = _against_first(results, row["protocol"])
+    if change is None:
+        return f"{text}."
+    size = abs(round(100 * change["difference"], 1))
+    word = "more" if change["difference"] > 0 else "fewer"
+    return (
+        f"{text}: {size:.1f} points {word} than {label(change['before'])}."
+        if size
+        else f"{text}: as many as {label(change['before'])}."
+    )
+
+
+def findings(results: Mapping[str, Any]) -> list[str]:
+    """A few sentences: is the change real, is it maths or form, and what happens under the other protocols."""
+    found = []
+    for row in _last_rows(results):
+        change = _against_first(results, row["protocol"])
+        if change is not None:
+            found.append(_change_sentence(row, change))
+    if len(results["checkpoints"]) > 1:
+        first, last = (_row(results, results["checkpoints"][k], results["results"][0]["protocol"]) for k in (0, -1))
+        found.append(_form_sentence(first, last))
+    return found
+
+
+def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
+    """The change of strict accuracy, and its two parts: the change of lenient accuracy, and of the gap to it.
+
+    The first part is the model finding more right numbers, the second it giving them in the form asked for.
+    """
+    total = after["accuracy"] - before["accuracy"]
+    maths = after["lenient_accuracy"] - before["lenient_accuracy"]
+    return total, maths, total - maths
+
+
+def decomposition(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each protocol and each checkpoint but the first: `parts` of the change from the one before."""
+    found = []
+    for row in results["results"]:
+        if row["before"]:
+            total, maths, form = parts(_row(results, row["before"], row["protocol"]), row)
+            found.append({"protocol": row["protocol"], "before": row["before"], "checkpoint": row["checkpoint"],
+                          "total": total, "maths": maths, "form": form})  # fmt: skip
+    return found
+
+
+def protocols(results: Mapping[str, Any]) -> list[str]:
+    """The protocols of the evaluation split, in order."""
+    return list(dict.fromkeys(row["protocol"] for row in results["results"]))
+
+
+def of_protocol(rows: Sequence[Mapping[str, Any]], protocol: str) -> list[Mapping[str, Any]]:
+    """The rows of one protocol."""
+    return [row for row in rows if row["protocol"] == protocol]
+
+
+def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+    won, lost = change["discordant"]
+    names = f"{label(change['before'])} to {label(row['checkpoint'])}"
+    sure = "no more than chance explains" if change["p_adjusted"] >= 0.05 else "more than chance explains"
+    return (
+        f"{row['protocol']}: {names} {points(change['difference'])} points "
+        f"({points_interval(change['difference_interval'])}), to {percent(row['accuracy'])}{NBSP}% "
+        f"({interval(row['interval'])}). {won:,} problems won, {lost:,} lost, {sure} "
+        f"(p{NBSP}{_with_sign(change['p_value'])}, adjusted {_with_sign(change['p_adjusted'])})."
+    )
+
+
+def _form_sentence(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    total, maths, form = (points(part) for part in parts(first, last))
+    return (
+        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right numbers, wherever they "
+        f"stand in the text, and {form} from giving them in the form asked for."
+    )
+
+
+def _with_sign(p: float) -> str:
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _last_rows(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [row for row in results["results"] if row["checkpoint"] == results["checkpoints"][-1]]
+
+
+def _against_first(results: Mapping[str, Any], protocol: str) -> Mapping[str, Any] | None:
+    """The comparison of the last checkpoint with the first one, None if there is but one."""
+    if results["overall"]:
+        return of_protocol(results["overall"], protocol)[0]
+    row = _row(results, results["checkpoints"][-1], protocol)
+    return row if row["before"] else None
+
+
+def _row(results: Mapping[str, Any], checkpoint: str, protocol: str) -> Mapping[str, Any]:
+    return next(r for r in results["results"] if (r["checkpoint"], r["protocol"]) == (checkpoint, protocol))

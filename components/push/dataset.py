@@ -1,0 +1,79 @@
+"""Publish the SFT conversations of a run, with a card of their own, to the registry and, if asked, to the Hub."""
+
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from huggingface_hub import DatasetCardData
+
+from components.files import read_jsonl, sha256, write_json, write_text
+from components.plan import Plan
+from components.push.card import hub_id
+from components.recipes import Push
+from components.settings import to_json
+from components.store import MANIFEST, open_store
+
+_TEXT = """
+# SFT conversations of {title}
+
+{rows} conversations that taught a model to reason before it answers, put into one form from the sources below.
+Each row: `messages` (system, user, assistant with one `<think>` block and, where the answer is known, a last line
+`#### number`), `gold`, and where it comes from (`source`, `index`, `revision`, `licence`).
+
+| source | where | revision | licence | rows |
+|---|---|---|---|---:|
+{sources}
+
+Rows that were broken, too long, contradicted their gold answer, or overlap with the evaluation problems are left
+out. Each source keeps its own licence; where one is unknown, ask its owner before you build on it.
+"""
+
+
+def push_dataset(*, data: Path, plan: Plan, registry: str, run_id: str, settings: Push) -> dict[str, str]:
+    """Publish data/sft.jsonl under datasets/<version>/ and, if `settings.hub_repo` is set, to <hub_repo>-data.
+
+    `data` is what `standardize` wrote. Returns "version", "location" and "url" (empty without a Hub repo). The
+    version is derived from the rows, so pushing them again changes nothing. `ValueError` if there are no rows.
+    """
+    store, repo = open_store(registry), f"{settings.hub_repo}-data" if settings.hub_repo else ""
+    with tempfile.TemporaryDirectory() as directory:
+        tree = Path(directory) / "dataset"
+        version = build_dataset(tree, data=data, plan=plan, title=repo or run_id)
+        prefix = f"datasets/{version}"
+        if store.read_json(f"{prefix}/{MANIFEST}") is None:
+            store.put_tree(prefix, tree)
+        url = ""
+        if repo:
+            from components.push.hub import push_to_hub
+
+            held = tree.with_name("held")
+            store.get_tree(prefix, held)  # what another run of the same rows has pushed, if it was first
+            url = push_to_hub(held, repo=repo, kind="dataset", private=settings.private, version=version, run_id=run_id)
+    return {"version": version, "location": store.url(prefix), "url": url}
+
+
+def build_dataset(out: Path, *, data: Path, plan: Plan, title: str) -> str:
+    """Write sft.jsonl, README.md and provenance.json to the new directory `out`; returns the version."""
+    counts = Counter(row["source"] for row in read_jsonl(data / "sft.jsonl"))
+    if not counts:
+        raise ValueError(f"{data / 'sft.jsonl'} is empty; there is nothing to push")
+    out.mkdir(parents=True)
+    shutil.copyfile(data / "sft.jsonl", out / "sft.jsonl")
+    used = [source for source in plan.sources if counts[source.name or source.path]]
+    licences = {source.licence for source in used}
+    card = DatasetCardData(
+        license=licences.pop() if len(licences) == 1 and "unknown" not in licences else "other",
+        language="en",
+        task_categories=["text-generation"],
+        source_datasets=sorted({source.path for source in used if hub_id(source.path)}) or None,
+        configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "sft.jsonl"}]}],
+    )
+    lines = [
+        f"| {s.name or s.path} | `{s.path}` | `{s.revision}` | {s.licence} | {counts[s.name or s.path]} |" for s in used
+    ]
+    text = _TEXT.format(title=title, rows=sum(counts.values()), sources="\n".join(lines))
+    write_text(out / "README.md", f"---\n{card.to_yaml()}\n---\n{text}")
+    digest = sha256(out / "sft.jsonl")
+    write_json(out / "provenance.json", {"sources": [to_json(source) for source in used], "sha256": digest})
+    return f"d{digest[:12]}"

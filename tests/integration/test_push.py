@@ -1,0 +1,149 @@
+"""Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from components.files import read_json, read_jsonl, sha256
+from components.gate.gate import champion_items
+from components.models import model_directory
+from components.push import push as pushing
+from components.push.push import push
+from components.store import open_store
+from tests.release_fixtures import make_run
+
+
+def snapshot(directory: Path) -> dict[str, Any]:
+    """Every file with its hash and time: equal only if nothing was written."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path): (sha256(path), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_push_makes_a_release_and_a_champion(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    pushed = push(**run)
+    tree = Path(pushed["location"])
+    names = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    assert names == {
+        "README.md", ".eval_results/gsm8k.yaml", "chat_template.jinja", "config.json", "generation_config.json",
+        "tokenizer.json", "tokenizer_config.json", "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors", "model.safetensors.index.json", "evaluation/items.jsonl",
+        "evaluation/gate.jsonl", "results.json", "provenance.json", "manifest.json",
+    }  # fmt: skip
+    assert read_json(tree / "config.json")["dtype"] == "bfloat16"
+    champion = read_json(tmp_path / "registry" / "champion.json")
+    assert (champion["version"], champion["run_id"], champion["fingerprint"]) == (
+        pushed["version"],
+        "run-0",
+        "fingerprint-0",
+    )
+    items = champion_items(open_store(run["registry"]), tmp_path)
+    assert items is not None and {row["split"] for row in read_jsonl(items)} == {"gate"}
+
+
+def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: Path) -> None:
+    pushed = push(**make_run(tmp_path, registry=str(tmp_path / "registry")))
+    card = ModelCard.load(Path(pushed["location"]) / "README.md")
+    data = card.data
+    assert (data.base_model, data.base_model_relation) == ("Qwen/Qwen3.5-0.8B", "finetune")
+    assert "openai/gsm8k" in data.datasets and "TeichAI/claude-4.5-opus-high-reasoning-250x" in data.datasets
+    assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "transformers", "text-generation")
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("openai/gsm8k", "main", "test")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.6)
+    assert "| grpo | zero-shot | 100 | 60.0% | 50.0% to 70.0% | 1e-06 |" in card.text
+    for part in ("enable_thinking=True", "You are a careful problem solver", "## Limits", "`" + "c" * 40 + "`"):
+        assert part in card.text
+    compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+def test_the_provenance_names_everything(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    open_store(run["registry"]).write_json(
+        "runs/run-0/record/grpo.json",
+        {"step": "grpo", "outcome": "succeeded", "started": "1", "seconds": 7.5, "details": {"gpu": "none"}},
+    )
+    tree = Path(push(**run)["location"])
+    found = read_json(tree / "provenance.json")
+    assert found["plan"]["revision"] == "b" * 40 and found["recipe"]["grpo"]["generations"] == 8
+    assert found["packages"]["huggingface_hub"] and found["seed"] == 0 and found["run_id"] == "run-0"
+    assert found["seconds"] == {"grpo": 7.5} and found["steps"] == {"grpo": {"gpu": "none"}}
+    listed = set(found["files"]) | {"provenance.json", "manifest.json"}
+    assert listed == {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    assert all(sha256(tree / name) == digest for name, digest in found["files"].items())
+
+
+def test_pushing_again_changes_nothing_and_another_model_takes_over(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    run = make_run(tmp_path / "a", registry=str(registry))
+    first = push(**run)
+    before = snapshot(registry)
+    assert push(**run) == first
+    assert snapshot(registry) == before
+    second = push(**make_run(tmp_path / "b", registry=str(registry), seed=1))
+    assert second["version"] != first["version"]
+    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert Path(first["location"], "manifest.json").exists(), "older models stay"
+
+
+def test_an_interrupted_push_keeps_the_old_champion_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = tmp_path / "registry"
+    first = push(**make_run(tmp_path / "a", registry=str(registry)))
+    run = make_run(tmp_path / "b", registry=str(registry), seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(pushing.Store, "write_json", _die)
+        with pytest.raises(KeyboardInterrupt):
+            push(**run)
+    assert read_json(registry / "champion.json")["version"] == first["version"]
+    second = push(**run)
+    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert open_store(str(registry)).get_tree(f"models/{second['version']}", tmp_path / "out") == 14
+
+
+def test_incomplete_models_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    (run["model"] / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="has no chat template"):
+        push(**run)
+    (run["model"] / "generation_config.json").unlink()
+    with pytest.raises(ValueError, match=r"has no generation_config\.json"):
+        push(**run)
+    assert not (tmp_path / "registry" / "champion.json").exists()
+
+
+def test_pushing_imports_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, components.push.push, components.push.hub, components.gate.gate; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_released_weights_are_those_of_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch: the released model is not loaded")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = tmp_path / "float32"
+    model = AutoModelForCausalLM.from_pretrained(model_directory("tiny", "main"), dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 1e-3)
+    model.save_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(model_directory("tiny", "main"))
+    tokenizer.save_pretrained(source)
+    pushed = push(**make_run(tmp_path, registry=str(tmp_path / "registry"), model=source))
+    released = AutoModelForCausalLM.from_pretrained(pushed["location"])
+    assert released.dtype == torch.bfloat16
+    expected = model.to(torch.bfloat16).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in released.state_dict().items())
+    reread = AutoTokenizer.from_pretrained(pushed["location"])
+    assert reread.chat_template == tokenizer.chat_template
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
