@@ -1,8 +1,11 @@
 """The pipeline: its DAG, and the verbs that run it.
 
-    python pipeline.py run --recipe tiny --output out     everything on this machine
-    python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
-    python pipeline.py score completions.jsonl            judge completions against gold answers
+python pipeline.py run --recipe tiny --output out     everything on this machine
+python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
+python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
+python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
+python pipeline.py doctor --recipe qwen3.5-0.8b       is a cluster ready for it?
+python pipeline.py score completions.jsonl            judge completions against gold answers
 """
 
 import argparse
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components import recipes
+from components.cluster import verbs as verbs_of_the_cluster
 from components.recipes import Recipe
 from components.settings import to_json
 
@@ -155,7 +159,9 @@ def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
 
 def parser() -> argparse.ArgumentParser:
     """The command line: one sub-command per verb."""
-    top = argparse.ArgumentParser(prog="pipeline.py", description="Teach a small language model to reason: SFT, GRPO, judged.")
+    top = argparse.ArgumentParser(
+        prog="pipeline.py", description="Teach a small language model to reason: SFT, GRPO, judged."
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = _verb(verbs, "run", "run the whole pipeline on this machine", _verb_run)
     _add_recipe(run)
@@ -164,9 +170,12 @@ def parser() -> argparse.ArgumentParser:
     build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
     _add_recipe(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
+    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=_add_recipe, chosen=chosen_recipe, build=build)
     score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
     score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
-    score.add_argument("--output", metavar="FILE", type=Path, help="where the judged lines go (default: standard output)")
+    score.add_argument(
+        "--output", metavar="FILE", type=Path, help="where the judged lines go (default: standard output)"
+    )
     return top
 
 
@@ -178,10 +187,17 @@ def _verb(verbs: Any, name: str, help: str, function: Callable[[argparse.Namespa
 
 def _add_recipe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--recipe", default=recipes.TINY.name, metavar="NAME", help=f"one of {', '.join(recipes.RECIPES)} (default: tiny)"
+        "--recipe",
+        default=recipes.TINY.name,
+        metavar="NAME",
+        help=f"one of {', '.join(recipes.RECIPES)} (default: tiny)",
     )
     verb.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change any field of the recipe; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change any field of the recipe; may be repeated",
     )
 
 

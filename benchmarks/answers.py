@@ -1,4 +1,4 @@
-"""Measure the answer parser: `python -m benchmarks.answers` prints µs per completion, the worst ms, and a file's seconds.
+"""Measure the answer parser: `python -m benchmarks.answers` prints µs per completion, worst ms and seconds per file.
 
 No input but what is made here. Every figure is the best of several runs, in CPU time, on one core.
 """
@@ -10,6 +10,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from components.answers import judge, parse_lenient
@@ -30,13 +31,16 @@ ANSWERS = {
 }
 
 NASTY = {
-    "#": ("", "#"), "digits": ("#### ", "9"), "digits, unit": ("#### m", "9"), "<think>": ("", "<think>"), "commas": ("#### 4", ","),
-    "spaces": ("#### 4", " "), "braces": ("#### ", "{"), "\\boxed{": ("#### ", "\\boxed{"), "\\frac{": ("#### ", "\\frac{"),
-    "fractions": ("#### ", "\\frac{1}{2}"), "(": ("#### 42", "("), "()": ("#### 42", "()"), "<": ("#### ", "<"),
-    "1=": ("#### ", "1="), "1,234": ("#### 1", ",234"), "1 234": ("#### 1", " 234"), "-": ("#### ", "-"), "*": ("#### ", "*"),
-    "letters": ("#### 42 ", "a"), "\\": ("#### ", "\\"), "½": ("#### ", "½"), "四": ("#### ", "四"), "&nbsp;": ("#### ", "&nbsp;"),
-    "markers": ("", "####1a "), "corrections": ("#### 41", " no mistake"), "waits": ("", "#### 41 wait "), "newlines": ("", "\n"),
-    "zero width": ("<think>", "\u200b"), "answer is": ("", "answer is "), "exponent": ("#### 1e", "9"),
+    "#": ("", "#"), "digits": ("#### ", "9"), "digits, unit": ("#### m", "9"), "<think>": ("", "<think>"),
+    "commas": ("#### 4", ","), "spaces": ("#### 4", " "), "braces": ("#### ", "{"), "\\boxed{": ("#### ", "\\boxed{"),
+    "\\frac{": ("#### ", "\\frac{"), "fractions": ("#### ", "\\frac{1}{2}"), "(": ("#### 42", "("),
+    "()": ("#### 42", "()"), "<": ("#### ", "<"), "1=": ("#### ", "1="), "1,234": ("#### 1", ",234"),
+    "1 234": ("#### 1", " 234"), "-": ("#### ", "-"), "*": ("#### ", "*"), "letters": ("#### 42 ", "a"),
+    "\\": ("#### ", "\\"), "½": ("#### ", "½"), "四": ("#### ", "四"), "&nbsp;": ("#### ", "&nbsp;"),
+    "markers": ("", "####1a "), "corrections": ("#### 41", " no mistake"), "waits": ("", "#### 41 wait "),
+    "newlines": ("", "\n"), "zero width": ("<think>", "\u200b"), "answer is": ("", "answer is "),
+    "exponent": ("#### 1e", "9"),
+
 }  # fmt: skip
 
 
@@ -63,11 +67,17 @@ def best(work: Callable[[], object], runs: int) -> float:
     return min(times)
 
 
+def judge_all(rows: list[tuple[str, str]]) -> None:
+    """Judge every completion against its gold."""
+    for text, gold in rows:
+        judge(text, gold)
+
+
 def ordinary() -> None:
     """Print µs per ordinary completion, for each kind of answer."""
     for name, answer in ANSWERS.items():
         rows = completions(answer, 1000)
-        seconds = best(lambda rows=rows: [judge(text, gold) for text, gold in rows], 7)
+        seconds = best(partial(judge_all, rows), 7)
         print(f"{name:12} {seconds * 1e6 / len(rows):6.1f} µs per completion of {len(rows[0][0])} characters")
 
 
@@ -76,7 +86,7 @@ def worst() -> None:
     times = {}
     for name, (start, middle) in NASTY.items():
         text = (start + middle * LENGTH)[:LENGTH]
-        times[name] = max(best(lambda t=text: judge(t, "42"), 5), best(lambda t=text: parse_lenient(t), 5))
+        times[name] = max(best(partial(judge, text, "42"), 5), best(partial(parse_lenient, text), 5))
     for name in sorted(times, key=lambda name: -times[name])[:5]:
         print(f"{name:12} {times[name] * 1e3:6.2f} ms for {LENGTH} characters")
 

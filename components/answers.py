@@ -28,8 +28,8 @@ _VISIBLE = re.compile(
     "\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff]"
 )
 _HEADING = re.compile(
-    r"[\s*_`]*(?:step|part|case|section|phase|stage|question|problem|example|method|approach|solution|option|day|week"
-    r"|calculat\w*|comput\w*|find\w*|determin\w*|understand\w*|set\s?up)\b(?!.*\banswer\b)",
+    r"[\s*_`]*(?:(?:step|part|case|section|phase|stage|question|problem|example|method|approach|solution)\s*#?[0-9]{1,2}\b"
+    r"|calculat\w*|comput\w*|find\w*|determin\w*|understand\w*|set\s?up\b)(?!.*\b(?:answer|final)\b)",
     re.IGNORECASE,
 )
 _CORRECTION = re.compile(
@@ -96,13 +96,13 @@ def parse_strict(completion: str, *, prefilled: bool = False) -> Fraction | None
 def parse_lenient(completion: str, *, prefilled: bool = False) -> Fraction | None:
     r"""Return the number a generous reader would find; for evaluation reports, never for a reward.
 
-    In order: the strict answer, the last `####` even in a contested run, the last `\boxed{}`, the last "answer is",
-    and a last line that is one number.
+    In order: the last `####`, be it in a contested run, the last `\boxed{}`, the last "answer is", and a last line that
+    holds one number.
     """
-    strict = parse_strict(completion, prefilled=prefilled)
-    if strict is not None:
-        return strict
-    return _lenient(_answer_region(THINK_OPEN + completion if prefilled else completion))
+    region = _answer_region(THINK_OPEN + completion if prefilled else completion)
+    markers = _markers(region)
+    last = _read_marked(region, markers)
+    return last.value if last.value is not None else _read_unmarked(region)
 
 
 @lru_cache(maxsize=32_768)
@@ -206,17 +206,17 @@ def _think_ok(completion: str, region: str) -> bool:
 
 def _has_answer(text: str) -> bool:
     """Tell whether the text holds a marked answer, or one that only a lenient reader finds."""
-    return MARKER in text or _lenient(text) is not None
+    return MARKER in text or _read_unmarked(text) is not None
 
 
-def _lenient(region: str) -> Fraction | None:
-    """Return the first that is found of what `parse_lenient` lists beyond the strict answer."""
-    value = _read_marked(region, _markers(region)).value
-    if value is None and (boxed := region.rfind("\\boxed")) >= 0:
+def _read_unmarked(region: str) -> Fraction | None:
+    """Return the first that is found of what `parse_lenient` lists beyond the marked answer."""
+    value = None
+    if (boxed := region.rfind("\\boxed")) >= 0:
         value = read_number(_braced(region, boxed)).value
     if value is None and (phrases := list(_ANSWER_IS.finditer(region))):
         value = _read_sentence(_text_after(region, phrases[-1].end(), len(region)))
-    if value is None and (lines := region.rstrip().splitlines()):
+    if value is None and (lines := region.rstrip().splitlines()) and MARKER not in lines[-1]:
         value = read_number(lines[-1]).value
     return value
 

@@ -52,6 +52,9 @@ class Completion:
 class Backend(Protocol):
     """A loaded model."""
 
+    tokenizer: Any
+    sampling: Sampling
+
     def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
         """Complete rendered prompts, drawing with one seed each.
 

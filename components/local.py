@@ -33,6 +33,9 @@ ENVIRONMENT = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 
+# Variables of the caller that steps in containers get too.
+PASSED_ON = ("HF_TOKEN", "NOTIFY_WEBHOOK", "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+
 
 def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
     """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
@@ -65,11 +68,17 @@ def _execute(pipeline: Any, output: Path, runner: str) -> None:
 
 
 def _docker_runner(output: Path) -> Any:
+    """Containers see `output` and nothing else of this machine, and run as the caller, who can then delete it."""
+    from docker.types import Mount
     from kfp import local
 
-    volumes = {str(output): {"bind": str(output), "mode": "rw"}}
     print(f"images: {images.DATA} and {images.TRAINER}")
-    return local.DockerRunner(volumes=volumes, environment=dict(ENVIRONMENT), user=f"{os.getuid()}:{os.getgid()}")
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return local.DockerRunner(
+        mounts=[Mount(str(output), str(output), type="bind")],
+        environment={**ENVIRONMENT, **passed},
+        user=f"{os.getuid()}:{os.getgid()}",
+    )
 
 
 def _finish(store: Store, run_id: str, output: Path, seconds: float) -> int:
@@ -91,7 +100,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
     results_prefix = f"runs/{outcome.run_id}/results"
     if "compare" in records and records["compare"]["outcome"] == "succeeded":
         store.get_tree(results_prefix, output / "results")
-        results = store.read_json(f"{results_prefix}/results.json")
+        results = store.read_json(f"{results_prefix}/results.json") or {}
         shutil.copy(output / "results" / "report.html", output / "report.html")
     pushed = records.get("push", {}).get("details", {})
     return {

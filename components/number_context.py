@@ -6,6 +6,7 @@ that is not known to change the number is a unit or a remark and does not matter
 
 import re
 import unicodedata
+from string import ascii_letters
 
 _SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12}
 _LETTER_SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "B": 9, "bn": 9, "tn": 12}
@@ -22,44 +23,47 @@ _NUMBER_WORDS = (
     r"|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)(?=\s+of\b|\W*$)"
 )
 _MONTHS = (
-    "(?-i:January|February|March|April|May|June|July|August|September|October|November|December"
-    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)"
+    "January|February|March|April|May|June|July|August|September|October|November|December"
+    "|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec"
 )
-
 _APOSTROPHE = "['\u2019\u00b4`\u02bc\u2018]"
-_BEFORE = re.compile(
-    r"\b(?:not|never|neither|nor|none|cannot|(?:is|was|are|ai|does|did|ca|wo)nt|nope|hardly|scarcely|unequal|or|either|wrong"
-    r"|incorrect|false|versus|vs|maybe|perhaps|possibly|probably|likely|might|could|guess|unsure|uncertain|approx\w*|circa"
-    r"|estimat\w+|negative|minus|instead of|at least|at most|(?<!adds )(?<!add )(?<!sums )(?<!sum )up to|anything but"
-    rf"|nicht|kein\w*|pas|не|nie)\b|n{_APOSTROPHE}t\b|[不非没]|~"
-    r"|\b(?:about|around|roughly|nearly|almost|near|close to|over"
-    r"|under|above|below|beyond|past|between|than|but|from|one|plus"
-    rf"|times|log|ln|exp|sqrt|{_MONTHS}\.?|[xyzn])[\s$]*$"
-    r"|[\u00d7÷·⋅%]\s*$|[!¬/&^@]$|[A-Za-z\u00c0-\u024f,.]$",
-    re.IGNORECASE,
-)
-_NEAR_BEFORE = re.compile(
-    rf"\b(?:no|without|except|excluding|unlike|double|twice|triple|thrice|quarter|root|{_NUMBER_WORDS}|zero)\b",
-    re.IGNORECASE,
-)
-_LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b", re.IGNORECASE)
 
-_AFTER_START = re.compile(
-    r"\s*[\u00d7÷·⋅^]|\s*\*\s+\w|\*\*[xyzn]\b|\s*[-\u2212\u2013+*]\s*(?-i:[b-zB-HJ-Z])\b(?!['\u2019])|\s*/\s*[xyzn]\b"
-    rf"|[\s/:,;&|\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
-    r"|\s*(?:[ap]\.?m\b|o['\u2019]?clock\b)|(?:(?-i:[xXyznieE])|pi|kk|mil|mio)\b|\s+(?:(?-i:[xyznikKMB]|e(?!\.))|pi)\b(?!['\u2019])"
-    r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b|-?ish\b"
-    rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?{_MONTHS}\b"
-    r"|(?-i:m|b|t)\s*(?:dollars?|usd|euros?|eur|pounds|[$€£])",
-    re.IGNORECASE,
+# The patterns named ..._SMALL read lower-case text: IGNORECASE would make their long alternations slow.
+_BEFORE_SMALL = re.compile(
+    r"\b(?:not|never|neither|nor|none|cannot|(?:is|was|are|ai|does|did|ca|wo)nt|nope|hardly|scarcely|unequal|or|either"
+    r"|wrong|incorrect|false|versus|vs|maybe|perhaps|possibly|probably|likely|might|could|guess|unsure|uncertain"
+    r"|approx\w*|circa|estimat\w+|negative|minus|instead of|at least|at most|close to|anything but"
+    r"|(?<!adds )(?<!add )(?<!sums )(?<!sum )up to|nicht|kein\w*|pas|не|nie)\b"
+    rf"|n{_APOSTROPHE}t\b|[不非没~]"
 )
-_AFTER = re.compile(
+_NEAR_SMALL = re.compile(
+    rf"\b(?:no|without|except|excluding|unlike|double|twice|triple|thrice|quarter|root|{_NUMBER_WORDS}|zero)\b"
+)
+_LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b")
+_BLOCKING_LAST_WORDS = frozenset(
+    "about around roughly nearly almost near over under above below beyond past between than but from one plus times "
+    "log ln exp sqrt x y z n".split()
+)
+_BLOCKING_MONTHS = frozenset(_MONTHS.split("|"))
+_BLOCKING_END = re.compile(r"(?:[\u00d7÷·⋅%]\s{0,3}|[!¬/&^@A-Za-z\u00c0-\u024f,.])\Z")
+
+_CLOSERS = re.compile(r"(?:\*{2,3})?[\s$€£¥₹_\"'“”\u2018\u2019«»]*")
+_AFTER_START = re.compile(
+    r"\s*[\u00d7÷·⋅^]|\s*\*\s*\w|\s*[-\u2212\u2013+]\s*[b-zB-HJ-Z]\b(?!['\u2019])|\s*/\s*[xyzn]\b"
+    r"|(?:[xXyznieE]|pi|kk|mil|mio)\b|\s+(?:[xyznikKMB]|e(?!\.)|pi)\b(?!['\u2019])"
+    rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?(?:{_MONTHS})\b|[mbt]\s*[$€£]"
+)
+_AFTER_START_SMALL = re.compile(
+    rf"[\s/:,;&|\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
+    r"|\s*(?:[ap]\.?m\b|o['\u2019]?clock\b)|-?ish\b|[mbt]\s*(?:dollars?|usd|euros?|eur|pounds)"
+    r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b"
+)
+_AFTER_SMALL = re.compile(
     r"\b(?:or|nor|either|versus|vs|wrong|incorrect|false|wait|oops|sorry|mistake\w*|maybe|perhaps|possibly|probably"
     r"|approx\w*|roughly|guess|at least|at most|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
     r"|(?:is|was|ai)nt|below zero|give or take|not(?! (?:counting|including|considering|included))"
-    rf"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n{_APOSTROPHE}t\b|\+|[不非没]"
-    rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b|\b(?:to|in)\s+one\s*[.!]?$",
-    re.IGNORECASE,
+    rf"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n{_APOSTROPHE}t\b|[+不非没]"
+    rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b|\b(?:to|in)\s+one\s*[.!]?$"
 )
 _ODD = re.compile(r"[<>≤≥≈≠±∓√∛∞¬\u223c≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩∉∌∑∏∫⌊⌈✗✘❌✖🚫⛔]")
 _DOTS = re.compile(r"\.{2,}|…|\s?\.{3}")
@@ -95,6 +99,14 @@ def _trailing_symbols(text: str) -> str:
     return text[end:]
 
 
+def without_closers(after: str) -> str:
+    """Drop the quotes, currency and emphasis that close around a number, so that what qualifies it comes first."""
+    run = _CLOSERS.match(after)
+    if not run or not run[0].strip():
+        return after
+    return " " * any(char.isspace() for char in run[0]) + after[run.end() :]
+
+
 def scale_after(before: str, after: str) -> tuple[int, str]:
     """Return the factor named directly after a number, 1 if none, and the text that remains behind it."""
     if match := _SCALE_WORD.match(after):
@@ -108,16 +120,37 @@ def scale_after(before: str, after: str) -> tuple[int, str]:
 
 def commits(before: str, after: str, decimal: bool) -> bool:
     """Tell whether the text around a number, its sign and scale apart, leaves it the one committed value."""
-    if before and (_BEFORE.search(_MINUS_WORD.sub("", before)) or _ODD.search(before) or _near_word(before)):
+    if before and not _front_commits(_MINUS_WORD.sub("", before)):
         return False
-    if not after:
-        return True
-    if _AFTER_START.match(after) or _AFTER.search(after) or _ODD.search(after):
-        return False
-    return not (decimal and _DOTS.match(after)) and not unicodedata.category(after[0]).startswith("M")
+    return not after or _back_commits(after, decimal)
 
 
-def _near_word(before: str) -> bool:
-    """Tell whether a word that changes a number stands in front of it, in no label of its own ("Three days: 42")."""
-    words = list(_NEAR_BEFORE.finditer(before))
-    return bool(words) and not _LABEL_END.search(before[words[-1].end() :])
+def _front_commits(before: str) -> bool:
+    """Tell whether nothing in front of a number denies, bounds, multiplies or joins it."""
+    if _BLOCKING_END.search(before[-4:]) or _ODD.search(before):
+        return False
+    small = before.lower()
+    if _BEFORE_SMALL.search(small):
+        return False
+    last = _last_word(before)
+    if last in _BLOCKING_MONTHS or last.lower() in _BLOCKING_LAST_WORDS:
+        return False
+    near = [match.end() for match in _NEAR_SMALL.finditer(small)]
+    # A number's word in a label of its own ("Three days: 42") does no harm.
+    return not near or _LABEL_END.search(small, near[-1]) is not None
+
+
+def _last_word(text: str) -> str:
+    """Return the ASCII letters at the end of a text, signs and spaces behind them apart."""
+    text = text.rstrip(" .$€£*\"'“\t\u00a0")
+    return text[len(text.rstrip(ascii_letters)) :]
+
+
+def _back_commits(after: str, decimal: bool) -> bool:
+    """Tell whether nothing behind a number does so, and nothing continues it."""
+    if _AFTER_START.match(after) or _ODD.search(after) or (decimal and _DOTS.match(after)):
+        return False
+    small = after.lower()
+    if _AFTER_START_SMALL.match(small) or _AFTER_SMALL.search(small):
+        return False
+    return not unicodedata.category(after[0]).startswith("M")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from components.number_context import commits, scale_after, sign_before
+from components.number_context import commits, scale_after, sign_before, without_closers
 from components.plain_text import NOISE_MASK, plain_text, split_remarks
 
 LONGEST_TEXT = 1_000
@@ -32,9 +32,10 @@ _SPACED = r"[1-9][0-9]{0,2}(?:[ \u00a0\u2007\u2009\u202f][0-9]{3})+(?![0-9])"
 _INT = f"(?:{_GROUPED}|[0-9]+)"
 _WHOLE = f"(?:{_GROUPED}|{_SPACED}|[0-9]+)"
 _NUMBER = re.compile(
+    rf"(?=[.0-9{''.join(_VULGAR)}])(?:"
     rf"(?:(?P<whole>{_WHOLE})\s+)?(?P<top>{_INT})\s?[/\u2044\u2215]\s?(?P<bottom>{_INT})"
     rf"|(?:(?P<count>{_WHOLE})\s?)?(?P<vulgar>[{''.join(_VULGAR)}])"
-    rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:[eE](?P<exponent>[-+\u2212]?[0-9]+)(?!\.?[0-9]))?"
+    rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:[eE](?P<exponent>[-+\u2212]?[0-9]+)(?!\.?[0-9]))?)"
 )
 _PLAIN = re.compile(rf"(?P<sign>[-\u2212]?)\$?(?P<plain>{_INT}(?:\.[0-9]+)?)\.?")
 _NOT_DIGITS = re.compile("[, \u00a0\u2007\u2009\u202f]")
@@ -122,7 +123,8 @@ def _read_single(text: str) -> Reading:
     if len(found) != 1:
         return NOTHING
     match = found[0]
-    before, after = masked[: match.start()], masked[match.end() :]
+    before = masked[: match.start()].replace(NOISE_MASK, " ")
+    after = without_closers(masked[match.end() :].replace(NOISE_MASK, " "))
     value, sign, (scale, after) = _value(match), sign_before(before), scale_after(before, after)
     lone = any(char.isdecimal() for char in match[0])
     if value is None or not sign or not scale or not commits(before, after, "." in match[0]):

@@ -60,7 +60,9 @@ def toleration(text: str) -> dict[str, str]:
     taint, colon, effect = text.partition(":")
     key, equals, value = taint.partition("=")
     if not key or (colon and effect not in EFFECTS) or (equals and not value):
-        raise ValueError(f"cluster_tolerations: {text!r} is not key[=value][:effect]; an effect is {', '.join(EFFECTS)}")
+        raise ValueError(
+            f"cluster_tolerations: {text!r} is not key[=value][:effect]; an effect is {', '.join(EFFECTS)}"
+        )
     found = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key, "operator": "Exists"}
     return found | ({"effect": effect} if effect else {})
 

@@ -50,7 +50,10 @@ _UNIT_POWER = re.compile(r"((?<![A-Za-z])(?:[A-Za-z]{2,20}|[ms])\.?)(?:\s?\^\s{0
 _ATTACHED_AREA = re.compile(r"(?<=[0-9])((?:mm|cm|dm|m|km|in|ft|yd|mi))[23](?!\w)")
 _IDENTIFIER = re.compile(r"(?<![\w.])([A-Za-z]{1,20})(?:_\s?)?[0-9]{1,2}[A-Za-z]{0,20}(?![\w./:,-]{0,20}[0-9])")
 
-_EMPHASIS = re.compile("(?<![0-9])_|_(?![0-9])")  # to a regex it is a letter
+_EMPHASIS = re.compile(
+    r"`+|(?<![0-9])_|_(?![0-9])"  # an underscore is a letter to a regex
+    r"|(?<!\*)(?:(?<![\w)\s])\*++|(?<=\s)\*++(?=\S)|\*++(?![\w(\s])|(?<=\S)\*++(?=\s))"  # not in 6*7 and 6 * 7
+)
 _BRACKET = re.compile(r"[()\[\]]")
 
 
@@ -82,13 +85,18 @@ def _command(match: re.Match[str]) -> str:
     return _SPACES.get(name, name)
 
 
+def _name(match: re.Match[str]) -> str:
+    """Keep the letters of a unit or a name; a function, since `sub` parses a template at each call."""
+    return match[1]
+
+
 def _without_unit_digits(text: str) -> str:
     """Take away digits that are part of a unit or a name (m^2, cm², CO2, x_1); `2 x 10^3` becomes `2e3`."""
     if "10" in text:
         text = _TEN_TO_SUPERSCRIPT.sub(lambda m: "10^" + m[1].translate(_SUPERSCRIPT), text)
         text = _SCIENTIFIC.sub(r"\1e\2\3", text)
-    text = _IDENTIFIER.sub(r"\1", _ATTACHED_AREA.sub(r"\1", _UNIT_POWER.sub(r"\1", text)))
-    return _EMPHASIS.sub(" ", text) if "_" in text else text
+    text = _IDENTIFIER.sub(_name, _ATTACHED_AREA.sub(_name, _UNIT_POWER.sub(_name, text)))
+    return _EMPHASIS.sub(" ", text) if "_" in text or "*" in text or "`" in text else text
 
 
 def split_remarks(text: str) -> tuple[str, list[str]]:

@@ -348,19 +348,26 @@ def value(recipe: Recipe, flat_name: str) -> Any:
     return getattr(getattr(recipe, stage) if stage else recipe, name)
 
 
+def with_value(recipe: Recipe, flat_name: str, value: Any) -> Recipe:
+    """A copy of `recipe` in which one flat name has another value."""
+    stage, _, name = flat_fields()[flat_name]
+    if not stage:
+        return replace(recipe, **{name: value})
+    changed: Any = {stage: replace(getattr(recipe, stage), **{name: value})}
+    return replace(recipe, **changed)
+
+
 def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     """A copy of `recipe` with flat names set from text; `ValueError` names a bad one and the valid ones."""
     fields = flat_fields()
     for flat_name, text in changes.items():
         if flat_name not in fields:
             raise ValueError(f"no parameter {flat_name!r}; valid ones: {', '.join(fields)}")
-        stage, cls, name = fields[flat_name]
+        _, cls, name = fields[flat_name]
         try:
-            parsed = parse(cls, name, text)
+            recipe = with_value(recipe, flat_name, parse(cls, name, text))
         except ValueError as error:
             raise ValueError(f"--set {flat_name}={text}: {error}") from None
-        part = replace(getattr(recipe, stage) if stage else recipe, **{name: parsed})
-        recipe = replace(recipe, **{stage: part}) if stage else part
     check_recipe(recipe)
     return recipe
 

@@ -32,7 +32,8 @@ def retry(call: Callable[[], T], what: str, judge: Callable[[Exception], Transie
             transient = judge(error)
             if transient is None:
                 raise
-            wait_s = FIRST_WAIT_S * 2 ** (attempt - 1) if transient.wait_s is None else transient.wait_s
+            asked = FIRST_WAIT_S * 2 ** (attempt - 1) if transient.wait_s is None else transient.wait_s
+            wait_s = min(asked, LONGEST_WAIT_S)
             print(f"{what}: {transient.reason}; try {attempt + 1} of {ATTEMPTS} in {wait_s:.0f} s", flush=True)
-            time.sleep(min(wait_s, LONGEST_WAIT_S))
+            time.sleep(wait_s)
     return call()

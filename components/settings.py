@@ -116,6 +116,6 @@ def _parse_as(kind: Any, text: str) -> Any:
 def _describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return f"a JSON list of {item.__name__}" if dataclasses.is_dataclass(item) else "a comma-separated list"
+        return f"a JSON list of {item.__name__}" if isinstance(item, type) and dataclasses.is_dataclass(item) else "a comma-separated list"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(kind, kind.__name__ if isinstance(kind, type | types.GenericAlias) else str(kind))

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from components.files import sha256
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"  # where a directory store keeps what is not whole yet; no key may begin with it
+RACES = 100  # times that a directory may vanish under a write before it is an error
 
 
 class Store(ABC):
@@ -149,14 +150,14 @@ class DirectoryStore(Store):
 
     def write(self, key: str, data: bytes) -> None:
         """Write to a file beside, then rename it over the key."""
-        self._place(self._part(data), key)
+        part = self._part(data)
+        self._into_place(lambda path: os.replace(part, path), key)
 
     def create_bytes(self, key: str, data: bytes) -> bool:
         """Write to a file beside, then link it: the one operation that fails if the name is taken."""
-        part, path = self._part(data), self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._part(data)
         try:
-            os.link(part, path)
+            self._into_place(lambda path: os.link(part, path), key)
         except FileExistsError:
             return False
         finally:
@@ -172,7 +173,7 @@ class DirectoryStore(Store):
         if (found := sha256(part)) != digest:
             part.unlink()
             raise ValueError(f"{path} changed while it was copied (SHA-256 {found}, expected {digest}); push again")
-        self._place(part, key)
+        self._into_place(lambda path: os.replace(part, path), key)
         return True
 
     def get_file(self, key: str, path: Path) -> str:
@@ -199,9 +200,12 @@ class DirectoryStore(Store):
         path = self._path(key)
         path.unlink(missing_ok=True)
         for parent in path.parents:
-            if parent == self.root or not parent.is_dir() or any(parent.iterdir()):
+            if parent == self.root:
                 return
-            parent.rmdir()
+            try:
+                parent.rmdir()
+            except OSError:  # not empty, or gone already: another process is at work there
+                return
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -225,10 +229,16 @@ class DirectoryStore(Store):
             raise
         return Path(name)
 
-    def _place(self, part: Path, key: str) -> None:
+    def _into_place(self, move: Callable[[Path], None], key: str) -> None:
+        """Move a whole file to its key's path, whose directory `delete` may be removing at this moment."""
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(part, path)
+        for _ in range(RACES):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return move(path)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(f"{path.parent} vanishes as often as it is made; look what deletes it")
 
 
 class partial_of:

@@ -1,7 +1,9 @@
 """What SFT and GRPO share: device, loading, LoRA, the batch's split, the curve of a run, saving."""
 
 import json
+import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from transformers import (
     Trainer,
     TrainerCallback,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from components.models import model_directory
 
@@ -57,6 +60,8 @@ def load_model(model: str, revision: str) -> PreTrainedModel:
 
     A vision-language checkpoint is loaded without its vision tower.
     """
+    if not sys.stderr.isatty():
+        disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
         model_directory(model, revision), dtype=torch.float32, attn_implementation="sdpa"
     )
@@ -74,7 +79,7 @@ def split_batch(batch: int, micro_batch: int) -> tuple[int, int]:
     micro_batch = min(batch, micro_batch)
     if batch % micro_batch:
         valid = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
-        raise ValueError(f"micro_batch_size {micro_batch} does not divide the {batch} rows of a step; use one of {valid}")
+        raise ValueError(f"micro_batch_size {micro_batch} does not divide a step's {batch} rows; use one of {valid}")
     return micro_batch, batch // micro_batch
 
 
@@ -130,7 +135,10 @@ def train(trainer: Trainer, recorder: Recorder) -> None:
     """Run a trainer with our lines in place of its own."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
-    trainer.train()
+    with warnings.catch_warnings():
+        # TRL 1.16 asks transformers 5.23 by the old name.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        trainer.train()
 
 
 def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:

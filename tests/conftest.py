@@ -17,7 +17,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import Qwen3_5ForCausalLM, Qwen3_5TextConfig
 
     directory = tmp_path_factory.mktemp("random-model")
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer()
     torch.manual_seed(0)
     config = Qwen3_5TextConfig(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=2,
@@ -34,7 +34,8 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def _tokenizer():
+def make_tokenizer():
+    """A byte-level tokenizer with chat tokens, thinking template included; the think tags are special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -50,3 +51,45 @@ def _tokenizer():
         tokenizer_object=inner, eos_token="<|im_end|>", pad_token="<|endoftext|>", padding_side="left",
         chat_template=TEMPLATE,
     )  # fmt: skip
+
+
+@pytest.fixture
+def evaluations(tmp_path: Path) -> dict[str, Path]:
+    """Saved evaluations of base, SFT and GRPO: 40 problems, zero-shot and 8-shot, 20 gate problems, no model needed.
+
+    Problem k is right for base when k < 10, for SFT when 5 <= k < 25, for GRPO when k < 30; of the wrong ones every
+    fourth was cut off, every third gives its number in the wrong form, every other ones a wrong answer.
+    """
+    from components.files import write_json, write_jsonl
+
+    right = {"base": range(10), "sft": range(5, 25), "grpo": range(30)}
+    groups = (("evaluation", "zero-shot", 40), ("evaluation", "8-shot", 40), ("gate", "zero-shot", 20))
+    for checkpoint, solved in right.items():
+        items = [
+            saved_item(checkpoint, split, protocol, number, number in solved)
+            for split, protocol, count in groups
+            for number in range(count)
+        ]
+        write_jsonl(tmp_path / checkpoint / "items.jsonl", items)
+        about = {"checkpoint": checkpoint, "model": checkpoint, "revision": "main", "model_sha256": "ab" * 32,
+                 "template_sha256": "cd" * 32, "seed": 0, "settings": {"samples": 1}, "results": []}  # fmt: skip
+        write_json(tmp_path / checkpoint / "summary.json", about)
+    return {checkpoint: tmp_path / checkpoint for checkpoint in right}
+
+
+def saved_item(checkpoint: str, split: str, protocol: str, number: int, right: bool, sample: int = 0) -> dict:
+    """One row of items.jsonl; wrong ones are cut off, in the wrong form, or simply wrong, by their number."""
+    kind = "right" if right else "cut" if number % 4 == 0 else "elsewhere" if number % 3 == 0 else "wrong"
+    text = {"right": "2+2=4\n</think>\n\n#### 4", "cut": "2+2=", "elsewhere": "2+2\n</think>\n\nThe answer is 4",
+            "wrong": "2+2=5\n</think>\n\n#### 5"}[kind]  # fmt: skip
+    return {
+        "checkpoint": checkpoint, "split": split, "protocol": protocol, "id": f"{split}/{number:03}", "sample": sample,
+        "prompt_sha256": f"{protocol}{number}", "question": f"Case {number}: <b>2+2</b> & more?", "gold": "4",
+        "completion": text, "prefilled": True, "tokens": 10 + number,
+        "finish_reason": "length" if kind == "cut" else "stop",
+        "stopped_at_answer": False, "answer": {"right": "4", "wrong": "5"}.get(kind),
+        "lenient": {"cut": None, "wrong": "5"}.get(kind, "4"), "correct": right,
+        "correct_lenient": kind in ("right", "elsewhere"), "lm_eval_strict": right,
+        "lm_eval_flexible": kind in ("right", "elsewhere"), "think_ok": kind != "cut",
+        "answer_marked": kind in ("right", "wrong"), "unparsed": kind in ("cut", "elsewhere"),
+    }  # fmt: skip

@@ -7,6 +7,7 @@ are the weights of the embedded tiny model under the names that they have inside
 import io
 import itertools
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -65,10 +66,12 @@ def serve_true_schemas(server: HubServer, rows: int = 200) -> None:
             for split, found in tables.items()
         },
     )
+    # As in the true data set, the first source's questions are GSM8K's, with other reasoning.
+    asked = [_chat_of(row) for row in train]
     chat = list(_take("chat", rows))
     card = b"---\nlicense: apache-2.0\n---\n\n# A few rows in the true schema\n"
     server.add_repo(
-        "dataset", CHAT, {"README.md": card, "sft_train.jsonl": jsonl(chat), "sft_combined.jsonl": jsonl(chat)}
+        "dataset", CHAT, {"README.md": card, "sft_train.jsonl": jsonl(asked), "sft_combined.jsonl": jsonl(asked + chat)}
     )
     thinking = json.loads(json.dumps(chat).replace("<thought>", "<think>").replace("</thought>", "</think>"))
     server.add_repo("dataset", OPUS_CHAT, {"README.md": card, "claude-opus-4.5-250x.jsonl": jsonl(thinking)})
@@ -77,6 +80,17 @@ def serve_true_schemas(server: HubServer, rows: int = 200) -> None:
         {"problem": "", "thinking": "", "solution": None, "difficulty": "", "category": ""},
     ]
     server.add_repo("dataset", OPUS_ROWS, {"README.md": card, "opus_reasoning.jsonl": jsonl(solutions)})
+
+
+def _chat_of(row: dict[str, Any]) -> dict[str, Any]:
+    worked, _, gold = re.sub(r"<<[^>]*>>", "", row["answer"]).rpartition("\n#### ")
+    return {
+        "messages": [
+            {"role": "system", "content": "Reason in tags."},
+            {"role": "user", "content": row["question"]},
+            {"role": "assistant", "content": f"<thought>\n{worked}\n</thought>\n\n#### {gold}"},
+        ]
+    }
 
 
 def write_checkpoint(out: Path) -> None:

@@ -12,7 +12,7 @@ from components.compare.report import html
 from components.files import write_json, write_text
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
-_LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "lenient_accuracy")
+_LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "right_anywhere")
 
 
 def compare(

@@ -62,26 +62,24 @@ def _sampled(results: Mapping[str, Any]) -> list[str]:
     return ["## Several samples a problem", table(("checkpoint", "protocol", *(f"{n}, %" for n in names)), rows)]
 
 
+_FORM = {
+    "accuracy": "strict",
+    "right_anywhere": "anywhere",
+    "lenient_accuracy": "lenient",
+    "lm_eval_strict": "lm-eval strict",
+    "lm_eval_flexible": "lm-eval flexible",
+    "well_formed": "well formed",
+    "unparsed": "no answer",
+    "truncated": "cut off",
+    "stopped_at_answer": "went on",
+}
+
+
 def _form(results: Mapping[str, Any]) -> list[str]:
-    head = ("checkpoint", "protocol", "strict, %", "lenient, %", "lm-eval strict, %", "lm-eval flexible, %",
-            "well formed, %", "no answer, %", "cut off, %", "went on, %", "mean tokens")  # fmt: skip
-    names = (
-        "accuracy",
-        "lenient_accuracy",
-        "lm_eval_strict",
-        "lm_eval_flexible",
-        "well_formed",
-        "unparsed",
-        "truncated",
-    )
+    head = ("checkpoint", "protocol", *(f"{words}, %" for words in _FORM.values()), "mean tokens")
     rows = [
-        (
-            label(row["checkpoint"]),
-            row["protocol"],
-            *(percent(row[name]) for name in names),
-            f"{row['mean_tokens']:,.0f}",
-        )
-        for row in results["results"]
+        (label(r["checkpoint"]), r["protocol"], *(percent(r[name]) for name in _FORM), f"{r['mean_tokens']:,.0f}")
+        for r in results["results"]
     ]
     changes = [
         (

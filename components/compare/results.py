@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -28,7 +29,7 @@ def outcome(item: Item) -> str:
         return "right"
     if item["finish_reason"] == "length":
         return "truncated"
-    if item["correct_lenient"]:
+    if measures.right_anywhere(item):
         return "right_elsewhere"
     return "unparsed" if item["unparsed"] else "wrong"
 
@@ -120,7 +121,7 @@ def lengths(tokens: Sequence[int], top: int) -> dict[str, Any]:
 def flips(evaluations: Sequence[Evaluation], examples: int) -> list[dict[str, Any]]:
     """What moved between consecutive checkpoints: won and lost completions with both texts."""
     found = []
-    for before, after in zip(evaluations, evaluations[1:], strict=False):
+    for before, after in pairwise(evaluations):
         for group in [group for group in after.groups if group[0] == "evaluation"]:
             pairs = [p for p in zip(before.groups[group], after.groups[group], strict=True) if p[0]["sample"] == 0]
             won = [(a, b) for a, b in pairs if b["correct"] and not a["correct"]]

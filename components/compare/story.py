@@ -37,12 +37,12 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 
 def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The change of strict accuracy, and its two parts: the change of lenient accuracy, and of the gap to it.
+    """The change of strict accuracy, and its two parts: right numbers found anywhere, and the gap to those.
 
     The first part is the model finding more right numbers, the second it giving them in the form asked for.
     """
     total = after["accuracy"] - before["accuracy"]
-    maths = after["lenient_accuracy"] - before["lenient_accuracy"]
+    maths = after["right_anywhere"] - before["right_anywhere"]
     return total, maths, total - maths
 
 
@@ -82,8 +82,8 @@ def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any]) -> str:
 def _form_sentence(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     total, maths, form = (points(part) for part in parts(first, last))
     return (
-        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right numbers, wherever they "
-        f"stand in the text, and {form} from giving them in the form asked for."
+        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right numbers, wherever "
+        f"they stand in the text, and {form} from giving them in the form asked for."
     )
 
 

@@ -2,6 +2,7 @@
 
 MINUS = "\N{MINUS SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
+EN_DASH = "\N{EN DASH}"
 
 
 def label(checkpoint: str) -> str:
@@ -43,7 +44,7 @@ def points(difference: float | None) -> str:
 
 def interval(ends: list[float] | None) -> str:
     """Both ends of an interval of shares in percent."""
-    return "" if ends is None else f"{percent(ends[0])}{NBSP}–{NBSP}{percent(ends[1])}"
+    return "" if ends is None else f"{percent(ends[0])}{NBSP}{EN_DASH}{NBSP}{percent(ends[1])}"
 
 
 def points_interval(ends: list[float] | None) -> str:

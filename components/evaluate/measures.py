@@ -22,6 +22,7 @@ def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
         "truncated": [item["finish_reason"] == "length" for item in items],
         "unparsed": [item["unparsed"] for item in items],
         "well_formed": [item["think_ok"] and item["answer_marked"] for item in items],
+        "right_anywhere": [right_anywhere(item) for item in items],
         "lenient_accuracy": [item["correct_lenient"] for item in items],
         "lm_eval_strict": [item["lm_eval_strict"] for item in items],
         "lm_eval_flexible": [item["lm_eval_flexible"] for item in items],
@@ -29,6 +30,17 @@ def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
         "mean_tokens": [item["tokens"] for item in items],
     }
     return {name: sum(values) / len(values) for name, values in flags.items()}
+
+
+def right_anywhere(item: dict[str, Any]) -> bool:
+    """Whether a whole completion gives the right number, in the form asked for or not.
+
+    The lenient parser looks outside the reasoning only; lm-eval's flexible filter also finds the last number of a
+    model that never closes its think block, and so tells not knowing the answer from not knowing the form.
+    """
+    return item["correct"] or (
+        item["finish_reason"] == "stop" and (item["correct_lenient"] or item["lm_eval_flexible"])
+    )
 
 
 def accuracy(items: Sequence[dict[str, Any]], confidence: float) -> dict[str, Any]:

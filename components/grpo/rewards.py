@@ -14,9 +14,9 @@ from components.answers import Judgement, judge
 def correctness(
     completions: Sequence[str], golds: Sequence[str], finished: Sequence[bool], *, prefilled: bool
 ) -> list[float]:
-    """1 for the gold answer after a single `####` line or a corrected one, 0 for anything else.
+    r"""1 for the gold answer after a single `####` line or a corrected one, 0 for anything else.
 
-    >>> correctness(["7+9=16\\n</think>\\n\\n#### 16", "16"], ["16", "16"], [True, True], prefilled=True)
+    >>> correctness(["7+9=16\n</think>\n\n#### 16", "16"], ["16", "16"], [True, True], prefilled=True)
     [1.0, 0.0]
     """
     return [float(judged.correct) for judged in judgements(completions, golds, finished, prefilled=prefilled)]
@@ -25,9 +25,9 @@ def correctness(
 def think_format(
     completions: Sequence[str], golds: Sequence[str], finished: Sequence[bool], *, prefilled: bool
 ) -> list[float]:
-    """1 for one closed think block with visible content before a parsed number, right or wrong.
+    r"""1 for one closed think block with visible content before a parsed number, right or wrong.
 
-    >>> think_format(["2+2=5\\n</think>\\n\\n#### 5", "\\n</think>\\n\\n#### 4"], ["4", "4"], [True, True], prefilled=True)
+    >>> think_format(["2+2=5\n</think>\n#### 5", "\n</think>\n#### 4"], ["4", "4"], [True, True], prefilled=True)
     [1.0, 0.0]
     """
     return [
@@ -39,9 +39,9 @@ def think_format(
 def answer_marker(
     completions: Sequence[str], golds: Sequence[str], finished: Sequence[bool], *, prefilled: bool
 ) -> list[float]:
-    """1 for an answer line that starts with `####` and holds one number, after a well-formed think block.
+    r"""1 for an answer line that starts with `####` and holds one number, after a well-formed think block.
 
-    >>> answer_marker(["2+2=4\\n</think>\\n\\n#### 4", "so #### 4"], ["4", "4"], [True, True], prefilled=True)
+    >>> answer_marker(["2+2=4\n</think>\n\n#### 4", "so #### 4"], ["4", "4"], [True, True], prefilled=True)
     [1.0, 0.0]
     """
     return [

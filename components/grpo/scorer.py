@@ -69,9 +69,7 @@ class Scorer:
         texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         return texts, [bool(ids) and ids[-1] in self.end_ids for ids in completion_ids]
 
-    def _keep(
-        self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]
-    ) -> None:
+    def _keep(self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]) -> None:
         first = range(0, len(texts), self.settings.generations)[:SAMPLES_PER_STEP]
         with self.samples.open("a", encoding="utf-8") as file:
             for i in first:

@@ -19,7 +19,8 @@ from components.models import check_hub_id, model_directory
 from components.plan import Plan
 from components.recipes import Recipe, Source
 from components.record import recorded
-from components.settings import check_field, from_json, to_json
+from components.settings import from_json, to_json
+from components.standardize.sources import kind_of, pinned
 from components.store import Store, open_store
 
 CHAMPION = "champion.json"
@@ -74,12 +75,8 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
 
 def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
     """The recipe with run parameters on top, checked field by field."""
-    fields = recipes.flat_fields()
     for flat_name, value in parameters.items():
-        stage, cls, name = fields[flat_name]
-        check_field(cls, name, value)
-        part = replace(getattr(recipe, stage) if stage else recipe, **{name: value})
-        recipe = replace(recipe, **{stage: part}) if stage else part
+        recipe = recipes.with_value(recipe, flat_name, value)
     recipes.check_recipe(recipe)
     if not any(source.purpose == "problems" for source in recipe.sources):
         raise ValueError("sources has no source of problems; give one with adapter gsm8k or use problems")
@@ -147,18 +144,16 @@ def _model_revision(model: str, revision: str) -> str:
 
 
 def _resolve_source(source: Source) -> Source:
-    if source.path.startswith("tiny:"):
+    kind = kind_of(source)
+    if kind == "tiny":
         return replace(source, revision=f"sha256:{sha256(Path(__file__).parents[1] / 'tiny' / 'problems.py')[:16]}")
-    if source.path.startswith("s3://"):
+    if kind == "s3":
         from components.s3 import object_etag
 
         return replace(source, revision=f"etag:{object_etag(source.path)}")
-    path = Path(source.path).expanduser()
-    if path.is_file():
-        return replace(source, revision=f"sha256:{sha256(path)[:16]}")
-    if path.is_absolute() or source.path.startswith(".") or path.suffix or source.path.count("/") != 1:
-        raise ValueError(f"source {source.label!r}: there is no file {path}; mend its path")
-    return replace(source, revision=_hub_commit("dataset", source.path, source.revision))
+    if kind == "hub":
+        return replace(source, revision=_hub_commit("dataset", source.path, source.revision))
+    return pinned(source)
 
 
 def _hub_commit(kind: str, repo: str, revision: str) -> str:

@@ -30,7 +30,9 @@ def train_sft(
     tokenizer = training.load_tokenizer(model, revision)
     rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(data / "sft.jsonl")), settings.max_tokens)
     if not rows:
-        raise ValueError(f"no conversation in {data / 'sft.jsonl'} has at most max_tokens = {settings.max_tokens} tokens")
+        raise ValueError(
+            f"{data / 'sft.jsonl'} has no conversation of at most max_tokens = {settings.max_tokens} tokens"
+        )
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
     recorder = training.Recorder(

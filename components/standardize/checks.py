@@ -61,10 +61,12 @@ def check_own_gold(draft: Draft, gold: str) -> None:
     if not results:
         return
     value, result = Fraction(gold), Fraction(results[-1])
+    if value == result:
+        return
     seen = {Fraction(number.replace(",", "")) for number in _NUMBER.findall(draft.reasoning)}
     seen |= {Fraction(n) for n, word in enumerate(_SMALL) if re.search(rf"\b{word}\b", draft.reasoning, re.IGNORECASE)}
     multiple = result and (value / result).denominator == 1
-    if value != result and abs(value) not in seen and not multiple:
+    if abs(value) not in seen and not multiple:
         raise Refused("wrong-gold", gold=gold, solution=results[-1])
 
 
@@ -98,7 +100,7 @@ def _marked(answer: str, gold: str) -> str:
     before, _, after = answer.rpartition(MARKER)
     body, _, prefix = before.rpartition("\n")
     if prefix.strip(_WRAPPERS):  # words in front of the marker on its line
-        body = before
+        body = before.rstrip(_WRAPPERS)
     _, _, rest = after.partition("\n")
     parts = [part.strip() for part in (body, rest) if visible(part)]
     return "\n\n".join([*parts, f"{MARKER} {gold}"])

@@ -8,7 +8,7 @@ import unicodedata
 _SAME = str.maketrans(dict.fromkeys("‘’‛`´", "'") | dict.fromkeys("“”„‟", '"') | dict.fromkeys("‐‑‒–—−", "-"))
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _SPACES = re.compile(r"\s+")
-_AROUND_SIGNS = re.compile(r" ?([^\w\s]) ?")
+_AROUND_SIGNS = re.compile(r" (?=[^\w\s])|(?<=[^\w\s]) ")
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
@@ -27,7 +27,7 @@ def same(text: str) -> str:
     """
     text = unicodedata.normalize("NFKC", text).translate(_SAME).casefold()
     text = _SPACES.sub(" ", _INVISIBLE.sub("", text)).strip()
-    return _AROUND_SIGNS.sub(r"\1", text)
+    return _AROUND_SIGNS.sub("", text)
 
 
 def words(same_text: str) -> list[str]:

@@ -224,6 +224,8 @@ def _csv(file: IO[bytes]) -> Iterator[Record]:
 
     reader = csv.reader(texts(), strict=True)
     header = next(reader, [])
+    if len(set(header)) < len(header):
+        raise ValueError(f"its header names a column twice: {', '.join(header)}; rename one")
     index = -1
     while True:
         taken.clear()

@@ -52,6 +52,10 @@ REASONS = {
 MISFIT = frozenset({"empty-line", "line-too-long", "not-utf8", "not-json", "not-csv", "wrong-columns", "duplicate-key",
                     "lone-surrogate", "not-an-object", "missing-field", "wrong-type", "wrong-roles", "no-think"})  # fmt: skip
 
+# What a reader of the summary must see one by one: contamination, and golds that are wrong.
+FINDINGS = ("overlap-exact", "overlap-near", "overlap-ngram", "held-out-near", "held-out-ngram", "wrong-gold",
+            "contradicts-gold")  # fmt: skip
+
 
 class Refused(Exception):
     """A row is refused for `reason`, one of REASONS; `detail` goes into rejects.jsonl beside it."""

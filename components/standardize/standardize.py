@@ -26,8 +26,6 @@ from components.standardize.tokens import Tokens
 
 HELD_OUT = ("plateau", "gate")
 _BATCH = 64  # conversations whose tokens are counted together
-_BARS = 32
-_WORD_BARS = 10  # words per bar of the problems' histogram
 
 
 class _Conversation(NamedTuple):
@@ -89,8 +87,8 @@ class _Run:
         self.index = Index(
             folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
         )
-        ledger.histograms["tokens of a conversation"] = Histogram(-(-settings.max_tokens // (_BARS - 1)), _BARS)
-        ledger.histograms["words of a problem"] = Histogram(_WORD_BARS, _BARS)
+        ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
+        ledger.histograms["problems"] = Histogram("words")
 
     def all(self, training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> str:
         """Read every source; returns what is wrong with the whole, "" if nothing is."""
@@ -146,28 +144,34 @@ class _Run:
     def _problem(self, tally: Tally, index: int, raw: Any, draft: Draft, evaluation: bool) -> None:
         gold = checks.problem_gold(draft)
         tally.golds += 1
-        question = same(draft.question)
-        if not evaluation:
-            checks.check_own_gold(draft, gold)
-            self._check_overlap(question, ("evaluation",), "overlap")
-        if seen := self.index.find("question", question):
-            raise Refused("duplicate", of=_where(seen))
+        question, here = same(draft.question), (tally.source.name, index)
         near = self.index.near("question", question, question)
-        if near and not evaluation:
-            _check_near(near, "overlap-near", ("evaluation",))
-            _check_near(near, "near-duplicate", ("problems", *HELD_OUT))
-        copies = self._copies(tally, question)
+        try:
+            if not evaluation:
+                checks.check_own_gold(draft, gold)
+                self._check_overlap(question, ("evaluation",), "overlap")
+            if seen := self.index.find("question", question):
+                raise Refused("duplicate", of=_where(seen))
+            if near and not evaluation:
+                self._check_near(near, {"evaluation": "overlap-near"}, "near-duplicate")
+            copies = self._copies(tally, question)
+        except Refused as refused:
+            if refused.reason != "wrong-gold":  # a trace of this question can be checked all the same
+                self.index.add("question", question, Seen("rejects", gold, *here))
+            raise
         place = "evaluation" if evaluation else self._split(question)
-        seen = Seen(place, gold, tally.source.name, index)
-        self.index.add("question", question, seen)
-        if near:
-            near.add(seen)
-        if place != "problems":
-            self.index.add_grams(question, seen)
+        self._remember_problem(question, near, Seen(place, gold, *here))
         row = {"id": digest(question)[:16], "question": draft.question, "gold": gold, "solution": draft.reasoning}
-        self.ledger.histograms["words of a problem"].add(len(draft.question.split()))
+        self.ledger.histograms["problems"].add(len(draft.question.split()))
         # a held-out problem twice would count twice in the gate
         self.ledger.accept(tally, place, _with_origin(row, tally, index), raw, copies if place == "problems" else 1)
+
+    def _remember_problem(self, question: str, near: Near | None, seen: Seen) -> None:
+        self.index.add("question", question, seen)
+        if near:
+            self.index.add_near(near, seen)
+        if seen.place != "problems":
+            self.index.add_grams(question, seen)
 
     def _conversations(self, source: Source, tally: Tally) -> Iterator[_Conversation]:
         for index, raw, draft in self._drafts(source, tally):
@@ -184,9 +188,11 @@ class _Run:
         known = self.index.find("question", question)
         if known:
             _check_place(known)
-        else:
+        if not known or known.place != "problems":
             self._check_overlap(question, ("evaluation",), "overlap")
             self._check_overlap(question, HELD_OUT, "held-out")
+            if asked := self.index.near("question", question, question):
+                self._check_near(asked, {"evaluation": "overlap-near"} | dict.fromkeys(HELD_OUT, "held-out-near"), "")
         gold = known.gold if known else checks.parsed_gold(draft.gold) if draft.gold is not None else None
         if gold is not None:
             tally.golds += 1
@@ -198,25 +204,21 @@ class _Run:
 
     def _conversation(self, tally: Tally, conversation: _Conversation, tokens: int) -> None:
         limit = self.settings.max_tokens
-        self.ledger.histograms["tokens of a conversation"].add(tokens)
+        self.ledger.histograms["conversations"].add(tokens)
         if tokens > limit:
             raise Refused("too-long", tokens=tokens, limit=limit)
         question = conversation.question
         key = f"{question}\n{same(conversation.messages[-1]['content'])}"
         if seen := self.index.find("conversation", key):
             raise Refused("duplicate", of=_where(seen))
-        asked = self.index.near("question", question, question)
-        if asked:
-            _check_near(asked, "overlap-near", ("evaluation",))
-            _check_near(asked, "held-out-near", HELD_OUT)
         near = self.index.near("conversation", key, question)
         if near:
-            _check_near(near, "near-duplicate", ("sft",))
+            self._check_near(near, {}, "near-duplicate")
         copies = self._copies(tally, key)
         seen = Seen("sft", conversation.gold, tally.source.name, conversation.index)
         self.index.add("conversation", key, seen)
         if near:
-            near.add(seen)
+            self.index.add_near(near, seen)
         row = {"id": digest(key)[:16], "messages": conversation.messages, "gold": conversation.gold}
         self.ledger.accept(tally, "sft", _with_origin(row, tally, conversation.index), conversation.raw, copies)
 
@@ -227,6 +229,14 @@ class _Run:
             _check_place(seen)
         if shared := self.index.shared_gram(question, places):
             raise Refused(f"{reason}-ngram", of=_where(shared[0]), words=shared[1])
+
+    def _check_near(self, near: Near, reasons: dict[str, str], otherwise: str) -> None:
+        """Refuse what is near a row of a place in `reasons`, for that reason, or of another place `otherwise`, if any."""
+        found = [(reasons.get(seen.place, otherwise), seen, similarity) for seen, similarity in self.index.find_near(near)]
+        # what has to do with held-out rows is more telling than a mere duplicate
+        for reason, seen, similarity in sorted(found, key=lambda one: one[0] == otherwise):
+            if reason:
+                raise Refused(reason, of=_where(seen), similarity=similarity)
 
     def _split(self, question: str) -> str:
         """The file of a problem: by the hash of its question and the seed, by nothing else."""
@@ -278,11 +288,6 @@ def _check_place(seen: Seen) -> None:
         raise Refused("overlap-exact", of=_where(seen))
     if seen.place in HELD_OUT:
         raise Refused("held-out", of=_where(seen))
-
-
-def _check_near(near: Near, reason: str, places: tuple[str, ...]) -> None:
-    if found := near.find(places):
-        raise Refused(reason, of=_where(found[0]), similarity=found[1])
 
 
 def _where(seen: Seen) -> dict[str, Any]:

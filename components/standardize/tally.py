@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.recipes import Source
-from components.standardize.reasons import REASONS, Refused
+from components.standardize.reasons import FINDINGS, REASONS, Refused
 
 PLACES = ("sft", "problems", "plateau", "gate", "evaluation")
 FILES = (*PLACES, "rejects")
 _EXAMPLES = 2  # of each kind and source
-_OVERLAPS = 200  # listed in the summary; all of them are in rejects.jsonl
+_FINDINGS = 25  # of each reason are listed in the summary; all of them are in rejects.jsonl
+_STEP, _LONGEST = 4, 2**18  # of a histogram
 _INTERVAL_S = 10.0
 
 
@@ -23,7 +24,6 @@ class Tally:
     """What became of one source's rows."""
 
     source: Source
-    revision: str
     read: int = 0
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -46,16 +46,41 @@ class Tally:
 
 
 class Histogram:
-    """Counts of lengths in bars of equal width; what is beyond the last bar goes into it."""
+    """Counts of lengths in fine steps, from which bars of any width are made."""
 
-    def __init__(self, width: int, bars: int) -> None:
-        self.width, self.counts = width, [0] * bars
-        self.largest = 0
+    def __init__(self, unit: str, limit: int = 0) -> None:
+        self.unit, self.limit = unit, limit  # a limit above 0 is marked in the chart
+        self.steps: Counter[int] = Counter()
+        self.largest = self.total = 0
 
     def add(self, length: int) -> None:
         """Count one length."""
-        self.counts[min(length // self.width, len(self.counts) - 1)] += 1
+        self.steps[min(length, _LONGEST) // _STEP] += 1
         self.largest = max(self.largest, length)
+        self.total += length
+
+    @property
+    def count(self) -> int:
+        """How many lengths were counted."""
+        return self.steps.total()
+
+    def quantile(self, share: float) -> int:
+        """A length that `share` of all do not exceed, to the next step."""
+        seen = 0
+        for step in sorted(self.steps):
+            seen += self.steps[step]
+            if seen >= share * self.count:
+                return min((step + 1) * _STEP, self.largest)
+        return 0
+
+    def bars(self, most: int) -> tuple[int, list[int]]:
+        """(width, counts) of at most `most` bars from 0 to the longest but 0.2 %; the last takes what is beyond."""
+        top = self.quantile(0.998)
+        width = next(w for n in range(12) for w in (_STEP * 2**n, _STEP * 3 * 2**n // 2) if w * most > top and w % _STEP == 0)
+        counts = [0] * (top // width + 1)
+        for step, count in self.steps.items():
+            counts[min(step * _STEP // width, len(counts) - 1)] += count
+        return width, counts
 
 
 class Ledger:
@@ -69,14 +94,15 @@ class Ledger:
         self.written: Counter[str] = Counter()
         self.tallies: list[Tally] = []
         self.examples: list[dict[str, Any]] = []
-        self.overlaps: list[dict[str, Any]] = []
+        self.findings: list[dict[str, Any]] = []
         self.histograms: dict[str, Histogram] = {}
+        self._found: Counter[str] = Counter()
         self._shown: Counter[tuple[str, str]] = Counter()
         self._said = time.monotonic()
 
     def begin(self, source: Source) -> Tally:
         """Start the tally of a source."""
-        self.tallies.append(Tally(source, source.revision))
+        self.tallies.append(Tally(source))
         return self.tallies[-1]
 
     def accept(self, tally: Tally, place: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:
@@ -92,8 +118,9 @@ class Ledger:
         tally.rejected[refused.reason] += 1
         self._write("rejects", {"source": tally.source.name, "index": index, "reason": refused.reason, "row": row}
                     | refused.detail)  # fmt: skip
-        if refused.reason.startswith(("overlap", "held-out")) and len(self.overlaps) < _OVERLAPS:
-            self.overlaps.append({"source": tally.source.name, "index": index, "reason": refused.reason}
+        if refused.reason in FINDINGS and self._found[refused.reason] < _FINDINGS:
+            self._found[refused.reason] += 1
+            self.findings.append({"source": tally.source.name, "index": index, "reason": refused.reason}
                                  | refused.detail)  # fmt: skip
         self._example(tally, refused.reason, row, None, refused.reason)
 
@@ -123,8 +150,7 @@ class Ledger:
         return {reason: total[reason] for reason in REASONS if total[reason]}
 
     def _write(self, name: str, row: Mapping[str, Any]) -> None:
-        # Parquet and CSV rows may hold what JSON has no type for; it is shown as text
-        self.files[name].write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        self.files[name].write(_strict_json(row) + "\n")
         self.written[name] += 1
 
     def _example(self, tally: Tally, kind: str, before: Any, after: Any, reason: str) -> None:
@@ -135,3 +161,11 @@ class Ledger:
                 "source": tally.source.name, "place": kind if not reason else "rejects", "reason": reason,
                 "before": before, "after": after,
             })  # fmt: skip
+
+
+def _strict_json(row: Mapping[str, Any]) -> str:
+    """One line of JSON; what JSON has no form for, as a Parquet row's dates, bytes and NaN, is shown as text."""
+    try:
+        return json.dumps(row, ensure_ascii=False, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps({**row, "row": str(row["row"])}, ensure_ascii=False, default=str)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import DatasetCard, constants
@@ -159,7 +160,7 @@ def test_the_sft_data_set_is_pushed_with_a_card_of_its_own(hub: HubServer, tmp_p
     files = repo.files(found["version"])
     assert repo.private and repo.resolve("main") == repo.resolve(found["version"])
     assert set(files) == {".gitattributes", "README.md", "provenance.json", "sft.jsonl"}
-    card = DatasetCard(files["README.md"].decode())
+    card: Any = DatasetCard(files["README.md"].decode())
     assert card.data.license == "other" and card.data.source_datasets == [source.path]
     assert f"| {source.name} | `{source.path}` | `{source.revision}` | unknown | 3 |" in card.text
     assert found["url"] == f"{hub.url}/datasets/{HUB_REPO}-data/tree/{found['version']}"

@@ -12,133 +12,36 @@ from hypothesis import strategies as st
 from components.answers import judge, lm_eval_flexible, lm_eval_strict, parse_lenient, parse_strict
 
 PIECES = (
-    *(
-        "####",
-        "#### ",
-        "<think>",
-        "</think>",
-        "\n",
-        " ",
-        "42",
-        "-",
-        "−",
-        "/",
-        ".",
-        ",",
-        "$",
-        "%",
-        "½",
-        "²",
-        "٤",
-        "e9",
-        "0x",
-    ),
-    *(
-        "\\boxed{",
-        "\\frac{",
-        "\\",
-        "{",
-        "}",
-        "(",
-        ")",
-        "[",
-        "]",
-        "<",
-        ">",
-        "=",
-        "^",
-        "*",
-        "_",
-        "~",
-        "not ",
-        "or ",
-        "wait ",
-    ),
-    *(
-        "million",
-        "k",
-        " m",
-        "pm",
-        ":",
-        "answer is ",
-        "\u200b",
-        "\ud800",
-        "<|im_end|>",
-        "&minus;",
-        "1/0",
-        "the",
-        "10^",
-        "x",
-    ),
-)
+    "####", "#### ", "<think>", "</think>", "\n", " ", "42", "-", "−", "/", ".", ",", "$", "%", "½", "²", "٤", "e9",
+    "0x", "\\boxed{", "\\frac{", "\\", "{", "}", "(", ")", "[", "]", "<", ">", "=", "^", "*", "_", "~", "not ", "or ",
+    "wait ", "million", "k", " m", "pm", ":", "answer is ", "\u200b", "\ud800", "<|im_end|>", "&minus;", "1/0", "the",
+    "10^", "x",
+)  # fmt: skip
 ROUGH = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 WRAPPERS = (
-    *(
-        "{}",
-        "**{}**",
-        "`{}`",
-        "_{}_",
-        "${}$",
-        "\\({}\\)",
-        "\\boxed{{{}}}",
-        "$\\boxed{{{}}}$",
-        "\\text{{{}}}",
-        "({})",
-        "[{}]",
-    ),
-    *(
-        "{}.",
-        "{} ",
-        " {}",
-        "{}<|im_end|>",
-        "{}</s>",
-        "<b>{}</b>",
-        "<<1+1=2>>{}",
-        "= {}",
-        "x = {}",
-        "Answer: {}",
-        "'{}'",
-    ),
-    *(
-        "the answer is {}",
-        "{} (that is 3 more than before)",
-        "{} apples",
-        "{} km/h",
-        "{}%",
-        "{} USD",
-        "{}\\text{{ cm}}^2",
-    ),
-)
+    "{}", "**{}**", "`{}`", "_{}_", "${}$", "\\({}\\)", "\\boxed{{{}}}", "$\\boxed{{{}}}$", "\\text{{{}}}", "({})",
+    "[{}]", "{}.", "{} ", " {}", "{}<|im_end|>", "{}</s>", "<b>{}</b>", "<<1+1=2>>{}", "= {}", "x = {}", "Answer: {}",
+    "'{}'", "the answer is {}", "{} (that is 3 more than before)", "{} apples", "{} km/h", "{}%", "{} USD",
+    "{}\\text{{ cm}}^2",
+)  # fmt: skip
 LINES = (
-    *(
-        "40-42",
-        "40 to 42",
-        "3:2",
-        "not 42",
-        "42 or 43",
-        "42, 43",
-        "3:30 pm",
-        "2024-01-05",
-        "6*7",
-        "at least 42",
-        "~42",
-        "42²",
-    ),
-    *(
-        "half of 42",
-        "42^2",
-        "√42",
-        "42 + x",
-        "1,23",
-        "0x2A",
-        "42 squared",
-        "42 or forty",
-        "isn't 42",
-        "≠ 42",
-        "42+",
-        "±42",
-    ),
-)
+    "40-42", "40 to 42", "3:2", "not 42", "42 or 43", "42, 43", "3:30 pm", "2024-01-05", "6*7", "at least 42", "~42",
+    "42²", "half of 42", "42^2", "√42", "42 + x", "1,23", "0x2A", "42 squared", "42 or forty", "isn't 42", "≠ 42",
+    "42+", "±42",
+)  # fmt: skip
+
+
+MARKUP = (
+    "{}", "**{}**", "***{}***", "`{}`", "_{}_", "__{}__", "${}$", "\\({}\\)", "\\boxed{{{}}}", "$\\boxed{{{}}}$",
+    "({})", "\\text{{{}}}", "\\left({}\\right)", "<b>{}</b>", '"{}"', "“{}”", "'{}'", "[{}]", "{{{}}}", "<{}>",
+    "{}<|im_end|>",
+)  # fmt: skip
+CONTEXTS = (
+    "about {}", "more than {}", "half of {}", "not {}", "over {}", "minus {}", "between {}", "~{}", "<{}", "±{}",
+    "√{}", "{} million", "{} thousand", "{} dozen", "{}k", "{} squared", "{} or so", "{} pm", "{}^2", "{} x", "{}²",
+    "{}π", "{}+", "{} and a half", "{} ½", "{}.5", "{},000", "{}/2", "1/{}", "{}e3", "2*{}", "{}**2", "{} * 7",
+    "{}:{}", "-{}", "x{}",
+)  # fmt: skip
 
 
 @settings(max_examples=400, deadline=None)
@@ -200,6 +103,12 @@ def test_a_refused_line_stays_refused_in_any_wrapper(line, wrapper):
     assert parse_strict(f"#### {wrapper.format(line)}") is None
 
 
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_markup_does_not_hide_what_changes_a_number(context):
+    for text in (context.replace("{}", markup.format(42)) for markup in MARKUP):
+        assert parse_strict(f"#### {text}") != 42, text
+
+
 @settings(deadline=None)
 @given(
     before=st.text(st.characters(codec="utf-8", exclude_characters="#<")), after=ROUGH.filter(lambda t: "#" not in t)
@@ -211,17 +120,20 @@ def test_other_lines_do_not_change_the_answer(before, after):
 
 NASTY = {
     "hashes": ("", "#", ""), "hashes, number": ("", "#", "42"), "digits": ("#### ", "9", ""),
-    "opens": ("", "<think>", ""), "closes": ("", "</think>", "#### 42"), "commas": ("#### 4", ",", "2"), "spaces": ("#### 4", " ", "2"),
-    "braces": ("#### ", "{", "42"), "boxed": ("#### ", "\\boxed{", "42"), "boxed, unmarked": ("", "\\boxed{", "42"),
-    "parentheses": ("#### ", "(", "42"), "remarks": ("#### 42", "()", ""), "angles": ("#### ", "<", "42"),
-    "groups": ("#### 1", ",234", ""), "thousands": ("#### 1", " 234", ""), "fractions": ("#### ", "\\frac{1}{2}", ""),
-    "open fractions": ("#### ", "\\frac{", ""), "equations": ("#### ", "1=", "1"), "minus": ("#### ", "-", "42"),
-    "letters": ("#### 42 ", "a", ""), "markers": ("", "#### 41 ", ""), "corrected": ("", "#### 41 wait, ", "#### 42"),
+    "opens": ("", "<think>", ""), "closes": ("", "</think>", "#### 42"), "commas": ("#### 4", ",", "2"),
+    "spaces": ("#### 4", " ", "2"), "braces": ("#### ", "{", "42"), "boxed": ("#### ", "\\boxed{", "42"),
+    "boxed, unmarked": ("", "\\boxed{", "42"), "parentheses": ("#### ", "(", "42"), "remarks": ("#### 42", "()", ""),
+    "angles": ("#### ", "<", "42"), "groups": ("#### 1", ",234", ""), "thousands": ("#### 1", " 234", ""),
+    "fractions": ("#### ", "\\frac{1}{2}", ""), "open fractions": ("#### ", "\\frac{", ""),
+    "equations": ("#### ", "1=", "1"), "minus": ("#### ", "-", "42"), "letters": ("#### 42 ", "a", ""),
+    "markers": ("", "#### 41 ", ""), "corrected": ("", "#### 41 wait, ", "#### 42"),
     "corrections": ("#### 41", " no mistake", "#### 42"), "phrases": ("", "answer is ", ""),
-    "newlines": ("", "\n", "#### 42"), "invisible": ("<think>", "\u200b", "</think>#### 42"), "stars": ("#### ", "*", "42"),
-    "backslashes": ("#### ", "\\", "42"),
-    "exponent": ("#### 1e", "9", ""), "vulgar": ("#### ", "½", ""), "tokens": ("#### 42", "<|im_end|>", ""),
-    "dots": ("#### 42", ".", ""), "numerals": ("#### ", "四", ""), "entities": ("#### ", "&nbsp;", "42"),
+    "a*": ("#### a", "*", "b42"), "newlines": ("", "\n", "#### 42"),
+    "invisible": ("<think>", "\u200b", "</think>#### 42"), "stars": ("#### ", "*", "42"),
+    "backslashes": ("#### ", "\\", "42"), "exponent": ("#### 1e", "9", ""), "vulgar": ("#### ", "½", ""),
+    "tokens": ("#### 42", "<|im_end|>", ""), "dots": ("#### 42", ".", ""), "numerals": ("#### ", "四", ""),
+    "entities": ("#### ", "&nbsp;", "42"),
+
 }  # fmt: skip
 
 

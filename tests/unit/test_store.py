@@ -89,6 +89,27 @@ def test_only_one_of_many_threads_creates_a_key(store: Store) -> None:
     assert store.create("locks/run.json", {"owner": 9})
 
 
+def test_writers_and_deleters_of_one_directory_do_not_disturb_each_other(store: Store) -> None:
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(50):
+                store.write_json(f"probe/{number}.json", number)
+                assert store.create(f"probe/lock-{number}.json", number)
+                store.delete_tree(f"probe/lock-{number}.json")
+                store.delete_tree(f"probe/{number}.json")
+        except (OSError, AssertionError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and store.keys("") == []
+
+
 def test_a_tree_comes_back_as_it_was(store: Store, tree: Path, tmp_path: Path) -> None:
     assert store.put_tree("models/v1", tree) == 3
     assert store.put_tree("models/v1", tree) == 0, "putting it again changes nothing"
