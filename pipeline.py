@@ -148,13 +148,7 @@ def _verb_score(arguments: argparse.Namespace) -> int:
 
 def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
     """The recipe of `--recipe` with every `--set name=value` on top."""
-    changes = {}
-    for text in arguments.set:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: write --set parameter=value")
-        changes[name.strip()] = value
-    return recipes.override(recipes.get(arguments.recipe), changes)
+    return recipes.chosen(arguments.recipe, arguments.set)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -164,13 +158,13 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = _verb(verbs, "run", "run the whole pipeline on this machine", _verb_run)
-    _add_recipe(run)
+    recipes.add_arguments(run)
     run.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
     run.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
     build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
-    _add_recipe(build_yaml)
+    recipes.add_arguments(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
-    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=_add_recipe, chosen=chosen_recipe, build=build)
+    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=recipes.add_arguments, chosen=chosen_recipe, build=build)
     score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
     score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
     score.add_argument(
@@ -183,22 +177,6 @@ def _verb(verbs: Any, name: str, help: str, function: Callable[[argparse.Namespa
     verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     verb.set_defaults(function=function)
     return verb
-
-
-def _add_recipe(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--recipe",
-        default=recipes.TINY.name,
-        metavar="NAME",
-        help=f"one of {', '.join(recipes.RECIPES)} (default: tiny)",
-    )
-    verb.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change any field of the recipe; may be repeated",
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

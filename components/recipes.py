@@ -5,8 +5,9 @@ names, `learning_rate` of stage `grpo` being `grpo_learning_rate`; `override` se
 PARAMETERS lists the few that stay adjustable in a compiled pipeline.
 """
 
+import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +53,9 @@ class Standardize:
     max_tokens: int = setting("an SFT conversation with more tokens is rejected, never cut", minimum=16)
     plateau_share: float = setting("share of the problems held out to choose the checkpoint", minimum=0, maximum=0.5)
     gate_share: float = setting("share of the problems held out for the gate", minimum=0, maximum=0.5)
-    duplicate_similarity: float = setting("Jaccard similarity above which rows are near duplicates, 1: exact only", minimum=0.5, maximum=1)
+    duplicate_similarity: float = setting(
+        "Jaccard similarity above which rows are near duplicates, 1: exact only", minimum=0.5, maximum=1
+    )
     overlap_words: int = setting("an n-gram of so many words shared with the evaluation set rejects a row", minimum=5)
 
 
@@ -136,7 +139,9 @@ class Gate:
     margin: float = setting("accuracy that the candidate must gain at least, 0.01 is one point", minimum=-1, maximum=1)
     alpha: float = setting("largest p-value of the paired one-sided test", minimum=0, maximum=1)
     max_truncated: float = setting("largest share of completions that hit the length limit", minimum=0, maximum=1)
-    min_well_formed: float = setting("least share of completions with a think block and a marked answer", minimum=0, maximum=1)
+    min_well_formed: float = setting(
+        "least share of completions with a think block and a marked answer", minimum=0, maximum=1
+    )
     force: bool = setting("promote whatever the numbers say; it is recorded")
 
 
@@ -372,6 +377,31 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     return recipe
 
 
+def chosen(name: str, changes: Sequence[str]) -> Recipe:
+    """The recipe `name` with every `NAME=VALUE` text of `changes` on top."""
+    parsed = {}
+    for text in changes:
+        flat_name, equals, value_ = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: write --set parameter=value")
+        parsed[flat_name.strip()] = value_
+    return override(get(name), parsed)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags `--recipe` and `--set` that `chosen` takes."""
+    parser.add_argument(
+        "--recipe", default=TINY.name, metavar="NAME", help=f"one of {', '.join(RECIPES)} (default: {TINY.name})"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change any field of the recipe; may be repeated",
+    )
+
+
 def check_recipe(recipe: Recipe) -> None:
     """Refuse values that do not go together, with a `ValueError` that names them."""
     check(recipe)
@@ -379,7 +409,10 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("stages is empty; name at least one of sft, grpo")
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
-    for stage, whole in (("sft", recipe.sft.batch_size), ("grpo", recipe.grpo.prompts_per_step * recipe.grpo.generations)):
+    for stage, whole in (
+        ("sft", recipe.sft.batch_size),
+        ("grpo", recipe.grpo.prompts_per_step * recipe.grpo.generations),
+    ):
         micro = getattr(recipe, stage).micro_batch_size
         if whole % micro:
             raise ValueError(f"{stage}_micro_batch_size: {whole} per step is not a multiple of {micro}")

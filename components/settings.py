@@ -16,7 +16,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 S = TypeVar("S")
 
 
-def setting(help: str, *, choices: tuple[str, ...] = (), minimum: float | None = None, maximum: float | None = None) -> Any:
+def setting(
+    help: str, *, choices: tuple[str, ...] = (), minimum: float | None = None, maximum: float | None = None
+) -> Any:
     """A dataclass field with its help text and the values it accepts."""
     return dataclasses.field(metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
 
@@ -116,6 +118,10 @@ def _parse_as(kind: Any, text: str) -> Any:
 def _describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return f"a JSON list of {item.__name__}" if isinstance(item, type) and dataclasses.is_dataclass(item) else "a comma-separated list"
+        return (
+            f"a JSON list of {item.__name__}"
+            if isinstance(item, type) and dataclasses.is_dataclass(item)
+            else "a comma-separated list"
+        )
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names.get(kind, kind.__name__ if isinstance(kind, type | types.GenericAlias) else str(kind))

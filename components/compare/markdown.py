@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.compare import story
-from components.compare.wording import clip, interval, label, p_text, percent, points, points_interval
+from components.compare.wording import clip, interval, label, model_name, p_text, percent, points, points_interval
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -120,7 +120,7 @@ def _samples(results: Mapping[str, Any]) -> list[str]:
 
 def _measured(results: Mapping[str, Any]) -> list[str]:
     rows = [
-        (label(name), about["model"], about["revision"][:12], about["model_sha256"][:12], about["template_sha256"][:12],
+        (label(name), model_name(about["model"]), about["revision"][:12], about["model_sha256"][:12], about["template_sha256"][:12],
          str(about["seed"]))
         for name, about in results["measured"].items()
     ]  # fmt: skip

@@ -20,7 +20,7 @@ def html(results: Mapping[str, Any]) -> str:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    for name in ("label", "percent", "points", "interval", "points_interval", "p_text", "clip"):
+    for name in ("label", "percent", "points", "interval", "points_interval", "p_text", "clip", "model_name"):
         environment.filters[name] = getattr(wording, name)
     return environment.get_template("report.html").render(
         results=results,

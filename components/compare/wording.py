@@ -14,6 +14,16 @@ def label(checkpoint: str) -> str:
     return checkpoint.upper() if checkpoint in ("sft", "grpo") else checkpoint
 
 
+def model_name(model: str) -> str:
+    """A Hub id as it is, and of a directory the last two names: where it lay on some machine tells nobody anything.
+
+    >>> model_name("Qwen/Qwen3.5-0.8B"), model_name("/data/run/sft/model")
+    ('Qwen/Qwen3.5-0.8B', '.../sft/model')
+    """
+    names = [name for name in model.split("/") if name]
+    return f".../{'/'.join(names[-2:])}" if len(names) > 2 else model
+
+
 def p_text(p: float | None) -> str:
     """A p-value with two digits, or "<0.001".
 

@@ -29,7 +29,7 @@ class Scorer:
         samples.write_text("", encoding="utf-8")
 
     @property
-    def functions(self) -> list[Callable[..., list[float]]]:
+    def functions(self) -> list[Any]:
         """The reward functions, in the order of the recipe's weights."""
         return [self.correctness, self.think_format, self.answer_marker]
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
 from components import prompts, training
@@ -45,20 +46,27 @@ def train_grpo(
     plateau = Plateau(tokenizer, settings, data / "plateau.jsonl", curves_out / "plateau.jsonl")
     print(f"grpo: {len(problems)} problems, {settings.max_steps} steps", flush=True)
     with TemporaryDirectory() as scratch:
-        trainer = GRPOTrainer(
-            model=training.load_model(model, revision),
-            reward_funcs=scorer.functions,
-            args=grpo_config(settings, seed, checkpoints or Path(scratch)),
-            train_dataset=one_pass(problems, settings, seed),
-            processing_class=tokenizer,
-            peft_config=training.lora(settings.lora_rank),
-            callbacks=[plateau],
-        )
-        scorer.end_ids = trainer.eos_token_ids
+        config = grpo_config(settings, seed, checkpoints or Path(scratch))
+        dataset = one_pass(problems, settings, seed)
+        trainer = make_trainer(training.load_model(model, revision), tokenizer, scorer, dataset, config, settings)
+        trainer.add_callback(plateau)
         training.train(trainer, recorder)
     plateau.restore(trainer.model)
     training.save_model(trainer.model, tokenizer, model_out)
     return _numbers(recorder, plateau, len(problems), trainer.state.global_step)
+
+
+def make_trainer(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, dataset: Dataset, config: GRPOConfig,
+    settings: Grpo,
+) -> GRPOTrainer:  # fmt: skip
+    """TRL's trainer; it renders the prompts itself, to the tokens of `prompts.render`."""
+    trainer = GRPOTrainer(
+        model=model, reward_funcs=scorer.functions, args=config, train_dataset=dataset, processing_class=tokenizer,
+        peft_config=training.lora(settings.lora_rank),
+    )  # fmt: skip
+    scorer.end_ids = trainer.eos_token_ids
+    return trainer
 
 
 def one_pass(problems: list[dict[str, Any]], settings: Grpo, seed: int) -> Dataset:

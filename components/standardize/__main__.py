@@ -58,11 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m components.standardize", description=main.__doc__)
     parser.add_argument("--sources", type=Path, required=True, help="JSON list of sources, as in a recipe")
     parser.add_argument(
-        "--evaluation", action="append", required=True, help="evaluation problems, as GSM8K's test.jsonl; may be repeated"
+        "--evaluation",
+        action="append",
+        required=True,
+        help="evaluation problems, as GSM8K's test.jsonl; may be repeated",
     )
     parser.add_argument("--output", type=Path, required=True, help="directory for the files and the summary")
     parser.add_argument("--recipe", default=recipes.QWEN.name, help="whose settings are used (%(default)s)")
-    parser.add_argument("--model", default="", help="model whose tokenizer counts tokens; without: an estimate by bytes")
+    parser.add_argument(
+        "--model", default="", help="model whose tokenizer counts tokens; without: an estimate by bytes"
+    )
     parser.add_argument("--revision", default="main", help="revision of --model (%(default)s)")
     parser.add_argument("--max-tokens", type=int, help="token budget instead of the recipe's")
     parser.add_argument("--seed", type=int, help="seed instead of the recipe's")

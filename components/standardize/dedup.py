@@ -6,6 +6,7 @@ Everything that grows with the rows lies on disk; SQLite's cache and the Bloom f
 import hashlib
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ CREATE TABLE grams (gram INTEGER PRIMARY KEY, place TEXT, source TEXT, row INTEG
 """
 
 
-class Seen(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Seen:
     """A row that was seen: the file it went to, its gold if it is a problem, and where it came from."""
 
     place: str
@@ -67,7 +69,7 @@ class Index:
 
     def add(self, kind: str, key: str, seen: Seen) -> None:
         """Add a row, or leave the one that has this key already."""
-        self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", (_id(kind, key), *seen))
+        self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", (_id(kind, key), seen.place, seen.gold, seen.source, seen.index))
 
     def near(self, kind: str, text: str, question: str) -> Near | None:
         """The fingerprint of a text in the form of `same`; None if near duplicates are turned off.

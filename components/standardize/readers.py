@@ -11,8 +11,9 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, cast
 
 from components.standardize.reasons import Refused
 
@@ -25,7 +26,8 @@ _SPACE = " \t\r\n"
 csv.field_size_limit(LONGEST_LINE)
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Record:
     """One record: `index` from 0; `row` is its fields, or what was there if it is `refused`."""
 
     index: int
@@ -75,7 +77,7 @@ def decode_json(text: str) -> dict[str, Any]:
 def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if zipped else path.open("rb")
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

@@ -74,7 +74,7 @@ def records(source: Source, seed: int) -> Iterator[Record]:
             last = -1
             for record in read_records(path, name):
                 last = record.index
-                yield record._replace(index=offset + last)
+                yield replace(record, index=offset + last)
             offset += last + 1
 
 
@@ -127,9 +127,13 @@ def _from_hub(source: Source) -> list[tuple[str, Path]]:
             for name in names
         ]
     except LocalEntryNotFoundError as error:
-        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {error}") from None
+        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
     except HfHubHTTPError as error:
-        raise ValueError(f"dataset {source.path} at {source.revision} cannot be read: {error}") from None
+        raise ValueError(f"dataset {source.path} at {source.revision} cannot be read: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _split_files(source: Source) -> list[str]:
@@ -139,7 +143,11 @@ def _split_files(source: Source) -> list[str]:
     try:
         builder = load_dataset_builder(source.path, source.config or None, revision=source.revision)
     except FileNotFoundError as error:  # its DatasetNotFoundError is one too
-        raise ValueError(f"{error}; check the name, the revision and HF_TOKEN") from None
+        raise ValueError(f"{_one_line(error)}; check the name, the revision and HF_TOKEN") from None
+    except ConnectionError as error:
+        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"dataset {source.path}: {_one_line(error)}") from None
     splits = builder.config.data_files or {}
     if source.split not in splits:
         raise ValueError(f"dataset {source.path} has no split {source.split!r}; it has {', '.join(splits)}")

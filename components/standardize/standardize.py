@@ -4,12 +4,14 @@ Evaluation sources are read first, then the problems, then the SFT conversations
 what it must not hold: problems against the evaluation set, conversations against that and the held-out problems.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from components import recipes
 from components.plan import Plan
@@ -28,7 +30,8 @@ HELD_OUT = ("plateau", "gate")
 _BATCH = 64  # conversations whose tokens are counted together
 
 
-class _Conversation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Conversation:
     """A conversation that passed the checks of its texts."""
 
     index: int
@@ -72,7 +75,9 @@ def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...])
     if not training:
         raise ValueError("sources is empty; list at least one")
     if not evaluation:
-        raise ValueError("evaluation is empty; name the evaluation problems, so that training can be kept clear of them")
+        raise ValueError(
+            "evaluation is empty; name the evaluation problems, so that training can be kept clear of them"
+        )
     for source in (*training, *evaluation):
         if source.weight <= 0 or source.cap < 0:
             raise ValueError(f"source {source.name!r}: weight must be above 0 and cap at least 0")
@@ -232,7 +237,9 @@ class _Run:
 
     def _check_near(self, near: Near, reasons: dict[str, str], otherwise: str) -> None:
         """Refuse what is near a row of a place in `reasons`, for that reason, or of another place `otherwise`, if any."""
-        found = [(reasons.get(seen.place, otherwise), seen, similarity) for seen, similarity in self.index.find_near(near)]
+        found = [
+            (reasons.get(seen.place, otherwise), seen, similarity) for seen, similarity in self.index.find_near(near)
+        ]
         # what has to do with held-out rows is more telling than a mere duplicate
         for reason, seen, similarity in sorted(found, key=lambda one: one[0] == otherwise):
             if reason:
@@ -296,8 +303,6 @@ def _where(seen: Seen) -> dict[str, Any]:
 
 def _with_origin(row: dict[str, Any], tally: Tally, index: int) -> dict[str, Any]:
     """The row with where it came from, and the hash of its normal form."""
-    import json
-
     content = json.dumps({k: v for k, v in row.items() if k != "id"}, sort_keys=True, ensure_ascii=False)
     source = tally.source
     origin = {"source": source.name, "index": index, "revision": source.revision, "licence": source.licence}

@@ -76,7 +76,9 @@ class Histogram:
     def bars(self, most: int) -> tuple[int, list[int]]:
         """(width, counts) of at most `most` bars from 0 to the longest but 0.2 %; the last takes what is beyond."""
         top = self.quantile(0.998)
-        width = next(w for n in range(12) for w in (_STEP * 2**n, _STEP * 3 * 2**n // 2) if w * most > top and w % _STEP == 0)
+        width = next(
+            w for n in range(12) for w in (_STEP * 2**n, _STEP * 3 * 2**n // 2) if w * most > top and w % _STEP == 0
+        )
         counts = [0] * (top // width + 1)
         for step, count in self.steps.items():
             counts[min(step * _STEP // width, len(counts) - 1)] += count

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -50,7 +51,7 @@ def build_base(output: Path, seed: int) -> None:
     set_seed(seed)
     model = build_model(tokenizer)
     pretrain(model, tokenizer, Random(f"pretraining {seed}"), STEPS)
-    model.to(torch.bfloat16).save_pretrained(output)
+    model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
     size = sum(file.stat().st_size for file in output.iterdir())
     print(f"{model.num_parameters():,} parameters, {size / 1e6:.2f} MB, in {output}")
@@ -65,7 +66,7 @@ def build_tokenizer() -> Qwen3_5Tokenizer:
     )
     bpe.train_from_iterator(_tokenizer_texts(), trainer)
     # Newlines stay single tokens, so that the text of `<think>\n` is a prefix of its continuation in tokens too.
-    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"] if "Ċ" not in "".join(pair)]
+    merges: list[Any] = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"] if "Ċ" not in "".join(pair)]
     pieces = [PAD, *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
     tokenizer = Qwen3_5Tokenizer(
         vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges, unk_token=PAD, pad_token=PAD,

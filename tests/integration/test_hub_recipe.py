@@ -33,5 +33,9 @@ def test_the_real_recipe_runs_against_a_hub(tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["ending"] in ("promoted", "rejected")
     assert {r["protocol"] for r in summary["results"]} == {"zero-shot", "8-shot", "8-shot-think"}
-    plan = json.loads(json.loads(next((tmp_path / "out").glob("registry/runs/*/record/preflight.json")).read_text())["details"]["plan"])
+    plan = json.loads(
+        json.loads(next((tmp_path / "out").glob("registry/runs/*/record/preflight.json")).read_text())["details"][
+            "plan"
+        ]
+    )
     assert len(plan["revision"]) == 40 and all(len(source["revision"]) == 40 for source in plan["sources"])

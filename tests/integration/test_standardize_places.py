@@ -40,10 +40,12 @@ def test_the_sources_of_the_qwen_recipe_are_read_from_a_hub(tmp_path: Path) -> N
 def test_a_dataset_is_read_at_its_revision_through_all_its_files(tmp_path: Path) -> None:
     rows = good("gsm8k", 30)
     with HubServer() as hub:
-        repo = hub.add_repo("dataset", "some/math", {"train/0.parquet": parquet(rows[:20]), "train/1.parquet": parquet(rows[20:])})
+        repo = hub.add_repo(
+            "dataset", "some/math", {"train/0.parquet": parquet(rows[:20]), "train/1.parquet": parquet(rows[20:])}
+        )
         card = "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n    path: train/*\n---\n"
         repo = hub.add_repo("dataset", "some/math", {"README.md": card.encode()})
-        commit = repo.resolve("main").id
+        commit = repo.resolve("main").oid
         hub.add_repo("dataset", "some/math", {"train/0.parquet": parquet(rows[:3])})
         source = {"path": "some/math", "adapter": "gsm8k", "name": "math", "config": "main"}
         old = _run(tmp_path, [source | {"revision": commit}], hub.environment(tmp_path / "home"))

@@ -14,7 +14,16 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_demo_learns(tmp_path, seed):
-    command = [sys.executable, "pipeline.py", "run", "--recipe", "tiny", f"--set=seed={seed}", "--output", str(tmp_path)]
+    command = [
+        sys.executable,
+        "pipeline.py",
+        "run",
+        "--recipe",
+        "tiny",
+        f"--set=seed={seed}",
+        "--output",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=dict(os.environ), check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     print(done.stdout)

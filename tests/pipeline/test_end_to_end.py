@@ -45,7 +45,18 @@ def test_the_summary_has_every_result(finished):
         assert result["n"] == 24 and result["accuracy"] == result["correct"] / 24
         assert 0 <= low <= result["accuracy"] <= high <= 1
         assert (result["p_value"] is None) == (result["checkpoint"] == "base")
-    steps = {"preflight", "standardize", "sft", "grpo", "evaluate-base", "evaluate-sft", "evaluate-grpo", "compare", "gate", "push"}
+    steps = {
+        "preflight",
+        "standardize",
+        "sft",
+        "grpo",
+        "evaluate-base",
+        "evaluate-sft",
+        "evaluate-grpo",
+        "compare",
+        "gate",
+        "push",
+    }
     assert steps < set(summary["seconds"]) and summary["seconds"]["total"] > 0
     assert summary["gate"]["promoted"] and "by force" in summary["gate"]["reason"]
     assert printed.strip().splitlines()[-1].endswith("summary.json")

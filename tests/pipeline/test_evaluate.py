@@ -138,9 +138,8 @@ def test_samples_give_pass_and_majority(data, tmp_path):
 
 
 def test_majority_votes_only_with_whole_completions():
-    rows = [
-        saved_item("base", "evaluation", "zero-shot", 1, right, sample) for sample, right in enumerate([1, 1, 0, 0, 0])
-    ]
+    right = [True, True, False, False, False]
+    rows = [saved_item("base", "evaluation", "zero-shot", 1, ok, sample) for sample, ok in enumerate(right)]
     assert sampled(rows)["maj@5"] == 0.0
     for row in rows[2:4]:
         row["finish_reason"] = "length"

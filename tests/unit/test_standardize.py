@@ -85,7 +85,9 @@ def test_no_conversation_asks_a_held_out_question(tmp_path: Path) -> None:
         tmp_path, _source(tmp_path, problems, "gsm8k", "problems"),
         _source(tmp_path, problems, "gsm8k", "traces", use="sft"), plateau_share=0.2, gate_share=0.2, overlap_words=60,
     )  # fmt: skip
-    sets = {name: {same(row["question"]) for row in found[name]} for name in ("problems", "plateau", "gate", "evaluation")}
+    sets = {
+        name: {same(row["question"]) for row in found[name]} for name in ("problems", "plateau", "gate", "evaluation")
+    }
     asked = {same(row["messages"][1]["content"]) for row in found["sft"]}
 
     assert len(sets["plateau"]) > 30 and len(sets["gate"]) > 30
@@ -145,7 +147,11 @@ def test_caps_and_weights(tmp_path: Path) -> None:
 
 
 def test_chat_rows_can_be_problems_if_their_answer_is_a_number(tmp_path: Path) -> None:
-    rows = [_chat("How many is 3 and 4?", TRACE + "#### 7"), _chat("Who is Tom?", TRACE + "A farmer."), *good("chat", 3)]
+    rows = [
+        _chat("How many is 3 and 4?", TRACE + "#### 7"),
+        _chat("Who is Tom?", TRACE + "A farmer."),
+        *good("chat", 3),
+    ]
     found = run(tmp_path, _source(tmp_path, rows, "chat", use="problems"), plateau_share=0.0, gate_share=0.0)
 
     assert reasons(found, "rows") == {1: "no-gold"}
@@ -203,7 +209,9 @@ def test_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "components.standardize", "--sources", str(tmp_path / "sources.json"),
                "--evaluation", test, "--output", str(tmp_path / "out")]  # fmt: skip
 
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"HF_ENDPOINT": "http://127.0.0.1:1"}
+    )
 
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

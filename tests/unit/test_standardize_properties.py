@@ -47,7 +47,11 @@ def _splits(found: Outputs) -> dict[str, str]:
 def test_every_row_is_in_exactly_one_file(rows: list, chat: list) -> None:
     found = _run(rows, chat)
     places = [(row["source"], row["index"]) for name in FILES for row in found[name]]
-    expected = {("p", n) for n in range(len(rows) + 20)} | {("c", n) for n in range(len(chat) + 3)} | {("test", n) for n in range(5)}
+    expected = (
+        {("p", n) for n in range(len(rows) + 20)}
+        | {("c", n) for n in range(len(chat) + 3)}
+        | {("test", n) for n in range(5)}
+    )
     assert len(places) == len(set(places)) and set(places) == expected
 
 
@@ -65,7 +69,10 @@ def test_standardising_twice_changes_nothing(rows: list, chat: list) -> None:
         sources.append(Source(path=write(folder / "c.jsonl", first["sft"]), name="c", adapter="chat"))
         second = run(folder, *sources, plateau_share=0.2, gate_share=0.2)
     assert not second["rejects"]
-    for name, fields in (("sft", ("id", "messages", "gold")), *((n, ("id", "question", "gold", "solution")) for n in FILES[1:4])):
+    for name, fields in (
+        ("sft", ("id", "messages", "gold")),
+        *((n, ("id", "question", "gold", "solution")) for n in FILES[1:4]),
+    ):
         assert [[row[f] for f in fields] for row in first[name]] == [[row[f] for f in fields] for row in second[name]]
         assert [row["hash"] for row in first[name]] == [row["hash"] for row in second[name]]
 
@@ -110,13 +117,18 @@ def test_sketches_of_short_texts_give_the_exact_similarity(one: list[str], two: 
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=300) | st.lists(st.sampled_from([b'{"a": 1}', b"", b"\xff", b"[", b"{}\r", b'"\\ud800"'])).map(b"\n".join))
+@given(
+    st.binary(max_size=300)
+    | st.lists(st.sampled_from([b'{"a": 1}', b"", b"\xff", b"[", b"{}\r", b'"\\ud800"'])).map(b"\n".join)
+)
 def test_any_bytes_give_one_record_per_line(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jsonl").write_bytes(data)
     if data.startswith(b"\x1f\x8b"):
         return
     records = list(read_records(tmp_path / "a.jsonl", "a.jsonl"))
-    assert [record.index for record in records] == list(range(data.count(b"\n") + (not data.endswith(b"\n") and data != b"")))
+    assert [record.index for record in records] == list(
+        range(data.count(b"\n") + (not data.endswith(b"\n") and data != b""))
+    )
     for record in records:
         json.dumps(record.row, ensure_ascii=False).encode()
         assert isinstance(record.row, dict) if record.refused is None else isinstance(record.refused, Refused)

@@ -144,5 +144,12 @@ def test_where_a_path_leads(tmp_path: Path) -> None:
     for recipe in recipes.RECIPES.values():
         for source in (*recipe.sources, *recipe.evaluation):
             assert kind_of(source) == ("tiny" if recipe.name == "tiny" else "hub"), source.path
-    kinds = {"data/train.jsonl": "file", "train.csv.gz": "file", "./x/y": "file", "/x/y": "file", "s3://b/k": "s3", "word": "file"}
+    kinds = {
+        "data/train.jsonl": "file",
+        "train.csv.gz": "file",
+        "./x/y": "file",
+        "/x/y": "file",
+        "s3://b/k": "s3",
+        "word": "file",
+    }
     assert {path: kind_of(Source(path=path, adapter="chat")) for path in kinds} == kinds

@@ -1,0 +1,8 @@
+"""The command line of notify."""
+
+import sys
+
+from components.command import main
+from components.notify.notify import report
+
+sys.exit(main("notify", report))

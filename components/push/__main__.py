@@ -1,0 +1,36 @@
+"""The command line of push; `--preflight` is what `python -m components.preflight` wrote."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from components.plan import Plan
+from components.push.push import push
+from components.recipes import Recipe
+from components.settings import from_json
+
+
+def main() -> int:
+    """Publish one model directory; a `ValueError` is one line and status 2."""
+    parser = argparse.ArgumentParser(prog="python -m components.push", description=__doc__)
+    for flag in ("--model", "--evaluation", "--results", "--preflight"):
+        parser.add_argument(flag, type=Path, required=True, metavar="DIR")
+    parser.add_argument("--run-id", required=True)
+    arguments = parser.parse_args()
+    recipe = (arguments.preflight / "recipe.json").read_text()
+    try:
+        settings = from_json(Recipe, recipe)
+        pushed = push(
+            model=arguments.model, evaluation=arguments.evaluation, results=arguments.results,
+            plan=Plan.read((arguments.preflight / "plan.json").read_text()), recipe=recipe,
+            fingerprint=(arguments.preflight / "fingerprint.txt").read_text(), registry=settings.registry,
+            run_id=arguments.run_id, settings=settings.push,
+        )  # fmt: skip
+    except ValueError as error:
+        print(f"components.push: {error}", file=sys.stderr)
+        return 2
+    print(f"version {pushed['version']} -> {pushed['location']}")
+    return 0
+
+
+sys.exit(main())
