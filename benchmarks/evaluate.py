@@ -1,4 +1,4 @@
-"""How fast evaluation is: batches against one at a time, and against lm-eval's hf backend on the same model.
+"""How fast evaluation is: against `generate` of transformers one at a time, and lm-eval's hf backend, on one model.
 
 Run `OMP_NUM_THREADS=1 python benchmarks/evaluate.py --output benchmarks/evaluate.md`. All three ways decode the same
 prompts greedily to the same limit and their texts are compared; seconds are process time, so that other work on the
@@ -45,21 +45,21 @@ def main() -> None:
 def report(directory: Path, problems: int, batch_size: int) -> str:
     """The table, with what it was measured on."""
     ours = backend(directory, batch_size)
-    single = backend(directory, 1)
     theirs = lm_eval_model(directory, batch_size)
     lines = [
         "# Evaluation speed",
         "",
         f"{problems} problems, greedy, at most {ours.sampling.max_new_tokens} new tokens, batches of {batch_size}, "
         f"{os.environ.get('OMP_NUM_THREADS', 'all')} thread(s), {machine()}.",
-        "Ratios are to one completion at a time, and to lm-eval's hf backend with the same batch size.",
+        "Ratios are to `model.generate` of transformers on one prompt at a time, and to lm-eval's hf backend with the "
+        "same batch size.",
         "",
-        "| prompts | one at a time, s | lm-eval hf, s | this project, s | x single | x lm-eval | same texts |",
+        "| prompts | one at a time, s | lm-eval hf, s | this project, s | x one at a time | x lm-eval | same texts |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for protocol, shots in PROTOCOLS.items():
         texts = rendered(ours, problems, shots)
-        by_one, slow = timed(partial(ours_texts, single, texts))
+        by_one, slow = timed(partial(one_by_one, ours, texts))
         by_lm_eval, other = timed(partial(theirs, texts))
         by_batch, fast = timed(partial(ours_texts, ours, texts))
         same = f"{agree(by_batch, by_one)} / {agree(by_batch, by_lm_eval)}"
@@ -106,6 +106,16 @@ def ours_texts(model: generate.TransformersBackend, texts: Sequence[str]) -> lis
     """Completions in the order of the prompts."""
     found = dict(itertools.chain.from_iterable(model.batches(texts, [0] * len(texts))))
     return [found[k].text for k in range(len(texts))]
+
+
+def one_by_one(model: generate.TransformersBackend, texts: Sequence[str]) -> list[str]:
+    """Completions by `generate` of transformers, one prompt at a time."""
+    found = []
+    for text in texts:
+        ids = model.tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)
+        whole = model.model.generate(**ids, max_new_tokens=model.sampling.max_new_tokens, do_sample=False)
+        found.append(model.text.decode(whole[0, ids["input_ids"].shape[1] :].tolist()))
+    return found
 
 
 def rendered(model: generate.TransformersBackend, count: int, shots: int) -> list[str]:

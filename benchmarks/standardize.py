@@ -57,7 +57,8 @@ def measure(count: int, folder: Path) -> dict[str, object]:
     return {
         "rows": count, "seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "rows_per_second": round(count / seconds), "peak_mib": round(used.ru_maxrss / 1024, 1),
-        "similarity": recipes.QWEN.standardize.duplicate_similarity, "kept": summary["rows"], "refused": summary["refused"],
+        "similarity": recipes.QWEN.standardize.duplicate_similarity,
+        "kept": summary["rows"], "refused": summary["refused"],
     }  # fmt: skip
 
 

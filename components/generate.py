@@ -250,6 +250,8 @@ def _load(directory: Path, device: Any) -> Any:
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    if device.type == "cpu":
+        logging.set_verbosity_error()  # it warns of missing GPU kernels, which a CPU cannot have
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(directory, dtype=kind, attn_implementation="sdpa")
     return model.to(device).eval()

@@ -40,6 +40,7 @@ def bucket(registry: str) -> Finding:
 
 def hub() -> Finding:
     """Whether the Hub knows HF_TOKEN, and what the token may do."""
+    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -49,7 +50,7 @@ def hub() -> Finding:
         user = HfApi().whoami()
     except HfHubHTTPError as error:
         return _finding("hub token", False, f"the Hub refuses it: {str(error).splitlines()[0]}")
-    except OSError as error:
+    except TransportError as error:
         return _finding("hub token", False, f"the Hub does not answer: {error}")
     role = user.get("auth", {}).get("accessToken", {}).get("role", "unknown")
     return _finding("hub token", True, f"of {user['name']}, role {role}")

@@ -119,11 +119,10 @@ def _samples(results: Mapping[str, Any]) -> list[str]:
 
 
 def _measured(results: Mapping[str, Any]) -> list[str]:
-    rows = [
-        (label(name), model_name(about["model"]), about["revision"][:12], about["model_sha256"][:12], about["template_sha256"][:12],
-         str(about["seed"]))
-        for name, about in results["measured"].items()
-    ]  # fmt: skip
+    rows = []
+    for name, about in results["measured"].items():
+        hashes = (about[key][:12] for key in ("revision", "model_sha256", "template_sha256"))
+        rows.append((label(name), model_name(about["model"]), *hashes, str(about["seed"])))
     return [
         "## How it was measured",
         table(("checkpoint", "model", "revision", "weights", "template", "seed"), rows, 5),

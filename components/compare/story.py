@@ -37,13 +37,19 @@ def findings(results: Mapping[str, Any]) -> list[str]:
 
 
 def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The change of strict accuracy, and its two parts: right numbers found anywhere, and the gap to those.
+    """The change of accuracy, and its two parts: finding more right numbers, and giving them in the form asked for.
 
-    The first part is the model finding more right numbers, the second it giving them in the form asked for.
+    Accuracy is the share of problems whose right number is found anywhere, times the share of those that are given
+    in the form. Each part is the change of one factor at the mean of the other (the two-fold decomposition of Blinder
+    and Oaxaca 1973), so that they add up.
     """
-    total = after["accuracy"] - before["accuracy"]
-    maths = after["right_anywhere"] - before["right_anywhere"]
-    return total, maths, total - maths
+    found = before["right_anywhere"], after["right_anywhere"]
+    formed = [row["accuracy"] / row["right_anywhere"] if row["right_anywhere"] else None for row in (before, after)]
+    # Who finds nothing shows nothing of the form; it is then taken as that of the other.
+    first, last = (known if known is not None else other or 0.0 for known, other in (formed, formed[::-1]))
+    maths = (found[1] - found[0]) * (first + last) / 2
+    form = (last - first) * (found[0] + found[1]) / 2
+    return after["accuracy"] - before["accuracy"], maths, form
 
 
 def decomposition(results: Mapping[str, Any]) -> list[dict[str, Any]]:

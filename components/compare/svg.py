@@ -35,7 +35,7 @@ def intervals(rows: Sequence[Mapping[str, Any]], title: str, domain: tuple[float
 
 def stacks(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     """A bar of outcome shares for each row {"checkpoint", "outcomes": {name: share}}; shares add up to 1."""
-    left, right, step, bar = 52, WIDTH - 4, 34, 22
+    left, right, step, bar = 52, WIDTH - 16, 34, 22
     height = step * len(rows) + 26
     x = _scale((0, 1), (left, right))
     parts = _x_axis(x, [0, 0.25, 0.5, 0.75, 1], height - 22, 4, lambda v: f"{100 * v:g} %")

@@ -28,7 +28,10 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     low, high = row["interval"]
     change, p = "", ""
     if row["before"]:
-        change, p = f"{100 * row['difference']:+.1f}", p_text(row["p_value"])
+        change, p = (
+            f"{100 * row['difference']:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0"),
+            p_text(row["p_value"]),
+        )
     right = f"{row['correct']:g}/{row['n']}"
     interval = f"{100 * low:.1f} - {100 * high:.1f}"
     return row["checkpoint"], row["protocol"], right, f"{100 * row['accuracy']:.1f} %", interval, change, p

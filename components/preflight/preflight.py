@@ -158,6 +158,7 @@ def _resolve_source(source: Source) -> Source:
 
 def _hub_commit(kind: str, repo: str, revision: str) -> str:
     """The commit that a Hub revision points at now."""
+    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -169,7 +170,7 @@ def _hub_commit(kind: str, repo: str, revision: str) -> str:
         raise ValueError(
             f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, TransportError) as error:
         raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {error}") from error
     if not commit:
         raise ValueError(f"the Hub names no commit for {kind} {repo!r} at {revision!r}")
@@ -178,6 +179,7 @@ def _hub_commit(kind: str, repo: str, revision: str) -> str:
 
 def _check_hub_token(repo: str) -> None:
     """Refuse a push target that the token may not write; a repository that is not there yet is fine."""
+    from httpx2 import TransportError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -187,6 +189,8 @@ def _check_hub_token(repo: str) -> None:
         user = HfApi().whoami()
     except HfHubHTTPError as error:
         raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None
+    except TransportError as error:
+        raise ValueError(f"the Hub did not answer for {repo!r}: {error}; try again, or empty push_hub_repo") from None
     role = user.get("auth", {}).get("accessToken", {}).get("role")
     if role == "read":
         raise ValueError(f"HF_TOKEN may only read, but push_hub_repo is {repo!r}; make a token that may write")

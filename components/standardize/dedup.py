@@ -69,7 +69,8 @@ class Index:
 
     def add(self, kind: str, key: str, seen: Seen) -> None:
         """Add a row, or leave the one that has this key already."""
-        self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", (_id(kind, key), seen.place, seen.gold, seen.source, seen.index))
+        row = (_id(kind, key), seen.place, seen.gold, seen.source, seen.index)
+        self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", row)
 
     def near(self, kind: str, text: str, question: str) -> Near | None:
         """The fingerprint of a text in the form of `same`; None if near duplicates are turned off.

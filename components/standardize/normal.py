@@ -14,7 +14,7 @@ _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
 def clean(text: str) -> str:
-    """A text in normal form: Unicode NFC, `\\n` as the only line end, no white space at either end."""
+    r"""A text in normal form: Unicode NFC, `\n` as the only line end, no white space at either end."""
     text = unicodedata.normalize("NFC", text)
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 

@@ -1,7 +1,7 @@
-"""Readers: the records of a file, one by one, each sound or with the reason why not.
+r"""Readers: the records of a file, one by one, each sound or with the reason why not.
 
-JSON Lines and CSV are read as bytes and split at `\\n` alone, so that a U+2028 or a form feed inside a text cannot
-move the count of lines. A byte order mark at the start and `\\r\\n` are sound. Everything else is strict.
+JSON Lines and CSV are read as bytes and split at `\n` alone, so that a U+2028 or a form feed inside a text cannot
+move the count of lines. A byte order mark at the start and `\r\n` are sound. Everything else is strict.
 """
 
 import codecs
@@ -81,7 +81,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Physical lines with their `\\n`; of one beyond LONGEST_LINE only the beginning, without."""
+    r"""Physical lines with their `\n`; of one beyond LONGEST_LINE only the beginning, without."""
     while line := file.readline(LONGEST_LINE):
         if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
             while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):

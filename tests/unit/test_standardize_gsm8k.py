@@ -60,6 +60,10 @@ def test_reworded_questions_are_recognised(tmp_path: Path, found: Outputs) -> No
                 f"{row['answer'].split('####')[1].strip() if n % 3 else '123456'}"},
         ]} for n, row in enumerate(rows)
     ]  # fmt: skip
+    wrong = _rows("train.jsonl")[356]["question"]
+    traces.append({"messages": [
+        {"role": "user", "content": wrong}, {"role": "assistant", "content": "<think>So I say.</think>\n#### 66"},
+    ]})  # fmt: skip
     (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, traces)))
     again = run(
         tmp_path, Source(path=str(FOLDER / "train.jsonl"), name="gsm8k", adapter="gsm8k"),
@@ -70,4 +74,5 @@ def test_reworded_questions_are_recognised(tmp_path: Path, found: Outputs) -> No
     for n in range(300):
         expected = "held-out" if n in held else "contradicts-gold" if n % 3 == 0 else None
         assert refused.get(n) == expected, n
+    assert refused[300] == "wrong-gold"
     assert kept(again, "chat") == {row["index"] for row in again["sft"] if row["gold"] is not None}

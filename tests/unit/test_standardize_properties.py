@@ -25,7 +25,9 @@ number = st.integers(-50, 50).map(str)
 problems = st.builds(lambda q, n: {"question": q, "answer": f"worked\n#### {n}"}, questions, number)
 answers = st.one_of(number.map("#### {}".format), number.map("The answer is {}.".format), st.just("I give up."))
 chats = st.builds(
-    lambda q, t, a: {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": f"<think>{t}</think>{a}"}]},
+    lambda q, t, a: {
+        "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": f"<think>{t}</think>{a}"}]
+    },
     questions, st.text(min_size=1, max_size=30), answers,
 )  # fmt: skip
 

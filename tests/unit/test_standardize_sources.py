@@ -66,7 +66,8 @@ def _records(path: Path, data: bytes) -> list[tuple[int, str | None]]:
 def test_damaged_elements_of_a_json_array_are_one_reject_each(tmp_path: Path) -> None:
     data = b'[{"q": "a"}, {"q": "\xff"}, {"q": NaN}, 3, {"q": 1, "q": 2}, {"q": "\x01"}, {"q": "b"}]'
     assert _records(tmp_path / "a.json", data) == [
-        (0, None), (1, "not-utf8"), (2, "not-json"), (3, "not-an-object"), (4, "duplicate-key"), (5, "not-json"), (6, None),
+        (0, None), (1, "not-utf8"), (2, "not-json"), (3, "not-an-object"), (4, "duplicate-key"), (5, "not-json"),
+        (6, None),
     ]  # fmt: skip
     assert _records(tmp_path / "a.json", b"[ ]") == []
     for broken in (b'[{"q": "a"}, {"q": ', b'[{"q": "a"} {"q": "b"}]', b'[{"q": "a"},, {"q": "b"}]'):
@@ -86,7 +87,8 @@ def test_damaged_records_of_csv_are_one_reject_each(tmp_path: Path) -> None:
         b'only one\r\na,b,c\r\n\xff,b\r\n\r\n"open"x,b\r\nlast,row\r\n'
     )
     assert _records(tmp_path / "a.csv", data) == [
-        (0, None), (1, "wrong-columns"), (2, "wrong-columns"), (3, "not-utf8"), (4, "empty-line"), (5, "not-csv"), (6, None),
+        (0, None), (1, "wrong-columns"), (2, "wrong-columns"), (3, "not-utf8"), (4, "empty-line"), (5, "not-csv"),
+        (6, None),
     ]  # fmt: skip
     rows = [record.row for record in read_records(tmp_path / "a.csv", "a.csv")]
     assert rows[0] == {"question": "two\nlines, one record", "answer": "a"} and rows[1] == "only one"

@@ -1,0 +1,197 @@
+"""Each check of `doctor`, broken once on purpose on a real cluster, and found."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from components import images, recipes
+from components.cluster import doctor, pods
+from tests.cluster.conftest import ROOT, kubectl
+
+pytestmark = pytest.mark.cluster
+
+CLAIM = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: NAME}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}CLASS}
+"""
+SETTINGS = replace(recipes.TINY.cluster, cache_claim="", checkpoints_claim="", secret="", s3_secret="", s3_endpoint="")
+
+
+@pytest.fixture(scope="module")
+def core(cluster):
+    return pods.kubernetes_client().CoreV1Api()
+
+
+@pytest.fixture(scope="module")
+def storage(cluster):
+    return pods.kubernetes_client().StorageV1Api()
+
+
+def probe(core, namespace, settings, *, image=images.DATA, heavy=False, registry=""):
+    """The lines of one probe Pod."""
+    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, registry, ""))
+
+
+def test_pipelines_do_not_answer():
+    line = doctor.pipelines("http://127.0.0.1:9")
+    assert not line.ok and "does not answer" in line.detail and "port-forward" in line.mend
+
+
+def test_kubernetes_does_not_answer(tmp_path):
+    config = tmp_path / "config"
+    text = kubectl("config", "view", "--raw", "--minify").replace(":6443", ":9")
+    config.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "pipeline.py", "doctor", "--no-pods", "--endpoint", "http://127.0.0.1:9"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "KUBECONFIG": str(config)}, timeout=120,
+    )  # fmt: skip
+    assert (
+        done.returncode == 1 and "WRONG  kubernetes: does not answer" in done.stdout and "Traceback" not in done.stderr
+    )
+
+
+def test_no_node_has_enough_gpus(core):
+    assert doctor.gpus(core, 0).ok
+    line = doctor.gpus(core, 99)
+    assert not line.ok and "a step requests 99" in line.detail and "components/gpu" in line.mend
+
+
+def test_a_secret_is_missing_or_lacks_a_key(core, namespace):
+    keys = ("HF_TOKEN", "NOTIFY_WEBHOOK")
+    assert doctor.secret(core, namespace, "nothing", keys, ()).ok
+    line = doctor.secret(core, namespace, "nothing", keys, ("HF_TOKEN",))
+    assert not line.ok and f"kubectl -n {namespace} create secret generic nothing --from-literal=HF_TOKEN" in line.mend
+    kubectl(
+        "-n",
+        namespace,
+        "create",
+        "secret",
+        "generic",
+        "half",
+        "--from-literal=HF_TOKEN=",
+        "--from-literal=NOTIFY_WEBHOOK=x",
+    )
+    line = doctor.secret(core, namespace, "half", keys, ("HF_TOKEN",))
+    assert not line.ok and line.detail == "has NOTIFY_WEBHOOK, misses HF_TOKEN"
+
+
+def test_a_claim_is_missing_or_has_a_class_that_is_not_there(core, storage, namespace):
+    line = doctor.volume(core, storage, namespace, "nothing")
+    assert not line.ok and line.detail == "there is none" and "kubectl apply -k" in line.mend
+    claim = CLAIM.replace("NAME", "lost").replace("CLASS", ", storageClassName: nowhere")
+    kubectl("-n", namespace, "apply", "-f", "-", given=claim)
+    line = doctor.volume(core, storage, namespace, "lost")
+    assert not line.ok and line.detail == "pending, class nowhere"
+
+
+def test_a_claim_that_waits_for_its_first_consumer_is_fine(core, storage, namespace):
+    waiting = f"{namespace}-waits"
+    kubectl(
+        "apply",
+        "-f",
+        "-",
+        given=f"""
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {{name: {waiting}}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+""",
+    )
+    try:
+        claim = CLAIM.replace("NAME", "patient").replace("CLASS", f", storageClassName: {waiting}")
+        kubectl("-n", namespace, "apply", "-f", "-", given=claim)
+        line = doctor.volume(core, storage, namespace, "patient")
+        assert line.ok and "waits for its first consumer" in line.detail
+    finally:
+        kubectl("delete", "storageclass", waiting)
+
+
+def test_an_image_cannot_be_pulled(core, namespace):
+    image = "grpo-pipeline/data:there-is-no-such-tag"
+    outcome = probe(core, namespace, SETTINGS, image=image)
+    assert "ErrImagePull" in outcome.problem or "ImagePullBackOff" in outcome.problem
+    assert f"push {image}" in doctor._mend(outcome.problem, image, namespace)
+
+
+def test_a_pod_finds_no_place(core, namespace):
+    outcome = probe(core, namespace, replace(SETTINGS, node_selector=("no=such",)), heavy=True)
+    assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
+
+
+def test_a_volume_is_not_writable_by_the_images_user(core, namespace):
+    claim = CLAIM.replace("NAME", "locked").replace("CLASS", "")
+    kubectl("-n", namespace, "apply", "-f", "-", given=claim)
+    settings = replace(SETTINGS, cache_claim="locked")
+    assert '"ok": true' in probe(core, namespace, settings).log.splitlines()[1]
+    locking = pods.probe_pod(settings, images.DATA, False, "", "")
+    container = locking["spec"]["containers"][0]
+    container["command"] = ["python3", "-c", "import os; os.chown('/cache', 0, 0); os.chmod('/cache', 0o755)"]
+    container["securityContext"] = {"runAsUser": 0}
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=baseline", "--overwrite")
+    assert pods.run(core, namespace, locking).problem == ""
+    kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    outcome = probe(core, namespace, settings)
+    line = doctor._found(json.loads(outcome.log.splitlines()[1]), "data", settings, namespace)
+    assert not line.ok and "user 10001 cannot write there" in line.detail and "root-chown" in line.mend
+
+
+def test_the_bucket_is_not_there_and_the_key_is_wrong(core, namespace):
+    if "S3_ENDPOINT_IN_CLUSTER" not in os.environ:
+        pytest.skip("needs S3_ENDPOINT_IN_CLUSTER, MinIO as Pods see it: no bucket is asked for")
+    access, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    for name, key in (("right", secret), ("wrong", "not-the-key")):
+        kubectl(
+            "-n",
+            namespace,
+            "create",
+            "secret",
+            "generic",
+            name,
+            f"--from-literal=accesskey={access}",
+            f"--from-literal=secretkey={key}",
+        )
+    for name, registry, said in (
+        ("right", "s3://there-is-no-such-bucket/x", "there-is-no-such-bucket"),
+        ("wrong", "s3://mlpipeline/x", "mlpipeline"),
+    ):
+        settings = replace(SETTINGS, s3_secret=name, s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
+        line = _line_of("registry", probe(core, namespace, settings, registry=registry).log, settings, namespace)
+        assert not line.ok and said in line.detail and name in line.mend
+    settings = replace(SETTINGS, s3_secret="right", s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
+    assert _line_of(
+        "registry", probe(core, namespace, settings, registry="s3://mlpipeline/x").log, settings, namespace
+    ).ok
+
+
+def test_the_hub_does_not_answer_for_a_token(core, namespace):
+    kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
+    settings = replace(SETTINGS, secret="token")
+    manifest = pods.probe_pod(settings, images.DATA, False, "/tmp/registry", "")
+    manifest["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": "http://127.0.0.1:9"})
+    line = _line_of("hub", pods.run(core, namespace, manifest).log, settings, namespace)
+    assert (
+        not line.ok and "hub token" in line.what and "the Hub does not answer" in line.detail and "token" in line.mend
+    )
+
+
+def test_no_gpu_is_seen_inside_the_pod(core, namespace):
+    settings = replace(SETTINGS, gpus=1)
+    outcome = probe(core, namespace, settings, image=images.TRAINER, heavy=True)
+    if outcome.problem.startswith("no place"):
+        pytest.skip("no node counts a GPU: no Pod asks for one")
+    line = _line_of("gpu", outcome.log, settings, namespace)
+    assert "torch 2.13.0" in line.detail and (line.ok or "default runtime" in line.mend)
+
+
+def _line_of(check, log, settings, namespace):
+
+    found = [json.loads(text) for text in log.splitlines() if text.startswith("{")]
+    finding = next(finding for finding in found if finding["check"].startswith(check))
+    return doctor._found(finding, "data", settings, namespace)

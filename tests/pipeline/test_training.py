@@ -1,0 +1,255 @@
+"""SFT and GRPO for a few steps on the embedded model: weights move, what should improve does, the result reloads."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch: no training is run")
+
+from transformers import (  # noqa: E402
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
+)
+
+from components import prompts, training  # noqa: E402
+from components.files import read_jsonl, write_jsonl  # noqa: E402
+from components.grpo.plateau import Plateau  # noqa: E402
+from components.grpo.scorer import Scorer  # noqa: E402
+from components.grpo.train import grpo_config, make_trainer, one_pass, train_grpo  # noqa: E402
+from components.models import model_directory  # noqa: E402
+from components.recipes import TINY  # noqa: E402
+from components.sft.train import IGNORED, tokenize, train_sft  # noqa: E402
+from components.tiny.problems import rows  # noqa: E402
+
+SFT = replace(TINY.sft, max_steps=12, batch_size=16, micro_batch_size=8, warmup_steps=1)
+GRPO = replace(TINY.grpo, max_steps=3, prompts_per_step=2, generations=4, micro_batch_size=4, warmup_steps=1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Standardised files with a few rows each."""
+    out = tmp_path_factory.mktemp("data")
+    chat = [row["messages"] for row, _ in zip(rows("chat", 0), range(128), strict=False)]
+    write_jsonl(out / "sft.jsonl", ({"messages": standard(messages)} for messages in chat))
+    problems = [row for row, _ in zip(rows("problems", 0), range(48), strict=False)]
+    problems = [{"question": row["question"], "gold": row["answer"].split("#### ")[1]} for row in problems]
+    write_jsonl(out / "problems.jsonl", problems[:32])
+    write_jsonl(out / "plateau.jsonl", problems[32:])
+    return out
+
+
+def standard(messages):
+    thinking, answer = messages[2]["content"].removeprefix("<thought>").split("</thought>")
+    asked = prompts.question_messages(messages[1]["content"])
+    return [*asked, {"role": "assistant", "content": prompts.assistant_text(thinking, answer)}]
+
+
+@pytest.fixture(scope="module")
+def sft(data, tmp_path_factory):
+    """A dozen steps of SFT: (directory, numbers)."""
+    out = tmp_path_factory.mktemp("sft")
+    return out, run_sft(data, out, SFT)
+
+
+def run_sft(data, out, settings, model="tiny", seed=0):
+    return train_sft(
+        model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
+        checkpoints=None, seed=seed, settings=settings,
+    )  # fmt: skip
+
+
+def run_grpo(data, out, settings, model="tiny", seed=0):
+    return train_grpo(
+        model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
+        checkpoints=None, seed=seed, settings=settings,
+    )  # fmt: skip
+
+
+def weights(directory):
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def changed(before, after):
+    """The share of all weights that differ."""
+    before, after = weights(before), weights(after)
+    assert before.keys() == after.keys()
+    return sum((before[n] != after[n]).sum().item() for n in before) / sum(p.numel() for p in before.values())
+
+
+def test_the_template_opens_closes_and_strips_the_think_block():
+    tokenizer = training.load_tokenizer("tiny", "main")
+    turns = [
+        *prompts.question_messages("One?"),
+        {"role": "assistant", "content": prompts.assistant_text("hidden", "#### 1")},
+        {"role": "user", "content": "Two?"},
+    ]
+    thinking, not_thinking = (
+        prompts.render(tokenizer, turns),
+        tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, enable_thinking=False),
+    )
+    assert thinking.endswith("<|im_start|>assistant\n<think>\n") and prompts.prefilled(thinking)
+    assert not_thinking.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert "hidden" not in thinking and "assistant\n#### 1<|im_end|>" in thinking
+    assert "hidden" in tokenizer.apply_chat_template(turns[:3], tokenize=False)
+
+
+def test_sft_sees_the_prompt_and_learns_reasoning_answer_and_end(data):
+    tokenizer = training.load_tokenizer("tiny", "main")
+    messages = next(read_jsonl(data / "sft.jsonl"))["messages"]
+    row = tokenize(tokenizer, messages)
+    prompt = tokenizer(prompts.render(tokenizer, messages[:2]))["input_ids"]
+    learned = [token for token in row["labels"] if token != IGNORED]
+    assert row["input_ids"] == prompt + learned and row["labels"][: len(prompt)] == [IGNORED] * len(prompt)
+    assert tokenizer.decode(learned) == messages[2]["content"].removeprefix("<think>\n") + "<|im_end|>"
+    assert row["input_ids"] == tokenizer(tokenizer.decode(row["input_ids"]))["input_ids"]
+
+
+def test_sft_moves_the_weights_lowers_the_loss_and_reloads(sft):
+    out, numbers = sft
+    assert numbers["steps"] == 12 and numbers["conversations"] == 128
+    assert numbers["loss_last"] < 0.6 * numbers["loss_first"]
+    # Rows of tokens that never occurred keep their embedding but for AdamW's decay, which is 0 here.
+    assert changed(model_directory("tiny", "main"), out / "model") > 0.6
+    curve = list(read_jsonl(out / "curves" / "curves.jsonl"))
+    assert [row["step"] for row in curve] == list(range(1, 13))
+    assert all(row["loss"] > 0 and 0 < row["seconds"] for row in curve)
+
+
+def test_a_saved_model_keeps_template_padding_side_and_greedy_settings(sft):
+    tokenizer = AutoTokenizer.from_pretrained(sft[0] / "model")
+    assert tokenizer.padding_side == "left" and tokenizer.pad_token != tokenizer.eos_token == "<|im_end|>"
+    asked = prompts.question_messages("One?")
+    assert prompts.render(tokenizer, asked) == prompts.render(training.load_tokenizer("tiny", "main"), asked)
+    settings = json.loads((sft[0] / "model" / "generation_config.json").read_text())
+    assert settings["eos_token_id"] == [tokenizer.eos_token_id] and settings["do_sample"] is False
+    assert json.loads((sft[0] / "model" / "config.json").read_text())["dtype"] == "float32"
+
+
+def test_sft_drops_what_is_too_long_and_refuses_to_train_on_nothing(data, tmp_path):
+    tokenizer = training.load_tokenizer("tiny", "main")
+    lengths = sorted(len(tokenize(tokenizer, row["messages"])["input_ids"]) for row in read_jsonl(data / "sft.jsonl"))
+    limit = lengths[64]
+    numbers = run_sft(data, tmp_path, replace(SFT, max_steps=1, max_tokens=limit))
+    assert numbers["dropped_too_long"] == sum(length > limit for length in lengths) > 0
+    with pytest.raises(ValueError, match="no conversation of at most max_tokens = 16 tokens"):
+        run_sft(data, tmp_path, replace(SFT, max_tokens=16))
+
+
+def test_a_batch_that_does_not_divide_is_refused(data, tmp_path):
+    with pytest.raises(
+        ValueError, match="micro_batch_size 5 does not divide a step's 16 rows; use one of 1, 2, 4, 8, 16"
+    ):
+        run_sft(data, tmp_path, replace(SFT, micro_batch_size=5))
+
+
+def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path):
+    tokenizer, model = training.load_tokenizer("tiny", "main"), training.load_model("tiny", "main")
+    problems, fed = list(read_jsonl(data / "problems.jsonl")), []
+    scorer = Scorer(tokenizer, GRPO, problems[0]["question"], tmp_path / "samples.jsonl")
+    trainer = make_trainer(model, tokenizer, scorer, one_pass(problems, GRPO, 0), grpo_config(GRPO, 0, tmp_path), GRPO)
+    generate = model.generate
+    model.generate = lambda **inputs: fed.append(inputs) or generate(**inputs)
+    training.train(trainer, training.Recorder(tmp_path, {}, ()))
+    expected = [prompts.render(tokenizer, prompts.question_messages(row["question"])) for row in trainer.train_dataset]
+    found = [
+        ids[mask.bool()].tolist()
+        for inputs in fed
+        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+    ]
+    assert found[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
+
+
+def test_grpo_moves_the_weights_logs_and_reloads(data, sft, tmp_path):
+    numbers = run_grpo(data, tmp_path, GRPO, sft[0] / "model")
+    assert numbers["steps"] == 3 and numbers["problems"] == 32
+    assert changed(sft[0] / "model", tmp_path / "model") > 0.5
+    for row in read_jsonl(tmp_path / "curves" / "curves.jsonl"):
+        assert {"reward", "reward_std", "entropy", "completion_length", "clipped_ratio", "zero_variance"} < row.keys()
+        assert {"unparsed", "truncated", "multi_marker", "format_without_correct", "correct"} < row.keys()
+        assert row["truncated"] == pytest.approx(row["clipped_ratio"])
+    samples = list(read_jsonl(tmp_path / "curves" / "samples.jsonl"))
+    assert samples and {"step", "question", "gold", "completion", "reward"} == samples[0].keys()
+
+
+def test_grpo_raises_the_reward_of_one_problem(data, sft, tmp_path):
+    one = next(read_jsonl(data / "problems.jsonl"))
+    write_jsonl(tmp_path / "problems.jsonl", [one])
+    settings = replace(GRPO, max_steps=20, prompts_per_step=4, micro_batch_size=16, learning_rate=1e-3)
+    numbers = run_grpo(tmp_path, tmp_path, settings, sft[0] / "model")
+    assert numbers["reward_last"] > numbers["reward_first"] + 0.3
+
+
+def test_grpo_keeps_the_best_weights_and_stops_without_progress(data, sft, tmp_path):
+    settings = replace(GRPO, max_steps=8, learning_rate=0.0, plateau_steps=1, plateau_patience=2, plateau_problems=8)
+    numbers = run_grpo(data, tmp_path, settings, sft[0] / "model")
+    assert numbers["steps"] == 3 and numbers["plateau_step"] == 1
+    evaluations = list(read_jsonl(tmp_path / "curves" / "plateau.jsonl"))
+    assert [row["step"] for row in evaluations] == [1, 2, 3] and {row["n"] for row in evaluations} == {8}
+    assert changed(sft[0] / "model", tmp_path / "model") == 0
+
+
+def test_the_best_weights_come_back(data, tmp_path):
+    tokenizer, model = training.load_tokenizer("tiny", "main"), training.load_model("tiny", "main")
+    plateau = Plateau(tokenizer, replace(GRPO, plateau_steps=1), data / "plateau.jsonl", tmp_path / "plateau.jsonl")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    plateau.weights = {name: parameter.clone() for name, parameter in before.items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    plateau.restore(model)
+    assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
+
+
+def test_every_problem_is_used_once_before_any_is_used_again(data):
+    problems = list(read_jsonl(data / "problems.jsonl"))
+    order = one_pass(problems, replace(GRPO, max_steps=20, prompts_per_step=4), 0)["question"]
+    assert len(order) == 80 and order[:32] != order[32:64]
+    assert {*order[:32]} == {*order[32:64]} == {row["question"] for row in problems}
+    assert len({*order[64:]}) == 16
+
+
+def test_lora_is_merged_before_it_is_saved(data, tmp_path):
+    run_sft(data, tmp_path, replace(SFT, max_steps=2, lora_rank=4, learning_rate=1e-2, warmup_steps=0))
+    assert 0.2 < changed(model_directory("tiny", "main"), tmp_path / "model") < 0.95
+    assert not (tmp_path / "model" / "adapter_config.json").exists()
+    numbers = run_grpo(data, tmp_path / "grpo", replace(GRPO, max_steps=1, lora_rank=4), tmp_path / "model")
+    assert numbers["steps"] == 1
+
+
+def test_another_architecture_trains_too(data, tmp_path):
+    tokenizer = training.load_tokenizer("tiny", "main")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=None,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "llama")
+    tokenizer.save_pretrained(tmp_path / "llama")
+    run_sft(data, tmp_path / "sft", replace(SFT, max_steps=2), tmp_path / "llama")
+    run_grpo(data, tmp_path / "grpo", replace(GRPO, max_steps=1, max_new_tokens=8), tmp_path / "sft" / "model")
+    assert changed(tmp_path / "llama", tmp_path / "sft" / "model") > 0.3
+
+
+def test_a_vision_language_checkpoint_gives_its_text_model(tmp_path):
+    text = training.load_model("tiny", "main")
+    config = Qwen3_5Config(
+        text_config=text.config.to_dict(),
+        vision_config={
+            "depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 128,
+            "num_position_embeddings": 16,
+        },
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    whole = Qwen3_5ForConditionalGeneration(config)
+    whole.model.language_model.load_state_dict(text.model.state_dict())
+    whole.save_pretrained(tmp_path)
+    training.load_tokenizer("tiny", "main").save_pretrained(tmp_path)
+    found = training.load_model(str(tmp_path), "main")
+    assert type(found) is type(text) and found.dtype == torch.float32
+    for name, parameter in text.named_parameters():
+        assert torch.equal(parameter, found.get_parameter(name))

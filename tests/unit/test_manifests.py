@@ -1,0 +1,118 @@
+"""The manifests render, and every object is valid for the Kubernetes that the project is for."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.placement import CACHE, CHECKPOINTS, USER
+from components.recipes import QWEN
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+OVERLAYS = ("k3s", "kubeadm", "kubeflow")
+KUBERNETES = "1.34"
+
+pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl: no manifest is rendered")
+
+
+def rendered(directory, *options):
+    done = subprocess.run(["kubectl", "kustomize", *options, str(directory)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def with_component(tmp_path, resources, components):
+    """A kustomization of our own over paths; kustomize wants them relative."""
+    lines = ["apiVersion: kustomize.config.k8s.io/v1beta1", "kind: Kustomization", "namespace: kubeflow", "resources:"]
+    lines += [f"  - {os.path.relpath(path, tmp_path)}" for path in resources]
+    lines += ["components:"] + [f"  - {os.path.relpath(path, tmp_path)}" for path in components]
+    (tmp_path / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    return rendered(tmp_path, "--load-restrictor", "LoadRestrictionsNone")
+
+
+def every(tmp_path):
+    """All objects of all overlays and of the components that no overlay has."""
+    found = [item for overlay in OVERLAYS for item in rendered(MANIFESTS / "overlays" / overlay)]
+    more = ("minio", "network-policy", "root-chown")
+    return found + with_component(tmp_path, [MANIFESTS / "base"], [MANIFESTS / "components" / name for name in more])
+
+
+def pod_specs(items):
+    """(name, Pod spec) of everything that makes Pods."""
+    return [(i["metadata"]["name"], i["spec"]["template"]["spec"]) for i in items if "template" in i.get("spec", {})]
+
+
+def test_every_object_is_valid(tmp_path):
+    validate = pytest.importorskip(
+        "kubernetes_validate", reason="needs kubernetes-validate: no schema is checked"
+    ).validate
+    for item in [*every(tmp_path), *yaml.safe_load_all((MANIFESTS / "secret.template.yaml").read_text())]:
+        validate(item, KUBERNETES, strict=True)
+
+
+def test_every_pod_but_the_exceptions_is_restricted(tmp_path):
+    for name, spec in pod_specs(every(tmp_path)):
+        if name == "nvidia-device-plugin":
+            continue
+        assert spec["securityContext"]["runAsNonRoot"] and not spec.get("hostNetwork"), name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert spec["automountServiceAccountToken"] is False, name
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, name
+            assert container["resources"]["requests"], name
+
+
+def test_images_are_pinned(tmp_path):
+    for name, spec in pod_specs(every(tmp_path)):
+        for container in [*spec["containers"], *spec.get("initContainers", [])]:
+            image = container["image"]
+            if not image.startswith("grpo-pipeline/"):
+                assert ":" in image and not image.endswith(":latest"), name
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_claims_are_those_that_the_steps_mount(overlay):
+    items = rendered(MANIFESTS / "overlays" / overlay)
+    claims = {item["metadata"]["name"] for item in items if item["kind"] == "PersistentVolumeClaim"}
+    assert claims == {QWEN.cluster.cache_claim, QWEN.cluster.checkpoints_claim}
+    job = next(spec for name, spec in pod_specs(items) if name == "grpo-prepare")
+    assert job["securityContext"]["fsGroup"] == job["securityContext"]["runAsUser"] == USER
+    assert [mount["mountPath"] for mount in job["containers"][0]["volumeMounts"]] == [CACHE, CHECKPOINTS]
+
+
+def test_the_steps_of_a_profile_have_an_account_of_few_rights():
+    items = rendered(MANIFESTS / "overlays" / "kubeflow")
+    role = next(item for item in items if item["kind"] == "Role")
+    assert not any("*" in rule["verbs"] + rule["resources"] for rule in role["rules"])
+    assert {item["metadata"].get("namespace") for item in items if item["kind"] != "Namespace"} == {"team"}
+
+
+def test_nothing_that_the_cache_or_the_registry_needs_expires():
+    job = yaml.safe_load((MANIFESTS / "components" / "minio" / "bucket.yaml").read_text())
+    command = job["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert command[command.index("--expire") + 1] == "private-artifacts/"
+
+
+def test_kfp_learns_of_minio_everywhere(tmp_path):
+    """On KFP's own manifests, which are not ours: KFP_MANIFESTS is the folder manifests/ of KFP 2.17.0."""
+    if "KFP_MANIFESTS" not in os.environ:
+        pytest.skip("needs KFP_MANIFESTS, KFP 2.17.0's manifests/: the patches of kfp-on-minio are not applied")
+    kustomize = Path(os.environ["KFP_MANIFESTS"], "kustomize")
+    argo = tmp_path / "argo.yaml"  # KFP's own is a patch on Argo's, which is not here
+    argo.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: workflow-controller-configmap}\ndata: {a: b}\n")
+    parts = [MANIFESTS / "components" / name for name in ("minio", "kfp-on-minio")]
+    items = with_component(
+        tmp_path, [kustomize / "base/installs/generic", kustomize / "third-party/seaweedfs/base", argo], parts
+    )
+    text = yaml.safe_dump_all(items)
+    assert "seaweedfs" not in text and text.count("minio-service") >= 6
+    by_name = {(item["kind"], item["metadata"]["name"]): item for item in items}
+    assert "minio-service.kubeflow:9000" in by_name["ConfigMap", "kfp-launcher"]["data"]["providers"]
+    assert "minio-service" in by_name["ConfigMap", "workflow-controller-configmap"]["data"]["artifactRepository"]
+    for name, variable in (("ml-pipeline", "OBJECTSTORECONFIG_HOST"), ("ml-pipeline-ui", "MINIO_HOST")):
+        container = by_name["Deployment", name]["spec"]["template"]["spec"]["containers"][0]
+        assert next(e["value"] for e in container["env"] if e["name"] == variable).startswith("minio-service")

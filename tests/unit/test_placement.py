@@ -1,0 +1,127 @@
+"""What a cluster's settings put onto each task of the compiled pipeline."""
+
+import pytest
+import yaml
+from kfp import compiler
+
+import pipeline
+from components import images, recipes
+from components.placement import for_cluster, node_label, toleration
+
+HEAVY = {"exec-sft", "exec-grpo", "exec-evaluate", "exec-evaluate-2", "exec-evaluate-3"}
+
+
+def compiled(tmp_path, recipe=recipes.QWEN, **changes):
+    """(containers, settings for Kubernetes) of each executor, by its name, and the whole platform's."""
+    changed = recipes.override(recipe, {f"cluster_{name}": value for name, value in changes.items()})
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline.build(changed), str(path))
+    spec, platform = yaml.safe_load_all(path.read_text())
+    containers = {name: part["container"] for name, part in spec["deploymentSpec"]["executors"].items()}
+    kubernetes = platform["platforms"]["kubernetes"]
+    return containers, kubernetes["deploymentSpec"]["executors"], kubernetes
+
+
+def test_the_heavy_steps_are_those_of_the_trainer_image(tmp_path):
+    containers, _, _ = compiled(tmp_path)
+    assert {name for name, c in containers.items() if c["image"] == images.TRAINER} == HEAVY
+    assert all(c["image"] == images.DATA for name, c in containers.items() if name not in HEAVY)
+
+
+def test_every_step_has_user_deadline_secrets_label_and_cache(tmp_path):
+    containers, settings, _ = compiled(tmp_path)
+    assert set(settings) == set(containers)
+    for name, found in settings.items():
+        assert found["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}, name
+        assert found["activeDeadlineSeconds"] == ("172800" if name in HEAVY else "10800"), name
+        assert [s["secretName"] for s in found["secretAsEnv"]] == ["grpo-pipeline", "mlpipeline-minio-artifact"], name
+        assert all(s["optional"] for s in found["secretAsEnv"]), name
+        assert found["podMetadata"]["labels"]["app.kubernetes.io/part-of"] == "grpo-pipeline", name
+        assert found["fieldPathAsEnv"][0]["name"] == "GRPO_RUN_ID", name
+        assert {"mountPath": "/cache", "constant": "grpo-cache"}.items() <= found["pvcMount"][0].items(), name
+        assert {"name": "HF_HOME", "value": "/cache/huggingface"} in containers[name]["env"], name
+
+
+def test_only_heavy_steps_ask_for_a_gpu(tmp_path):
+    containers, settings, _ = compiled(tmp_path, node_selector="gpu=big,disk=ssd", gpu_uuid="GPU-1", gpus="2")
+    for name, container in containers.items():
+        heavy = name in HEAVY
+        accelerator = container["resources"].get("accelerator", {})
+        assert (accelerator.get("resourceCount") == "2") == heavy, name
+        assert ("nodeSelector" in settings[name]) == heavy and ("emptyDirMounts" in settings[name]) == heavy, name
+        assert ({"name": "NVIDIA_VISIBLE_DEVICES", "value": "GPU-1"} in container["env"]) == heavy, name
+    sft = settings["exec-sft"]
+    assert sft["nodeSelector"]["labels"] == {"gpu": "big", "disk": "ssd"}
+    assert sft["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert sft["emptyDirMounts"][0] == {
+        "volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "2048Mi",
+    }  # fmt: skip
+    assert [mount["mountPath"] for mount in sft["pvcMount"]] == ["/cache", "/checkpoints"]
+
+
+def test_requests_suit_a_host_of_16_gib(tmp_path):
+    containers, _, _ = compiled(tmp_path)
+    sft, gate = containers["exec-sft"]["resources"], containers["exec-gate"]["resources"]
+    assert sft["resourceCpuRequest"] == "2000m" and sft["resourceMemoryRequest"] == "8192Mi"
+    assert sft["resourceMemoryLimit"] == "13312Mi" and "resourceMemoryLimit" not in gate
+    assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"
+
+
+def test_the_workflow_is_kept_for_a_week(tmp_path):
+    _, _, kubernetes = compiled(tmp_path)
+    assert kubernetes["pipelineConfig"] == {"resourceTtlOnCompletion": 7 * 86_400}
+
+
+def test_training_keeps_checkpoints_on_their_claim_unless_told_otherwise():
+    assert for_cluster(recipes.QWEN).checkpoints == "/checkpoints"
+    assert for_cluster(recipes.override(recipes.QWEN, {"cluster_checkpoints_claim": ""})).checkpoints == ""
+    assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/mine"})).checkpoints == "/mine"
+
+
+def test_nothing_of_it_is_put_onto_a_local_run(tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline.build(recipes.QWEN, "r1"), str(path))
+    assert len(list(yaml.safe_load_all(path.read_text()))) == 1
+
+
+def test_the_run_id_is_no_argument_of_a_cached_step(tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline.build(recipes.TINY), str(path))
+    spec = next(yaml.safe_load_all(path.read_text()))
+    dags = [part["dag"] for part in spec["components"].values() if "dag" in part]
+    for task in (
+        task for dag in dags for task in dag["tasks"].values() if "run_id" in task["inputs"].get("parameters", {})
+    ):
+        cached = task["cachingOptions"].get("enableCache", False)
+        constant = task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"]
+        assert cached == (constant == ""), task["taskInfo"]["name"]
+
+
+@pytest.mark.parametrize("claim", ["cache", "checkpoints"])
+def test_a_claim_can_be_left_out(tmp_path, claim):
+    _, settings, _ = compiled(tmp_path, **{f"{claim}_claim": ""})
+    assert f"/{claim}" not in str(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a", {"key": "a", "operator": "Exists"}),
+        ("a=b", {"key": "a", "operator": "Equal", "value": "b"}),
+        ("a=b:NoExecute", {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute"}),
+    ],
+)
+def test_tolerations(text, expected):
+    assert toleration(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "=b", "a=", "a:", "a:NoSuch"])
+def test_bad_tolerations_are_refused(text):
+    with pytest.raises(ValueError, match="cluster_tolerations"):
+        toleration(text)
+
+
+@pytest.mark.parametrize("text", ["", "a", "=b"])
+def test_bad_selectors_are_refused(text):
+    with pytest.raises(ValueError, match="cluster_node_selector"):
+        node_label(text)

@@ -1,0 +1,93 @@
+"""The verbs of a cluster without one: clear refusals, and a schedule's dealings with the server's API."""
+
+import http.server
+import json
+import threading
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+import pipeline
+from components import recipes
+from components.cluster import schedule
+from components.cluster.api import arguments_of, endpoint_of, health
+from components.cluster.submit import step_states
+
+RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["submit"], "no address of Kubeflow Pipelines; run `kubectl"),
+        (["submit", "--endpoint", "localhost:8080"], "has no scheme; write http://localhost:8080"),
+        (["submit", "--endpoint", "http://127.0.0.1:9"], "registry is empty; add --set registry=s3://"),
+        (["submit", "--set", "registry=s3://b/p", "--endpoint", "http://127.0.0.1:9"], "does not answer at http://127"),
+        (["schedule", "create"], "schedule create needs the NAME"),
+        (["schedule", "create", "x", "--cron", "* *"], "has 2 fields"),
+        (["schedule", "list", "--endpoint", "http://127.0.0.1:9"], "does not answer"),
+    ],
+)
+def test_a_refusal_is_one_line_within_seconds(arguments, said, capsys, monkeypatch):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    started = time.monotonic()
+    assert pipeline.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and time.monotonic() - started < 10
+
+
+def test_what_answers_but_is_not_kfp_is_named():
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(ValueError, match="is not Kubeflow Pipelines: its health page is no JSON"):
+            health(f"http://127.0.0.1:{server.server_port}")
+
+
+def test_the_endpoint_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://there/")
+    assert endpoint_of(None) == "http://there" and endpoint_of("https://here") == "https://here"
+
+
+def test_arguments_are_typed():
+    found = arguments_of(RECIPE)
+    assert set(found) == set(recipes.PARAMETERS)
+    assert type(found["seed"]) is int and type(found["gate_force"]) is bool and type(found["grpo_beta"]) is float
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_firings_are_shown_in_utc_and_here():
+    from components.cluster.cron import parse
+
+    lines = schedule.firings(parse("0 3 * * *"), UTC)
+    assert len(lines) == 3 and all(" 03:00:00 UTC, " in line and line.endswith(" here") for line in lines)
+    assert f"{datetime.now(UTC):%Y}" in lines[0]
+
+
+def test_a_zone_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="no time zone 'Mars/North'; write an IANA name"):
+        schedule.zone_of("Mars/North")
+
+
+def test_step_states_leave_out_kfps_own_tasks():
+    class Thing:
+        def __init__(self, **fields):
+            self.__dict__.update(fields)
+
+    tasks = [
+        Thing(display_name="Gate", state="RUNNING", create_time=2),
+        Thing(display_name="gate-driver", state="SUCCEEDED", create_time=1),
+        Thing(display_name="root", state="RUNNING", create_time=0),
+        Thing(display_name="SFT", state=None, create_time=1),
+    ]
+    found = step_states(Thing(run_details=Thing(task_details=tasks)))
+    assert list(found.items()) == [("SFT", "PENDING"), ("Gate", "RUNNING")]
