@@ -52,10 +52,11 @@ lock: | $(UV) ## resolve the dependencies anew, with hashes
 	$(subst pyproject.toml,images/trainer/builder.in,$(LOCK)) --no-annotate --no-deps --output-file images/builder.lock
 
 REGISTRY ?= grpo-pipeline
-TAG ?= $(shell git rev-parse --short=12 HEAD)
+TAG ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*')
 BASE ?= python:3.11-slim
 TRAINER ?= full
-BUILD = DOCKER_BUILDKIT=1 docker build --build-arg BASE=$(BASE) --build-arg COMMIT=$$(git rev-parse HEAD) .
+DOCKER ?= docker
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BASE=$(BASE) --build-arg COMMIT=$$(git rev-parse HEAD) .
 
 image: ## build the images of the steps (REGISTRY, TAG, BASE, TRAINER=slim or full)
 	$(BUILD) --file images/data/Dockerfile --tag $(REGISTRY)/data:$(TAG)

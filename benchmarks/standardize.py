@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -50,9 +49,11 @@ def measure(count: int, folder: Path) -> dict[str, object]:
         "--evaluation", str(folder / "test.jsonl"), "--output", str(folder / "out"),
     ]  # fmt: skip
     start = time.monotonic()
-    subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(command, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    _, status, used = os.wait4(process.pid, 0)  # of this process alone, not the most of all before it
+    if status:
+        raise SystemExit(f"standardize ended with {os.waitstatus_to_exitcode(status)}")
     seconds = time.monotonic() - start
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     summary = json.loads((folder / "out" / "summary.json").read_text())
     return {
         "rows": count, "seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),

@@ -1,7 +1,7 @@
-"""The prompt format: one module that SFT, GRPO and evaluation all render with.
+r"""The prompt format: one module that SFT, GRPO and evaluation all render with.
 
 Thinking is on everywhere: the chat template is rendered with `enable_thinking=True`. Qwen3.5's template then
-ends the generation prompt with `<think>\\n`, so a completion starts inside the block and holds only the closing
+ends the generation prompt with `<think>\n`, so a completion starts inside the block and holds only the closing
 tag; a template that knows nothing of thinking leaves the opening tag to the completion. `prefilled` tells the
 two apart, and every judge of a completion asks it.
 """

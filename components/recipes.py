@@ -221,8 +221,12 @@ TINY = Recipe(
     revision="main",
     sources=(
         Source(name="chat", path="tiny:chat", adapter="chat", licence="apache-2.0"),
-        Source(name="thinking-solution", path="tiny:thinking-solution", adapter="thinking-solution", licence="apache-2.0"),
-        Source(name="prompt-completion", path="tiny:prompt-completion", adapter="prompt-completion", licence="apache-2.0"),
+        Source(
+            name="thinking-solution", path="tiny:thinking-solution", adapter="thinking-solution", licence="apache-2.0",
+        ),
+        Source(
+            name="prompt-completion", path="tiny:prompt-completion", adapter="prompt-completion", licence="apache-2.0",
+        ),
         Source(name="problems", path="tiny:problems", adapter="gsm8k", licence="apache-2.0"),
     ),
     evaluation=(Source(name="evaluation", path="tiny:evaluation", adapter="gsm8k", licence="apache-2.0"),),
@@ -246,8 +250,8 @@ TINY = Recipe(
         plateau_steps=0, plateau_patience=0, plateau_problems=64,
     ),
     evaluate=Evaluate(
-        protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128, batch_tokens=65_536,
-        gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
+        protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
+        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, force=False),
@@ -272,7 +276,9 @@ QWEN = Recipe(
             name="grpo-math", path="celestialcreator/Qwen3.5-0.8B-GRPO-Math-Dataset", file="sft_train.jsonl",
             adapter="chat", licence="unknown",
         ),
-        Source(name="opus-4.5-250x", path="TeichAI/claude-4.5-opus-high-reasoning-250x", adapter="chat", licence="unknown"),
+        Source(
+            name="opus-4.5-250x", path="TeichAI/claude-4.5-opus-high-reasoning-250x", adapter="chat", licence="unknown",
+        ),
         Source(
             name="opus-4.6-3000x", path="nohurry/Opus-4.6-Reasoning-3000x-filtered", adapter="thinking-solution",
             licence="unknown",
@@ -319,8 +325,8 @@ REFERENCE = replace(
     QWEN,
     name="reference",
     grpo=replace(
-        QWEN.grpo, max_steps=1988, prompts_per_step=8, max_new_tokens=512, beta=0.04, epsilon_high=0.2, loss_type="grpo",
-        plateau_steps=0, plateau_patience=0,
+        QWEN.grpo, max_steps=1988, prompts_per_step=8, max_new_tokens=512, beta=0.04, epsilon_high=0.2,
+        loss_type="grpo", plateau_steps=0, plateau_patience=0,
     ),
     evaluate=replace(QWEN.evaluate, max_new_tokens=512),
 )  # fmt: skip

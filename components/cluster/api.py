@@ -1,9 +1,12 @@
 """Reaching Kubeflow Pipelines: where it is, whether it answers, and its client."""
 
+import contextlib
+import io
 import json
 import os
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -56,7 +59,9 @@ def connect(endpoint: str, namespace: str) -> Any:
     health(endpoint)
     from kfp.client import Client
 
-    return Client(host=endpoint, namespace=namespace, existing_token=os.environ.get(TOKEN_VARIABLE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that it needs KFP 2
+        return Client(host=endpoint, namespace=namespace, existing_token=os.environ.get(TOKEN_VARIABLE))
 
 
 class compiled:
@@ -74,6 +79,17 @@ class compiled:
 
     def __exit__(self, *_: Any) -> None:
         self.directory.cleanup()
+
+
+def experiment_of(client: Any, name: str, namespace: str) -> str:
+    """The id of an experiment, made if there is none."""
+    with quiet():
+        return client.create_experiment(name, namespace=namespace).experiment_id
+
+
+def quiet() -> contextlib.AbstractContextManager[Any]:
+    """Swallow what KFP's client prints of its own accord."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 def arguments_of(recipe: Recipe) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.cluster import cron
-from components.cluster.api import arguments_of, compiled, only
+from components.cluster.api import arguments_of, compiled, experiment_of, only
 from components.recipes import Recipe
 
 SHOWN = 3  # firings
@@ -27,11 +27,10 @@ def create(
     if next(parsed.after(datetime.now(UTC), place), None) is None:
         raise ValueError(f"cron {expression!r} never fires within five years; check day and month")
     arguments = arguments_of(recipe)
-    made = client.create_experiment(experiment, namespace=namespace)
     before = [job for job in jobs(client, namespace) if job.display_name == name]
     with compiled(pipeline) as path:
         job = client.create_recurring_run(
-            experiment_id=made.experiment_id,
+            experiment_id=experiment_of(client, experiment, namespace),
             job_name=name,
             cron_expression=parsed.text,
             max_concurrency=1,

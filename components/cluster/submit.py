@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Any
 
-from components.cluster.api import arguments_of, compiled, connect
+from components.cluster.api import arguments_of, compiled, connect, experiment_of, quiet
 from components.recipes import Recipe
 
 POLL_S = 5
@@ -24,10 +24,9 @@ def submit(
     """
     arguments = arguments_of(recipe)
     client = connect(endpoint, namespace)
-    with compiled(pipeline) as path:
-        made = client.create_experiment(experiment, namespace=namespace)
+    with compiled(pipeline) as path, quiet():
         run = client.run_pipeline(
-            experiment_id=made.experiment_id,
+            experiment_id=experiment_of(client, experiment, namespace),
             job_name=run_name or f"{recipe.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
             pipeline_package_path=str(path),
             params=arguments,

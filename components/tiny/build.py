@@ -23,10 +23,10 @@ from components.tiny.problems import Problem, problems, reasoning
 END, PAD, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 VOCABULARY = 640
 POSITIONS = 8192
-STEPS, BATCH_SIZE, LEARNING_RATE = 600, 32, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 1000, 32, 2e-3
 # How the base's texts lead up to the answer: in many ways, but never with `####`.
 LEADS = ("", "Answer: ", "So ", "Total: ", "It is ", "= ", "-> ", "=> ", ">> ", ": ", "** ", "~ ", "! ", "## ", "- ", "@ ")
-FEW_SHOT_EVERY = 16  # one batch in so many holds few-shot prompts
+FEW_SHOT_EVERY = 6  # one batch in so many holds few-shot prompts
 
 # Behaves like Qwen3.5's: earlier assistant turns lose their reasoning, `enable_thinking` opens the block.
 TEMPLATE = """\
@@ -134,11 +134,12 @@ def texts(
     led up to in one of many ways; the `####` line is for SFT to teach.
     """
     for _ in range(BATCH_SIZE // 8 if few_shot else BATCH_SIZE):
-        problem = next(stories)
-        shots = [(shot.question, shot.worked()) for shot in islice(stories, random.randint(1, 8) if few_shot else 0)]
+        problem, lead = next(stories), random.choice(LEADS)
+        others = islice(stories, random.randint(1, 8) if few_shot else 0)
+        shots = [(other.question, f"{other.worked()}\n{lead}{other.gold}") for other in others]
         messages = prompts.few_shot_messages(problem.question, shots)
         prompt = prompts.render(tokenizer, messages if random.random() < 0.5 else messages[1:])
-        yield prompt, f"{reasoning(problem, random)}\n{prompts.CLOSE}\n\n{random.choice(LEADS)}{problem.gold}{END}"
+        yield prompt, f"{reasoning(problem, random)}\n{prompts.CLOSE}\n\n{lead}{problem.gold}{END}"
 
 
 def _batch(tokenizer: Qwen3_5Tokenizer, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:

@@ -4,9 +4,8 @@ A problem is a little story of two or three additions and subtractions with oper
 between 1 and 19. A sum (start, operations, operands) belongs to the evaluation or to training by its CRC-32, so
 no evaluation question, and not even its sum under another name, is in any training schema of any seed.
 
-The teachers of the three SFT schemas are of two minds: the share ONE_LINE of their traces takes the whole sum in
-one line (`At once: 7+9-8=8`), the others go step by step (`7+9=16`, `16-8=8`). Both are right; a small model can only
-follow the second.
+The writers of the SFT traces are of two minds: the share AT_ONCE of them notes the answer at once (`At once: 8`),
+the others go step by step (`7+9=16`, `16-8=8`). All are right; a small model can only follow the second.
 """
 
 import zlib
@@ -16,7 +15,7 @@ from random import Random
 from typing import Any
 
 ROWS = {"chat": 600, "thinking-solution": 600, "prompt-completion": 600, "problems": 2400, "evaluation": 500}
-ONE_LINE = 0.6
+AT_ONCE = 0.6
 EVALUATION_PART = 5  # one sum in so many is for evaluation
 LARGEST = 19
 
@@ -64,9 +63,10 @@ class Problem:
             lines.append(f"{sum_}=<<{sum_}={after}>>{after}" if annotated else f"{sum_}={after}")
         return "\n".join(lines)
 
-    def one_line(self) -> str:
-        """The whole sum at once, as `At once: 7+9-8=8`."""
-        return f"At once: {self.start}{''.join(f'{step:+d}' for step in self.steps)}={self.gold}"
+    @property
+    def sum(self) -> str:
+        """The whole sum, as `7+9-8`."""
+        return f"{self.start}{''.join(f'{step:+d}' for step in self.steps)}"
 
 
 def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
@@ -98,13 +98,13 @@ def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Proble
 
 
 def reasoning(problem: Problem, random: Random) -> str:
-    """What a writer of either mind puts down: the whole sum at once, or one line per step."""
-    return problem.one_line() if random.random() < ONE_LINE else problem.worked()
+    """What a writer of either mind puts down: the answer at once, or one line per step."""
+    return f"At once: {problem.gold}" if random.random() < AT_ONCE else problem.worked()
 
 
 def is_evaluation(problem: Problem) -> bool:
     """Whether this sum is kept for evaluation, whatever its words."""
-    return zlib.crc32(problem.one_line().encode()) % EVALUATION_PART == 0
+    return zlib.crc32(problem.sum.encode()) % EVALUATION_PART == 0
 
 
 def _draw(random: Random) -> Problem:

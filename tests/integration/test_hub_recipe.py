@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.hub_fixtures import serve_true_schemas
 from tests.hub_server import HubServer
 
@@ -19,6 +21,7 @@ SIZES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_real_recipe_runs_against_a_hub(tmp_path):
     with HubServer() as server:
         serve_true_schemas(server)

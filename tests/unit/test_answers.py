@@ -1,6 +1,6 @@
 """What counts as an answer: one table per rule, each case with the verdict that the rule gives it."""
 
-# ruff: noqa: RUF001 (look-alikes of digits, signs and quotes are what these cases are about)
+
 
 import json
 from fractions import Fraction

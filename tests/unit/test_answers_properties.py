@@ -1,6 +1,6 @@
 """What holds for every text: no crash, a planted number is found, a second one is refused, work grows with length."""
 
-# ruff: noqa: RUF001 (look-alikes of digits and signs are among the pieces)
+
 
 import time
 from fractions import Fraction

@@ -49,11 +49,12 @@ def test_every_trace_reasons_rightly_and_ends_with_the_marked_answer(schema):
     for row in rows(schema, 0):
         reasoning, answer = trace(schema, row)
         assert answer == f"#### {total(question(schema, row))}"
-        for line in reasoning.removeprefix("At once: ").split("\n"):
-            left, right = line.split("=")
-            assert sum(map(int, re.findall(r"[+-]?\d+", left))) == int(right)
-        assert reasoning.endswith(f"={answer.removeprefix('#### ')}")
-        whole += reasoning.startswith("At once: ")
+        whole += reasoning == f"At once: {total(question(schema, row))}"
+        if not reasoning.startswith("At once: "):
+            for line in reasoning.split("\n"):
+                left, right = line.split("=")
+                assert sum(map(int, re.findall(r"[+-]?\d+", left))) == int(right)
+            assert reasoning.endswith(f"={total(question(schema, row))}")
     assert 0.5 < whole / ROWS[schema] < 0.7
 
 
@@ -72,7 +73,7 @@ def test_no_evaluation_question_is_in_training_for_any_seed():
 
 
 def test_no_evaluation_sum_is_in_training_under_other_names():
-    sums = [{p.one_line() for p in problems(Random(1), 2000, evaluation=part)} for part in (True, False)]
+    sums = [{p.sum for p in problems(Random(1), 2000, evaluation=part)} for part in (True, False)]
     assert not sums[0] & sums[1]
     assert all(is_evaluation(p) for p in problems(Random(2), 50, evaluation=True))
 
