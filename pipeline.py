@@ -76,7 +76,9 @@ def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any]
     from components.standardize.component import standardize
 
     plan = checked["Output"]
-    data = standardize(**cached, plan=plan, settings=checked["standardize"]).set_display_name("Standardize")
+    samples = _sample(cached, checked) if recipe.sample.problems else {}
+    data = standardize(**cached, plan=plan, settings=checked["standardize"], **samples)
+    data.set_display_name("Standardize")
     shared = {**cached, "plan": plan, "data": data.outputs["data"]}
     items = {"base": _evaluate(shared, checked, "base", None)}
     trained: dict[str, Any] = {}
@@ -92,6 +94,13 @@ def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any]
     decision.set_display_name("Gate").set_caching_options(False).after(compared)
     with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
         _push(run, checked, trained[last], items[last], compared.outputs["results"])
+
+
+def _sample(cached: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
+    from components.sample.component import sample
+
+    task = sample(**cached, plan=checked["Output"], settings=checked["sample"], split=checked["standardize"])
+    return {"samples": task.set_display_name("Sample").outputs["samples"]}
 
 
 def _evaluate(shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, trained: Any) -> Any:

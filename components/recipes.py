@@ -17,6 +17,7 @@ STAGES = ("sft", "grpo")
 ADAPTERS = ("chat", "thinking-solution", "gsm8k", "prompt-completion")
 PROTOCOLS = ("zero-shot", "8-shot", "8-shot-think")
 BACKENDS = ("transformers", "vllm")
+SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Source:
     licence: str = "unknown"
     cap: int = 0  # at most so many accepted rows, 0: all
     weight: float = 1.0  # share of the rows kept, by hash; above 1 repeats them
+    optional: bool = False  # that it holds no rows, or none that fits its adapter, is no error
 
     @property
     def purpose(self) -> str:
@@ -44,6 +46,20 @@ class Source:
     def label(self) -> str:
         """The name to show."""
         return self.name or self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Settings of `sample`, in which the base model writes solutions from which `standardize` keeps the right ones."""
+
+    problems: int = setting("training problems that the base model solves for SFT, 0: the step is left out", minimum=0)
+    per_problem: int = setting("solutions drawn per problem", minimum=1)
+    backend: str = setting("what generates the solutions", choices=BACKENDS)
+    temperature: float = setting("sampling temperature", minimum=0.01)
+    max_new_tokens: int = setting("longest solution in tokens; one that is cut there is dropped", minimum=4)
+    batch_size: int = setting("solutions generated together", minimum=1)
+    batch_tokens: int = setting("prompt and new tokens held in memory together, padding included", minimum=64)
+    gpu_memory_utilization: float = setting("share of the GPU's memory that vLLM takes", minimum=0.05, maximum=0.98)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +211,7 @@ class Recipe:
     registry: str = setting("directory or s3:// address of run records and models; empty: under --output")
     checkpoints: str = setting("directory that outlives a step, for training checkpoints; empty: none are kept")
     always: bool = setting("run even if nothing has changed since the champion")
+    sample: Sample
     standardize: Standardize
     sft: Sft
     grpo: Grpo
@@ -235,11 +252,15 @@ TINY = Recipe(
     registry="",
     checkpoints="",
     always=False,
+    sample=Sample(
+        problems=0, per_problem=4, backend="transformers", temperature=1.0, max_new_tokens=48, batch_size=128,
+        batch_tokens=65_536, gpu_memory_utilization=0.85,
+    ),
     standardize=Standardize(
         max_tokens=256, plateau_share=0.02, gate_share=0.06, duplicate_similarity=1.0, overlap_words=13
     ),
     sft=Sft(
-        learning_rate=5e-4, epochs=10.0, max_steps=150, batch_size=32, micro_batch_size=32, warmup_steps=10,
+        learning_rate=5e-4, epochs=10.0, max_steps=60, batch_size=32, micro_batch_size=32, warmup_steps=10,
         schedule="linear", weight_decay=0.0, max_tokens=256, gradient_checkpointing=False, lora_rank=0,
     ),
     grpo=Grpo(
@@ -291,6 +312,10 @@ QWEN = Recipe(
     registry="",
     checkpoints="",
     always=False,
+    sample=Sample(
+        problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=64,
+        batch_tokens=131_072, gpu_memory_utilization=0.85,
+    ),
     standardize=Standardize(
         max_tokens=4096, plateau_share=0.02, gate_share=0.06, duplicate_similarity=0.8, overlap_words=13
     ),
@@ -324,6 +349,7 @@ QWEN = Recipe(
 REFERENCE = replace(
     QWEN,
     name="reference",
+    sample=replace(QWEN.sample, max_new_tokens=512),
     grpo=replace(
         QWEN.grpo, max_steps=1988, prompts_per_step=8, max_new_tokens=512, beta=0.04, epsilon_high=0.2,
         loss_type="grpo", plateau_steps=0, plateau_patience=0,
@@ -415,6 +441,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("stages is empty; name at least one of sft, grpo")
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
+    if recipe.sample.problems and any(source.label == SAMPLED for source in (*recipe.sources, *recipe.evaluation)):
+        raise ValueError(f"a source is called {SAMPLED!r}, as that of sample_problems will be; give it another name")
     for stage, whole in (
         ("sft", recipe.sft.batch_size),
         ("grpo", recipe.grpo.prompts_per_step * recipe.grpo.generations),

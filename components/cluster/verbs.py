@@ -53,10 +53,11 @@ def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Reci
     from components.cluster.api import endpoint_of
     from components.cluster.submit import submit
 
+    endpoint = endpoint_of(arguments.endpoint)  # before the pipeline is built, which takes a second
     return submit(
         recipe,
         build(recipe),
-        endpoint=endpoint_of(arguments.endpoint),
+        endpoint=endpoint,
         namespace=arguments.namespace,
         experiment=arguments.experiment,
         run_name=arguments.run_name,

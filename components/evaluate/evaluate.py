@@ -51,7 +51,7 @@ def evaluate(
     tokenizer = generate.load_tokenizer(directory)
     requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
     partial = Partial(out / "partial.jsonl")
-    complete(requests, directory, partial, seed, settings, checkpoint)
+    complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
     items = [judging.judge_item(_item(checkpoint, request, partial.rows[request.key])) for request in requests]
     groups = [
         _summary(split, protocol, items, requests, partial)
@@ -86,7 +86,7 @@ def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, setti
         for row in rows:
             prompt = prompts.render(tokenizer, protocols.messages(row["question"], shots))
             for sample in range(settings.samples):
-                key = _key(fingerprint, prompt, sample, seed, settings)
+                key = request_key(fingerprint, prompt, sample, seed, settings)
                 requests.append(Request(split, protocol, row, sample, prompt, key))
     return requests
 
@@ -103,12 +103,16 @@ def choose(path: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def complete(
-    requests: Sequence[Request], directory: Path, partial: Partial, seed: int, settings: recipes.Evaluate, label: str
-) -> None:
-    """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing."""
+    requests: Sequence[Request], directory: Path, partial: Partial, seed: int,
+    settings: recipes.Evaluate | recipes.Sample, label: str,
+) -> None:  # fmt: skip
+    """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing.
+
+    The step `sample` does so too; progress lines begin with `label`.
+    """
     missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
     if len(missing) < len(requests):
-        print(f"evaluate {label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
+        print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
     if not missing:
         return
     sampling = generate.Sampling(
@@ -148,7 +152,10 @@ def _check(checkpoint: str, settings: recipes.Evaluate) -> None:
         raise ValueError(f"evaluate_protocols is empty; name at least one of {', '.join(recipes.PROTOCOLS)}")
 
 
-def _key(fingerprint: str, prompt: str, sample: int, seed: int, settings: recipes.Evaluate) -> str:
+def request_key(
+    fingerprint: str, prompt: str, sample: int, seed: int, settings: recipes.Evaluate | recipes.Sample
+) -> str:
+    """The key of a `Request`."""
     drawn = [settings.temperature, sample, seed] if settings.temperature else [0.0, sample]
     parts = [fingerprint, _text_sha256(prompt), settings.backend, settings.max_new_tokens, *drawn]
     return _text_sha256(json.dumps(parts))
@@ -176,7 +183,7 @@ def _watched(batches: Iterator[list[Any]], total: int, label: str) -> Iterator[t
         if now - shown >= _PROGRESS_S or done == total:
             shown, elapsed = now, now - started
             left = elapsed / done * (total - done)
-            print(f"evaluate {label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)
+            print(f"{label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)
 
 
 def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from components.store import Store, open_store
 
 CHAMPION = "champion.json"
 DISK_NEEDED_GIB = 2
-STEPS = ("standardize", "sft", "grpo", "evaluate", "compare", "gate", "push")
+STEPS = ("sample", "standardize", "sft", "grpo", "evaluate", "compare", "gate", "push")
 # What does not change what a run would produce.
 _NOT_COMPARED = ("registry", "checkpoints", "always", "cluster")
 

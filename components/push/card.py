@@ -153,6 +153,8 @@ def _table(results: list[dict[str, Any]]) -> str:
 
 def _training(recipe: Recipe, plan: Plan) -> str:
     lines = [f"Base: `{plan.model}` at `{plan.revision}`. Settings of each stage:", ""]
+    if recipe.sample.problems:
+        lines += [f"- sample, right solutions of the base itself among the data of SFT: `{to_json(recipe.sample)}`"]
     lines += [f"- {name}: `{to_json(getattr(recipe, name))}`" for name in recipe.stages]
     return "\n".join(lines)
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from components.files import sha256
-from components.recipes import Source
+from components.plan import Plan
+from components.recipes import SAMPLED, Source
 from components.standardize.readers import FORMATS, Record, read_records
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -33,6 +34,18 @@ def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
         taken.add(name)
         result.append(replace(source, name=name, use=use))
     return tuple(result)
+
+
+def with_sampled(plan: Plan, samples: Path) -> Plan:
+    """The plan with the directory that the step `sample` wrote as its last source.
+
+    The source is optional: a base model that never writes what can be kept does not end the run.
+    """
+    source = Source(
+        name=SAMPLED, path=str(samples / "samples.jsonl"), adapter="prompt-completion", use="sft", licence="unknown",
+        optional=True,
+    )  # fmt: skip
+    return replace(plan, sources=(*plan.sources, source))
 
 
 def pinned(source: Source) -> Source:

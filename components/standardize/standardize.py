@@ -48,7 +48,8 @@ def standardize(*, plan: Plan, settings: recipes.Standardize, out: Path) -> dict
     Rows of sft.jsonl are {"id", "messages", "gold", "source", "index", "revision", "licence", "hash"}, of the four
     problem files {"id", "question", "gold", "solution", "source", ...}, of rejects.jsonl {"source", "index",
     "reason", "row", ...}; reasons.py lists the reasons. Returns the counts. `ValueError` if a source cannot be read,
-    if no row of a source fits its adapter, or if nothing is left; the files are there all the same.
+    if no row of a source that is not `optional` fits its adapter, or if nothing is left; the files are there all the
+    same.
     """
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
@@ -277,7 +278,7 @@ class _Run:
 
 
 def _misfit(tallies: list[Tally]) -> str:
-    for tally in tallies:
+    for tally in (tally for tally in tallies if not tally.source.optional):
         name, adapter = tally.source.name, tally.source.adapter
         if not tally.read:
             return f"source {name!r} holds no rows"

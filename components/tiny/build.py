@@ -23,7 +23,8 @@ from components.tiny.problems import Problem, problems, reasoning
 END, PAD, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 VOCABULARY = 640
 POSITIONS = 8192
-STEPS, BATCH_SIZE, LEARNING_RATE = 1000, 32, 2e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 2e-3
+AT_ONCE = 0.4  # share of its texts that note the answer without steps
 # How the base's texts lead up to the answer: in many ways, but never with `####`.
 LEADS = ("", "Answer: ", "So ", "Total: ", "It is ", "= ", "-> ", "=> ", ">> ", ": ", "** ", "~ ", "! ", "## ", "- ", "@ ")
 FEW_SHOT_EVERY = 6  # one batch in so many holds few-shot prompts
@@ -139,7 +140,7 @@ def texts(
         shots = [(other.question, f"{other.worked()}\n{lead}{other.gold}") for other in others]
         messages = prompts.few_shot_messages(problem.question, shots)
         prompt = prompts.render(tokenizer, messages if random.random() < 0.5 else messages[1:])
-        yield prompt, f"{reasoning(problem, random)}\n{prompts.CLOSE}\n\n{lead}{problem.gold}{END}"
+        yield prompt, f"{reasoning(problem, random, AT_ONCE)}\n{prompts.CLOSE}\n\n{lead}{problem.gold}{END}"
 
 
 def _batch(tokenizer: Qwen3_5Tokenizer, pairs: list[tuple[str, str]]) -> dict[str, torch.Tensor]:

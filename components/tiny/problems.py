@@ -1,6 +1,6 @@
 """Arithmetic word problems in GSM8K's format, made by code: the demo's data, in the schemas of real sources.
 
-A problem is a little story of two or three additions and subtractions with operands up to 9 and every value
+A problem is a little story of three or four additions and subtractions with operands up to 9 and every value
 between 1 and 19. A sum (start, operations, operands) belongs to the evaluation or to training by its CRC-32, so
 no evaluation question, and not even its sum under another name, is in any training schema of any seed.
 
@@ -84,7 +84,7 @@ def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
         if schema in ("problems", "evaluation"):
             yield {"question": problem.question, "answer": f"{problem.worked(annotated=True)}\n#### {problem.gold}"}
         else:
-            yield _trace(schema, problem, reasoning(problem, random))
+            yield _trace(schema, problem, reasoning(problem, random, AT_ONCE))
 
 
 def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Problem]:
@@ -97,9 +97,9 @@ def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Proble
             yield problem
 
 
-def reasoning(problem: Problem, random: Random) -> str:
-    """What a writer of either mind puts down: the answer at once, or one line per step."""
-    return f"At once: {problem.gold}" if random.random() < AT_ONCE else problem.worked()
+def reasoning(problem: Problem, random: Random, at_once: float) -> str:
+    """What a writer puts down: the answer at once with probability `at_once`, else one line per step."""
+    return f"At once: {problem.gold}" if random.random() < at_once else problem.worked()
 
 
 def is_evaluation(problem: Problem) -> bool:
@@ -112,7 +112,7 @@ def _draw(random: Random) -> Problem:
     start = total = random.randint(2, 9)
     steps: list[int] = []
     sentences = [f"{name} has {start} {things}."]
-    for _ in range(random.choice((2, 3))):
+    for _ in range(random.choice((3, 4))):
         step = random.choice([n for n in range(-9, 10) if n and 1 <= total + n <= LARGEST])
         verb = random.choice(GAINS if step > 0 else LOSSES)
         sentences.append(f"{name} {verb.format(n=abs(step))}.")
@@ -127,7 +127,7 @@ def _trace(schema: str, problem: Problem, thinking: str) -> dict[str, Any]:
     if schema == "thinking-solution":
         return {
             "problem": problem.question, "thinking": thinking, "solution": answer,
-            "difficulty": "easy" if len(problem.steps) == 2 else "medium", "category": "arithmetic",
+            "difficulty": "easy" if len(problem.steps) == 3 else "medium", "category": "arithmetic",
         }  # fmt: skip
     if schema == "prompt-completion":
         return {"prompt": problem.question, "completion": f"<think>\n{thinking}\n</think>\n\n{answer}"}

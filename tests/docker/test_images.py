@@ -80,6 +80,20 @@ def test_the_trainer_starts_without_a_gpu_and_says_what_it_found():
     assert version.startswith("2.13.0") and tuple(map(int, cuda.split("."))) >= (12, 8) and available == "False"
 
 
+def test_the_full_trainer_imports_its_kernels_without_a_gpu():
+    """FLA, causal-conv1d's extension and vLLM load; Triton's one module is there although no compiler is."""
+    if python(images.TRAINER, "import importlib.util as u; print(u.find_spec('vllm'))").strip() == "None":
+        pytest.skip("the trainer image is the slim one (`make image TRAINER=full`): its kernels are not imported")
+    code = (
+        "import fla, causal_conv1d_cuda, causal_conv1d, vllm\n"
+        "import os, pathlib, subprocess, triton\n"
+        "source = pathlib.Path(triton.__file__).parent / 'backends/nvidia/driver.c'\n"
+        "subprocess.run([os.environ['CC'], source, '-O3', '-o', '/tmp/cuda_utils.so'], check=True)\n"
+        "print(fla.__version__, vllm.__version__, pathlib.Path('/tmp/cuda_utils.so').stat().st_size > 10000)"
+    )
+    assert python(images.TRAINER, code).split()[-3:] == ["0.6.0", "0.30.0", "True"]
+
+
 def test_the_tiny_pipeline_runs_in_containers(tmp_path):
     changes = SMALL | {"gate_force": "true"}
     sets = [f"--set={name}={value}" for name, value in changes.items()]

@@ -52,6 +52,18 @@ def test_a_stage_can_be_left_out(stages, gone, tmp_path):
     assert gone not in names and f"Evaluate {gone.lower()}" not in names and {"Gate", "Push", "Compare"} <= names
 
 
+def test_sampling_is_a_step_only_where_problems_are_asked(tmp_path):
+    without = tasks(compiled(recipes.TINY, tmp_path))
+    assert "Sample" not in without and "artifacts" not in without["Standardize"]["inputs"]
+    found = tasks(compiled(recipes.override(recipes.TINY, {"sample_problems": "200"}), tmp_path))
+    assert found["Standardize"]["dependentTasks"] == ["sample"]
+    assert found["Standardize"]["inputs"]["artifacts"]["samples"]["taskOutputArtifact"]["producerTask"] == "sample"
+    given = found["Sample"]["inputs"]["parameters"]
+    assert given["settings"]["componentInputParameter"].endswith("preflight-sample")
+    assert given["split"] == found["Standardize"]["inputs"]["parameters"]["settings"]
+    assert found["Sample"]["cachingOptions"]["enableCache"]
+
+
 def test_what_must_not_be_cached_is_not(tmp_path):
     found = tasks(compiled(recipes.TINY, tmp_path))
     cached = {name for name, task in found.items() if task.get("cachingOptions", {}).get("enableCache")}

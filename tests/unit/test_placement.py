@@ -28,6 +28,13 @@ def test_the_heavy_steps_are_those_of_the_trainer_image(tmp_path):
     assert all(c["image"] == images.DATA for name, c in containers.items() if name not in HEAVY)
 
 
+def test_sampling_is_a_heavy_step(tmp_path):
+    containers, settings, _ = compiled(tmp_path, recipes.override(recipes.QWEN, {"sample_problems": "5"}))
+    assert {name for name, c in containers.items() if c["image"] == images.TRAINER} == HEAVY | {"exec-sample"}
+    assert settings["exec-sample"] == settings["exec-evaluate"]
+    assert containers["exec-sample"]["resources"] == containers["exec-evaluate"]["resources"]
+
+
 def test_every_step_has_user_deadline_secrets_label_and_cache(tmp_path):
     containers, settings, _ = compiled(tmp_path)
     assert set(settings) == set(containers)

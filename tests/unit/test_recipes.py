@@ -59,11 +59,18 @@ def test_parameters_are_few_and_exist():
         ({"stages": ""}, "stages is empty"),
         ({"stages": "grpo,sft"}, "in this order"),
         ({"sft_batch_size": "5", "sft_micro_batch_size": "4"}, "multiple"),
+        ({"sample_temperature": "0"}, "--set sample_temperature=0: temperature: 0.0 is too small"),
+        ({"sample_problems": "-1"}, "at least 0"),
+        ({"sample_problems": "1", "sources": '[{"path": "sampled", "adapter": "gsm8k"}]'}, "is called 'sampled'"),
     ],
 )
 def test_bad_changes_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         override(recipes.TINY, changes)
+
+
+def test_no_recipe_samples_unless_asked():
+    assert [recipe.sample.problems for recipe in recipes.RECIPES.values()] == [0, 0, 0]
 
 
 def test_unknown_recipe_lists_the_valid_ones():

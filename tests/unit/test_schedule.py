@@ -34,7 +34,7 @@ def test_a_refusal_is_one_line_within_seconds(arguments, said, capsys, monkeypat
     started = time.monotonic()
     assert pipeline.main(arguments) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1 and time.monotonic() - started < 10
+    assert said in error and error.count("\n") == 1 and time.monotonic() - started < 30
 
 
 def test_what_answers_but_is_not_kfp_is_named():
@@ -87,6 +87,9 @@ def test_step_states_leave_out_kfps_own_tasks():
         Thing(display_name="Gate", state="RUNNING", create_time=2),
         Thing(display_name="gate-driver", state="SUCCEEDED", create_time=1),
         Thing(display_name="root", state="RUNNING", create_time=0),
+        Thing(display_name="sft(0)", state="RUNNING", create_time=0),
+        Thing(display_name="executor", state="RUNNING", create_time=0),
+        Thing(display_name="condition-2", state="RUNNING", create_time=0),
         Thing(display_name="SFT", state=None, create_time=1),
     ]
     found = step_states(Thing(run_details=Thing(task_details=tasks)))

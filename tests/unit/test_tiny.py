@@ -63,7 +63,7 @@ def test_problems_are_in_the_form_of_gsm8k(schema):
     for row in rows(schema, 0):
         lines = row["answer"].split("\n")
         assert lines.pop() == f"#### {total(row['question'])}"
-        assert all(re.fullmatch(r"(\d+[+-]\d+)=<<\1=(\d+)>>\2", line) for line in lines) and len(lines) in (2, 3)
+        assert all(re.fullmatch(r"(\d+[+-]\d+)=<<\1=(\d+)>>\2", line) for line in lines) and len(lines) in (3, 4)
 
 
 def test_no_evaluation_question_is_in_training_for_any_seed():

@@ -1,0 +1,27 @@
+"""The KFP component of sample."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+def sample(
+    registry: str, run_id: str, plan: str, settings: str, split: str,
+    samples: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+):  # fmt: skip
+    """Let the base model solve training problems; `split` are the settings of standardize."""
+    from components.record import recorded
+
+    with recorded(registry, run_id, "sample", metrics) as record:
+        from pathlib import Path
+
+        from components.plan import Plan
+        from components.recipes import Sample, Standardize
+        from components.sample.sample import sample
+        from components.settings import from_json
+
+        record.numbers = sample(
+            plan=Plan.read(plan), split=from_json(Standardize, split), settings=from_json(Sample, settings),
+            out=Path(samples.path),
+        )  # fmt: skip

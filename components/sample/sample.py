@@ -1,0 +1,114 @@
+"""Let the base model solve training problems, several times each, as a source of SFT conversations.
+
+`standardize` reads what it wrote and keeps the solutions that are right and well formed. Which problems are training
+problems is found by `standardize` itself, so no held-out, evaluation or refused problem is asked.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components import generate, prompts, recipes
+from components.evaluate.evaluate import Request, complete, model_sha256, request_key
+from components.evaluate.judging import judge_item
+from components.evaluate.partial import Partial
+from components.files import read_jsonl, write_jsonl
+from components.models import model_directory
+from components.plan import Plan
+from components.standardize.standardize import standardize
+
+
+def sample(*, plan: Plan, split: recipes.Standardize, settings: recipes.Sample, out: Path) -> dict[str, float]:
+    """Write `out`/samples.jsonl, solutions of the plan's base model for the adapter prompt-completion of standardize.
+
+    Rows are {"id" of the problem, "sample", "prompt", "completion", "gold", "tokens"}; the completion opens its think
+    block also where the prompt had opened it. A solution that hit the length limit is counted and not written, a
+    wrong one is written: standardize refuses it with its reason. `split` must be what standardize will get.
+
+    Returns `problems` asked, solutions `asked` for, `written` and `truncated`; of those written how many are `right`
+    and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the `####` that standardize
+    then adds; `tokens` and `seconds` of all. A killed run goes on where it stopped. `ValueError` if no training
+    problem is left.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    problems = training_problems(plan, split, out)
+    chosen = choose(problems, settings.problems)
+    print(f"sample: {len(chosen):,} of {len(problems):,} training problems, {settings.per_problem} solutions each")
+    directory = model_directory(plan.model, plan.revision)
+    requests = plan_requests(chosen, directory, plan.seed, settings)
+    partial = Partial(out / "partial.jsonl")
+    complete(requests, directory, partial, plan.seed, settings, "sample")
+    found = [_solution(request, partial.rows[request.key]) for request in requests]
+    whole = [solution for solution in found if solution["finish_reason"] == "stop"]
+    write_jsonl(out / "samples.jsonl", map(_row, whole))
+    numbers = {
+        "problems": len(chosen),
+        "asked": len(found),
+        "written": len(whole),
+        "truncated": len(found) - len(whole),
+        "right": sum(solution["correct"] for solution in whole),
+        "well_formed": sum(solution["think_ok"] and solution["answer_marked"] for solution in whole),
+        "right_unmarked": sum(solution["correct_lenient"] and not solution["correct"] for solution in whole),
+        "tokens": sum(solution["tokens"] for solution in found),
+        "seconds": sum(partial.rows[request.key]["seconds"] for request in requests),
+    }
+    partial.remove()
+    print(
+        f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
+        f"{numbers['right_unmarked']:,} more but for the {prompts.MARKER}"
+    )
+    return {name: float(number) for name, number in numbers.items()}
+
+
+def training_problems(plan: Plan, split: recipes.Standardize, folder: Path) -> list[dict[str, Any]]:
+    """The rows of problems.jsonl that standardize will write, each once; `folder` is for its files, gone afterwards.
+
+    SFT sources have no say in which problems are kept, and are not read.
+    """
+    sources = tuple(source for source in plan.sources if source.purpose == "problems")
+    if not sources:
+        raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".standardize-") as made:
+        standardize(plan=replace(plan, sources=sources), settings=split, out=Path(made))
+        # a source's weight above 1 repeats its rows
+        return list({row["question"]: row for row in read_jsonl(Path(made, "problems.jsonl"))}.values())
+
+
+def choose(problems: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """At most `limit` problems, by the hash of their content: a smaller choice is part of a larger one."""
+    return sorted(problems, key=lambda row: row["hash"])[:limit]
+
+
+def plan_requests(
+    problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: recipes.Sample
+) -> list[Request]:
+    """Every solution to be drawn, asked zero-shot in the prompt format of training and evaluation."""
+    tokenizer, fingerprint = generate.load_tokenizer(directory), model_sha256(directory)
+    requests = []
+    for problem in problems:
+        prompt = prompts.render(tokenizer, prompts.question_messages(problem["question"]))
+        for number in range(settings.per_problem):
+            key = request_key(fingerprint, prompt, number, seed, settings)
+            requests.append(Request("problems", "zero-shot", problem, number, prompt, key))
+    return requests
+
+
+def _solution(request: Request, made: dict[str, Any]) -> dict[str, Any]:
+    """A completion of partial.jsonl with its problem and its verdicts."""
+    problem = request.row
+    return judge_item({
+        "id": problem["id"], "sample": request.sample, "question": problem["question"], "gold": problem["gold"],
+        "completion": made["text"], "prefilled": prompts.prefilled(request.prompt), "tokens": made["tokens"],
+        "finish_reason": made["finish_reason"],
+    })  # fmt: skip
+
+
+def _row(solution: dict[str, Any]) -> dict[str, Any]:
+    """A row of samples.jsonl."""
+    opened = f"{prompts.OPEN}\n" if solution["prefilled"] else ""
+    return {
+        "id": solution["id"], "sample": solution["sample"], "prompt": solution["question"],
+        "completion": opened + solution["completion"], "gold": solution["gold"], "tokens": solution["tokens"],
+    }  # fmt: skip
