@@ -17,7 +17,7 @@ from typing import Any
 
 from components import recipes
 from components.cluster import verbs as verbs_of_the_cluster
-from components.recipes import Recipe
+from components.schema import Recipe
 from components.settings import to_json
 
 NAME = "grpo-pipeline"

@@ -18,8 +18,8 @@ from components import images
 from components.compare.table import text_table
 from components.files import write_json
 from components.notify.notify import Outcome
-from components.recipes import Recipe
 from components.record import read_records
+from components.schema import Recipe
 from components.settings import to_json
 from components.store import Store, open_store
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from components import images
-from components.recipes import Cluster, Recipe
 from components.record import RUN_ID_VARIABLE
+from components.schema import Cluster, Recipe
 
 USER = 10001  # the images' user and group
 CACHE, CHECKPOINTS = "/cache", "/checkpoints"

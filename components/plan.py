@@ -7,7 +7,7 @@ ETag on S3), so that a cached step is reused exactly when its inputs are unchang
 from dataclasses import dataclass
 from typing import Any
 
-from components.recipes import Source
+from components.schema import Source
 from components.settings import from_json, setting, to_json
 
 

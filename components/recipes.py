@@ -8,219 +8,26 @@ PARAMETERS lists the few that stay adjustable in a compiled pipeline.
 import argparse
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from components.settings import check, parse, setting
-
-STAGES = ("sft", "grpo")
-ADAPTERS = ("chat", "thinking-solution", "gsm8k", "prompt-completion")
-PROTOCOLS = ("zero-shot", "8-shot", "8-shot-think")
-BACKENDS = ("transformers", "vllm")
-SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One source of rows for `standardize`: where it lies, how it is read, and what its rows are for."""
-
-    path: str = setting("Hub dataset id, local path, s3:// address, or tiny:SCHEMA for generated rows")
-    adapter: str = setting("how a row is read", choices=ADAPTERS)
-    name: str = ""  # shown in counts and provenance; empty: the path
-    use: str = ""  # "sft" or "problems"; empty: problems for gsm8k, sft for the others
-    revision: str = "main"  # Hub branch, tag or commit; preflight resolves it to a commit
-    config: str = ""  # configuration of a Hub dataset, as gsm8k's "main"
-    split: str = "train"  # split of a Hub dataset
-    file: str = ""  # one file inside a Hub dataset, instead of a configuration and split
-    licence: str = "unknown"
-    cap: int = 0  # at most so many accepted rows, 0: all
-    weight: float = 1.0  # share of the rows kept, by hash; above 1 repeats them
-    optional: bool = False  # that it holds no rows, or none that fits its adapter, is no error
-
-    @property
-    def purpose(self) -> str:
-        """What the rows are for: `use`, or what the adapter's rows are usually for."""
-        return self.use or ("problems" if self.adapter == "gsm8k" else "sft")
-
-    @property
-    def label(self) -> str:
-        """The name to show."""
-        return self.name or self.path
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Settings of `sample`, in which the base model writes solutions from which `standardize` keeps the right ones."""
-
-    problems: int = setting("training problems that the base model solves for SFT, 0: the step is left out", minimum=0)
-    per_problem: int = setting("solutions drawn per problem", minimum=1)
-    backend: str = setting("what generates the solutions", choices=BACKENDS)
-    temperature: float = setting("sampling temperature", minimum=0.01)
-    max_new_tokens: int = setting("longest solution in tokens; one that is cut there is dropped", minimum=4)
-    batch_size: int = setting("solutions generated together", minimum=1)
-    batch_tokens: int = setting("prompt and new tokens held in memory together, padding included", minimum=64)
-    gpu_memory_utilization: float = setting("share of the GPU's memory that vLLM takes", minimum=0.05, maximum=0.98)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standardize:
-    """Settings of `standardize`."""
-
-    max_tokens: int = setting("an SFT conversation with more tokens is rejected, never cut", minimum=16)
-    plateau_share: float = setting("share of the problems held out to choose the checkpoint", minimum=0, maximum=0.5)
-    gate_share: float = setting("share of the problems held out for the gate", minimum=0, maximum=0.5)
-    duplicate_similarity: float = setting(
-        "Jaccard similarity above which rows are near duplicates, 1: exact only", minimum=0.5, maximum=1
-    )
-    overlap_words: int = setting("an n-gram of so many words shared with the evaluation set rejects a row", minimum=5)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sft:
-    """Settings of `sft`, the supervised warm-up."""
-
-    learning_rate: float = setting("peak learning rate", minimum=0)
-    epochs: float = setting("passes over the conversations, unless max_steps ends earlier", minimum=0)
-    max_steps: int = setting("optimizer steps, 0: as many as the epochs need", minimum=0)
-    batch_size: int = setting("conversations per optimizer step", minimum=1)
-    micro_batch_size: int = setting("conversations per forward pass", minimum=1)
-    warmup_steps: int = setting("steps of linear warm-up", minimum=0)
-    schedule: str = setting("learning-rate schedule", choices=("linear", "cosine", "constant"))
-    weight_decay: float = setting("AdamW's weight decay", minimum=0)
-    max_tokens: int = setting("longest conversation in tokens; a longer one is dropped and counted", minimum=16)
-    gradient_checkpointing: bool = setting("trade time for memory")
-    lora_rank: int = setting("rank of a LoRA adapter that is merged at the end, 0: train all weights", minimum=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grpo:
-    """Settings of `grpo`, reinforcement learning from answers that can be checked."""
-
-    learning_rate: float = setting("peak learning rate", minimum=0)
-    max_steps: int = setting("optimizer steps", minimum=1)
-    prompts_per_step: int = setting("problems per optimizer step", minimum=1)
-    generations: int = setting("completions per problem, the group", minimum=2)
-    micro_batch_size: int = setting("completions per forward pass of the loss", minimum=1)
-    max_new_tokens: int = setting("longest completion in tokens", minimum=4)
-    temperature: float = setting("sampling temperature", minimum=0.01)
-    top_p: float = setting("nucleus sampling", minimum=0.01, maximum=1)
-    beta: float = setting("weight of the KL term, 0: no reference model", minimum=0)
-    epsilon: float = setting("lower clip of the probability ratio", minimum=0)
-    epsilon_high: float = setting("upper clip of the probability ratio", minimum=0)
-    loss_type: str = setting("how token losses are averaged", choices=("grpo", "dapo", "dr_grpo", "bnpo"))
-    scale_rewards: str = setting("what a group's advantages are divided by", choices=("group", "batch", "none"))
-    warmup_steps: int = setting("steps of linear warm-up", minimum=0)
-    schedule: str = setting("learning-rate schedule", choices=("linear", "cosine", "constant"))
-    correct_weight: float = setting("reward for a right answer", minimum=0)
-    think_weight: float = setting("reward for one closed, non-empty think block before an answer", minimum=0)
-    marker_weight: float = setting("reward for an answer line that starts with ####", minimum=0)
-    mask_truncated: bool = setting("leave completions that hit the length limit out of the loss")
-    gradient_checkpointing: bool = setting("trade time for memory")
-    lora_rank: int = setting("rank of a LoRA adapter that is merged at the end, 0: train all weights", minimum=0)
-    rollouts: str = setting("what generates the completions", choices=BACKENDS)
-    plateau_steps: int = setting("steps between evaluations on the plateau split, 0: never", minimum=0)
-    plateau_patience: int = setting("stop after so many evaluations without improvement, 0: never", minimum=0)
-    plateau_problems: int = setting("problems of the plateau split that are used", minimum=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Settings of `evaluate`, the same for base, SFT and GRPO."""
-
-    protocols: tuple[str, ...] = setting("what is asked, and how", choices=PROTOCOLS)
-    backend: str = setting("what generates the completions", choices=BACKENDS)
-    max_new_tokens: int = setting("longest completion in tokens", minimum=4)
-    batch_size: int = setting("completions generated together", minimum=1)
-    batch_tokens: int = setting("prompt and new tokens held in memory together, padding included", minimum=64)
-    gpu_memory_utilization: float = setting("share of the GPU's memory that vLLM takes", minimum=0.05, maximum=0.98)
-    problems: int = setting("evaluation problems used, 0: all", minimum=0)
-    gate_problems: int = setting("gate problems used, 0: all", minimum=0)
-    temperature: float = setting("sampling temperature, 0: greedy", minimum=0)
-    samples: int = setting("completions per problem; more than 1 gives pass@k and maj@k", minimum=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compare:
-    """Settings of `compare`."""
-
-    confidence: float = setting("level of the intervals", minimum=0.5, maximum=0.999)
-    bootstrap_samples: int = setting("resamples of the paired bootstrap", minimum=100)
-    examples: int = setting("sample completions of each kind in the report", minimum=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """Settings of `gate`: what a model must show on the gate split before it is pushed."""
-
-    margin: float = setting("accuracy that the candidate must gain at least, 0.01 is one point", minimum=-1, maximum=1)
-    alpha: float = setting("largest p-value of the paired one-sided test", minimum=0, maximum=1)
-    max_truncated: float = setting("largest share of completions that hit the length limit", minimum=0, maximum=1)
-    min_well_formed: float = setting(
-        "least share of completions with a think block and a marked answer", minimum=0, maximum=1
-    )
-    force: bool = setting("promote whatever the numbers say; it is recorded")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Push:
-    """Settings of `push`."""
-
-    hub_repo: str = setting("Hub repository owner/name; empty: the registry only")
-    private: bool = setting("make a new Hub repository private")
-    licence: str = setting("licence of the released model, as the Hub spells it")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cluster:
-    """Where and how the steps' Pods run; used by `compile`, `submit` and `schedule`, not by `run`."""
-
-    gpus: int = setting("GPUs that each training or evaluation step requests", minimum=0)
-    gpu_uuid: str = setting("UUID of the one GPU to be seen, for a node with unlike GPUs; empty: any")
-    node_selector: tuple[str, ...] = setting("label=value that a training or evaluation node must have")
-    tolerations: tuple[str, ...] = setting("taints that training and evaluation tolerate, as key[=value][:effect]")
-    data_cpu: float = setting("CPU cores requested by the other steps", minimum=0.01)
-    data_memory_gib: float = setting("memory requested by the other steps", minimum=0.1)
-    train_cpu: float = setting("CPU cores requested by training and evaluation", minimum=0.01)
-    train_memory_gib: float = setting("memory requested by training and evaluation", minimum=0.1)
-    memory_limit_gib: float = setting("memory above which a training or evaluation step is killed, 0: none", minimum=0)
-    shm_gib: float = setting("size of /dev/shm of training and evaluation, part of their memory", minimum=0.01)
-    data_timeout_s: int = setting("time after which one of the other steps is ended", minimum=10)
-    train_timeout_s: int = setting("time after which training or evaluation is ended", minimum=10)
-    retries: int = setting("attempts after the first that training and evaluation get", minimum=0)
-    keep_s: int = setting("time for which Argo keeps the ended workflow", minimum=60)
-    cache_claim: str = setting("PersistentVolumeClaim of the Hub and kernel caches, empty: none")
-    checkpoints_claim: str = setting("PersistentVolumeClaim of training checkpoints, empty: none")
-    secret: str = setting("Secret with HF_TOKEN and NOTIFY_WEBHOOK, each optional")
-    s3_secret: str = setting("Secret with accesskey and secretkey of the bucket, empty: none")
-    s3_endpoint: str = setting("address of the S3 server as Pods see it")
-    image_pull_policy: str = setting("when a node pulls an image", choices=("IfNotPresent", "Always", "Never"))
-    image_pull_secret: str = setting("Secret for a private image registry, empty: none")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that one run needs to know."""
-
-    name: str = setting("name of the recipe")
-    model: str = setting("Hub id or directory of the base model; tiny: the embedded one")
-    revision: str = setting("Hub branch, tag or commit of the base model")
-    sources: tuple[Source, ...] = setting("where SFT conversations and RL problems come from")
-    evaluation: tuple[Source, ...] = setting("where the evaluation problems come from")
-    stages: tuple[str, ...] = setting("the training stages of the run", choices=STAGES)
-    seed: int = setting("seed of data, training and sampling", minimum=0)
-    registry: str = setting("directory or s3:// address of run records and models; empty: under --output")
-    checkpoints: str = setting("directory that outlives a step, for training checkpoints; empty: none are kept")
-    always: bool = setting("run even if nothing has changed since the champion")
-    sample: Sample
-    standardize: Standardize
-    sft: Sft
-    grpo: Grpo
-    evaluate: Evaluate
-    compare: Compare
-    gate: Gate
-    push: Push
-    cluster: Cluster
-
+from components.schema import (
+    PROTOCOLS,
+    SAMPLED,
+    STAGES,
+    Cluster,
+    Compare,
+    Evaluate,
+    Gate,
+    Grpo,
+    Push,
+    Recipe,
+    Sample,
+    Sft,
+    Source,
+    Standardize,
+)
+from components.settings import check, parse
 
 # What one changes from run to run: these stay parameters of a compiled pipeline.
 PARAMETERS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components import recipes
-from components.recipes import Source
+from components.schema import Source
 
 _HEAD = """# Recipes
 

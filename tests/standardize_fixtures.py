@@ -9,7 +9,7 @@ from typing import Any
 
 from components import recipes
 from components.plan import Plan
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.standardize import standardize
 from components.tiny.problems import rows
 

@@ -10,7 +10,7 @@ from components import images
 from components.cluster import pods
 from components.cluster.api import endpoint_of, health
 from components.placement import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
-from components.recipes import Cluster, Recipe
+from components.schema import Cluster, Recipe
 
 ASK_S = 5  # for one question to the API server
 

@@ -16,7 +16,7 @@ from components.placement import (
     node_label,
     toleration,
 )
-from components.recipes import Cluster
+from components.schema import Cluster
 
 START_S = 900  # the trainer's image is large
 UNSCHEDULABLE_S = 15  # the scheduler may take a moment to find a place

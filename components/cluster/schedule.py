@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.cluster import cron
 from components.cluster.api import arguments_of, compiled, experiment_of, only
-from components.recipes import Recipe
+from components.schema import Recipe
 
 SHOWN = 3  # firings
 PAGE = 50

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from components.cluster.api import arguments_of, compiled, connect, experiment_of, quiet
-from components.recipes import Recipe
+from components.schema import Recipe
 
 POLL_S = 5
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")

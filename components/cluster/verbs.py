@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from components.recipes import Recipe
+from components.schema import Recipe
 
 NAMESPACE = "kubeflow"  # of Kubeflow Pipelines without multi-user mode
 EXPERIMENT = "grpo-pipeline"

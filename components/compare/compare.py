@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import recipes
+from components import schema
 from components.compare import curves as training
 from components.compare import load, results
 from components.compare.markdown import markdown
@@ -16,7 +16,7 @@ _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "r
 
 
 def compare(
-    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: recipes.Compare
+    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: schema.Compare
 ) -> dict[str, float]:
     """Compare checkpoints, in the order of `evaluations`, each with the one before it.
 
@@ -31,7 +31,7 @@ def compare(
     return numbers(found)
 
 
-def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: recipes.Compare) -> dict[str, Any]:
+def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: schema.Compare) -> dict[str, Any]:
     """Everything the report says, as JSON values."""
     read = load.read_evaluations(evaluations)
     rows = results.rows(read, "evaluation", settings)

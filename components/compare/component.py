@@ -21,7 +21,7 @@ def compare(
         from pathlib import Path
 
         from components.compare.compare import compare
-        from components.recipes import Compare
+        from components.schema import Compare
         from components.settings import from_json
 
         out = Path(results.path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.files import read_json, read_jsonl
-from components.recipes import PROTOCOLS
+from components.schema import PROTOCOLS
 
 Item = dict[str, Any]
 Group = tuple[str, str]  # split, protocol

@@ -9,7 +9,7 @@ from typing import Any
 from components.compare import statistics
 from components.compare.load import Evaluation, Item
 from components.evaluate import measures
-from components.recipes import Compare
+from components.schema import Compare
 
 # What became of a completion, best first; each is exactly one of these.
 OUTCOMES = {

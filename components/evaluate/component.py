@@ -19,7 +19,7 @@ def evaluate(
 
         from components.evaluate.evaluate import evaluate
         from components.plan import Plan
-        from components.recipes import Evaluate
+        from components.schema import Evaluate
         from components.settings import from_json
 
         inputs = Plan.read(plan)

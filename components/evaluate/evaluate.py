@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components import generate, prompts, recipes
+from components import generate, prompts, recipes, schema
 from components.evaluate import judging, measures, protocols
 from components.evaluate.partial import Partial
 from components.files import read_jsonl, sha256, write_json, write_jsonl
@@ -37,7 +37,7 @@ class Request:
 
 
 def evaluate(
-    *, model: str, revision: str, checkpoint: str, data: Path, out: Path, seed: int, settings: recipes.Evaluate
+    *, model: str, revision: str, checkpoint: str, data: Path, out: Path, seed: int, settings: schema.Evaluate
 ) -> dict[str, float]:
     """Evaluate a model on `data`/evaluation.jsonl (all protocols) and `data`/gate.jsonl (zero-shot).
 
@@ -73,7 +73,7 @@ def evaluate(
     return _numbers(groups)
 
 
-def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: recipes.Evaluate) -> list[Request]:
+def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate) -> list[Request]:
     """Every completion to be made, evaluation split first, then protocol, problem and sample."""
     problems = choose(data / "evaluation.jsonl", settings.problems)
     gate = choose(data / "gate.jsonl", settings.gate_problems)
@@ -104,7 +104,7 @@ def choose(path: Path, limit: int) -> list[dict[str, Any]]:
 
 def complete(
     requests: Sequence[Request], directory: Path, partial: Partial, seed: int,
-    settings: recipes.Evaluate | recipes.Sample, label: str,
+    settings: schema.Evaluate | schema.Sample, label: str,
 ) -> None:  # fmt: skip
     """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing.
 
@@ -140,7 +140,7 @@ def model_sha256(directory: Path) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _check(checkpoint: str, settings: recipes.Evaluate) -> None:
+def _check(checkpoint: str, settings: schema.Evaluate) -> None:
     if checkpoint not in CHECKPOINTS:
         raise ValueError(f"checkpoint {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
     if settings.samples > 1 and settings.temperature == 0:
@@ -153,7 +153,7 @@ def _check(checkpoint: str, settings: recipes.Evaluate) -> None:
 
 
 def request_key(
-    fingerprint: str, prompt: str, sample: int, seed: int, settings: recipes.Evaluate | recipes.Sample
+    fingerprint: str, prompt: str, sample: int, seed: int, settings: schema.Evaluate | schema.Sample
 ) -> str:
     """The key of a `Request`."""
     drawn = [settings.temperature, sample, seed] if settings.temperature else [0.0, sample]

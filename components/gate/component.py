@@ -17,7 +17,7 @@ def gate(
         from pathlib import Path
 
         from components.gate.gate import run_gate
-        from components.recipes import Gate
+        from components.schema import Gate
         from components.settings import from_json
 
         outcome = run_gate(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.files import read_jsonl, write_text
-from components.recipes import Gate
+from components.schema import Gate
 from components.store import Store, open_store
 
 CHAMPION = "champion.json"

@@ -19,7 +19,7 @@ def grpo(
 
         from components.grpo.train import train_grpo
         from components.plan import Plan
-        from components.recipes import Grpo
+        from components.schema import Grpo
         from components.settings import from_json
 
         inputs = Plan.read(plan)

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, TrainerCallb
 from components import prompts
 from components.files import read_jsonl
 from components.grpo import rewards
-from components.recipes import Grpo
+from components.schema import Grpo
 
 BATCH = 64  # problems answered together
 

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components import prompts
 from components.grpo import rewards
-from components.recipes import Grpo
+from components.schema import Grpo
 
 RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct")
 SAMPLES_PER_RUN, SAMPLES_PER_STEP = 12, 2

@@ -16,7 +16,7 @@ from components import prompts, training
 from components.files import read_jsonl
 from components.grpo.plateau import Plateau
 from components.grpo.scorer import RATES, Scorer
-from components.recipes import Grpo
+from components.schema import Grpo
 
 # The trainer's log names and the curve's.
 COLUMNS = {

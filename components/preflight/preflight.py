@@ -17,8 +17,8 @@ from components import recipes
 from components.files import sha256
 from components.models import check_hub_id, model_directory
 from components.plan import Plan
-from components.recipes import Recipe, Source
 from components.record import recorded
+from components.schema import Recipe, Source
 from components.settings import from_json, to_json
 from components.standardize.sources import kind_of, pinned
 from components.store import Store, open_store

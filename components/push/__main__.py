@@ -6,7 +6,7 @@ from pathlib import Path
 
 from components.plan import Plan
 from components.push.push import push
-from components.recipes import Recipe
+from components.schema import Recipe
 from components.settings import from_json
 
 

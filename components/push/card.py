@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from components.files import write_text
 from components.plan import Plan
 from components.prompts import SYSTEM_PROMPT
-from components.recipes import Recipe, Source
+from components.schema import Recipe, Source
 from components.settings import to_json
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results

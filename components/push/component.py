@@ -19,7 +19,7 @@ def push(
         from components.files import write_json
         from components.plan import Plan
         from components.push.push import push
-        from components.recipes import Push
+        from components.schema import Push
         from components.settings import from_json
 
         record.details = push(

@@ -10,7 +10,7 @@ from huggingface_hub import DatasetCardData
 from components.files import read_jsonl, sha256, write_json, write_text
 from components.plan import Plan
 from components.push.card import hub_id
-from components.recipes import Push
+from components.schema import Push
 from components.settings import to_json
 from components.store import MANIFEST, open_store
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from components.plan import Plan
 from components.push.release import GATE_ITEMS, build_release
-from components.recipes import Push, Recipe
+from components.schema import Push, Recipe
 from components.settings import from_json
 from components.store import MANIFEST, Store, open_store
 

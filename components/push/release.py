@@ -24,7 +24,7 @@ from components.files import read_json, read_jsonl, sha256, write_json, write_js
 from components.plan import Plan
 from components.push.card import write_card
 from components.push.weights import convert_weights
-from components.recipes import Recipe
+from components.schema import Recipe
 from components.settings import to_json
 
 MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")  # besides the weights

@@ -17,8 +17,8 @@ def sample(
         from pathlib import Path
 
         from components.plan import Plan
-        from components.recipes import Sample, Standardize
         from components.sample.sample import sample
+        from components.schema import Sample, Standardize
         from components.settings import from_json
 
         record.numbers = sample(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components import generate, prompts, recipes
+from components import generate, prompts, schema
 from components.evaluate.evaluate import Request, complete, model_sha256, request_key
 from components.evaluate.judging import judge_item
 from components.evaluate.partial import Partial
@@ -20,7 +20,7 @@ from components.plan import Plan
 from components.standardize.standardize import standardize
 
 
-def sample(*, plan: Plan, split: recipes.Standardize, settings: recipes.Sample, out: Path) -> dict[str, float]:
+def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, out: Path) -> dict[str, float]:
     """Write `out`/samples.jsonl, solutions of the plan's base model for the adapter prompt-completion of standardize.
 
     Rows are {"id" of the problem, "sample", "prompt", "completion", "gold", "tokens"}; the completion opens its think
@@ -62,7 +62,7 @@ def sample(*, plan: Plan, split: recipes.Standardize, settings: recipes.Sample, 
     return {name: float(number) for name, number in numbers.items()}
 
 
-def training_problems(plan: Plan, split: recipes.Standardize, folder: Path) -> list[dict[str, Any]]:
+def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> list[dict[str, Any]]:
     """The rows of problems.jsonl that standardize will write, each once; `folder` is for its files, gone afterwards.
 
     SFT sources have no say in which problems are kept, and are not read.
@@ -82,7 +82,7 @@ def choose(problems: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any
 
 
 def plan_requests(
-    problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: recipes.Sample
+    problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: schema.Sample
 ) -> list[Request]:
     """Every solution to be drawn, asked zero-shot in the prompt format of training and evaluation."""
     tokenizer, fingerprint = generate.load_tokenizer(directory), model_sha256(directory)

@@ -17,7 +17,7 @@ def sft(
         from pathlib import Path
 
         from components.plan import Plan
-        from components.recipes import Sft
+        from components.schema import Sft
         from components.settings import from_json
         from components.sft.train import train_sft
 

@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from components import prompts, training
 from components.files import read_jsonl
-from components.recipes import Sft
+from components.schema import Sft
 
 IGNORED = -100  # the label that carries no loss
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components import recipes
 from components.plan import Plan
-from components.recipes import Source
+from components.schema import Source
 from components.settings import from_dict
 from components.standardize.standardize import standardize
 

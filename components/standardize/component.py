@@ -20,7 +20,7 @@ def standardize(
         from pathlib import Path
 
         from components.plan import Plan
-        from components.recipes import Standardize
+        from components.schema import Standardize
         from components.settings import from_json
         from components.standardize.sources import with_sampled
         from components.standardize.standardize import standardize

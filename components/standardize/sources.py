@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from components.files import sha256
 from components.plan import Plan
-from components.recipes import SAMPLED, Source
+from components.schema import SAMPLED, Source
 from components.standardize.readers import FORMATS, Record, read_records
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -16,7 +16,7 @@ from typing import Any
 from components import recipes
 from components.plan import Plan
 from components.prompts import assistant_text, question_messages
-from components.recipes import Source
+from components.schema import Source
 from components.standardize import checks, sources
 from components.standardize.adapters import ADAPTERS, Draft
 from components.standardize.dedup import Index, Near, Seen

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.reasons import FINDINGS, REASONS, Refused
 
 PLACES = ("sft", "problems", "plateau", "gate", "evaluation")

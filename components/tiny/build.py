@@ -26,7 +26,24 @@ POSITIONS = 8192
 STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 2e-3
 AT_ONCE = 0.4  # share of its texts that note the answer without steps
 # How the base's texts lead up to the answer: in many ways, but never with `####`.
-LEADS = ("", "Answer: ", "So ", "Total: ", "It is ", "= ", "-> ", "=> ", ">> ", ": ", "** ", "~ ", "! ", "## ", "- ", "@ ")
+LEADS = (
+    "",
+    "Answer: ",
+    "So ",
+    "Total: ",
+    "It is ",
+    "= ",
+    "-> ",
+    "=> ",
+    ">> ",
+    ": ",
+    "** ",
+    "~ ",
+    "! ",
+    "## ",
+    "- ",
+    "@ ",
+)
 FEW_SHOT_EVERY = 6  # one batch in so many holds few-shot prompts
 
 # Behaves like Qwen3.5's: earlier assistant turns lose their reasoning, `enable_thinking` opens the block.
@@ -69,7 +86,9 @@ def build_tokenizer() -> Qwen3_5Tokenizer:
     )
     bpe.train_from_iterator(_tokenizer_texts(), trainer)
     # Newlines stay single tokens, so that the text of `<think>\n` is a prefix of its continuation in tokens too.
-    merges: list[Any] = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"] if "Ċ" not in "".join(pair)]
+    merges: list[Any] = [
+        tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"] if "Ċ" not in "".join(pair)
+    ]
     pieces = [PAD, *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
     tokenizer = Qwen3_5Tokenizer(
         vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges, unk_token=PAD, pad_token=PAD,

@@ -57,7 +57,7 @@ def test_a_dataset_is_read_at_its_revision_through_all_its_files(tmp_path: Path)
 
 ERRORS = """
 import json, sys
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.sources import files
 for fields in json.loads(sys.argv[1]):
     try:

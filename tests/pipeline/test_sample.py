@@ -14,8 +14,8 @@ from components.evaluate.judging import judge_item
 from components.files import read_jsonl
 from components.generate import Completion
 from components.plan import Plan
-from components.recipes import Source
 from components.sample.sample import sample
+from components.schema import Source
 from components.standardize.sources import with_sampled
 from components.standardize.standardize import standardize
 from tests.standardize_fixtures import evaluation, good, write

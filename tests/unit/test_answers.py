@@ -1,7 +1,5 @@
 """What counts as an answer: one table per rule, each case with the verdict that the rule gives it."""
 
-
-
 import json
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What holds for every text: no crash, a planted number is found, a second one is refused, work grows with length."""
 
-
-
 import time
 from fractions import Fraction
 

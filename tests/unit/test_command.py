@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components import recipes
+from components import schema
 from components.command import chosen_settings, main, make_parser
 from components.gate.gate import run_gate
 from components.plan import Plan
@@ -15,7 +15,7 @@ from components.plan import Plan
 ROOT = Path(__file__).parents[2]
 
 
-def double(*, data: Path, cap: int, note: str | None, settings: recipes.Gate) -> dict[str, float]:
+def double(*, data: Path, cap: int, note: str | None, settings: schema.Gate) -> dict[str, float]:
     """Return what was given."""
     if cap < 0:
         raise ValueError(f"cap is {cap}; give 0 or more")

@@ -9,7 +9,7 @@ import pytest
 from components import recipes
 from components.plan import Plan
 from components.preflight.preflight import check_run, fingerprint_of, resolve
-from components.recipes import Source
+from components.schema import Source
 from components.settings import to_json
 from components.store import open_store
 

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from components import recipes
-from components.recipes import Recipe, override
+from components.recipes import override
+from components.schema import Recipe
 from components.settings import from_json, to_json
 
 

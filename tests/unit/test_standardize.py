@@ -10,7 +10,7 @@ import pytest
 
 from components.answers import judge
 from components.prompts import SYSTEM_PROMPT
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.normal import same
 from tests.standardize_fixtures import FILES, good, kept, read, reasons, run, write
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.reasons import REASONS
 from tests.standardize_fixtures import evaluation, good, kept, reasons, run
 

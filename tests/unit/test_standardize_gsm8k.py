@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.recipes import Source
+from components.schema import Source
 from tests.standardize_fixtures import Outputs, kept, reasons, run
 
 FOLDER = next((f for p in Path(__file__).resolve().parents[2:4] if (f := p / "shared" / "gsm8k").is_dir()), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.checks import parsed_gold
 from components.standardize.minhash import jaccard, shingles, sketch, word_hashes
 from components.standardize.normal import clean, same

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components import recipes
-from components.recipes import Source
+from components.schema import Source
 from components.standardize.readers import read_records
 from components.standardize.sources import kind_of
 from tests.standardize_fixtures import good, reasons, run

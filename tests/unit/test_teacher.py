@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.files import read_jsonl
-from components.recipes import Source
+from components.schema import Source
 from components.teacher import Teacher, teach
 from tests.standardize_fixtures import good, run, write
 
