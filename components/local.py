@@ -139,7 +139,10 @@ def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
     print(f"{outcome.ending}: {outcome.sentence} ({summary['seconds']['total']:.0f} s) -> {output / 'summary.json'}")
 
 
-_QUESTION = "Tom has 7 cards. Tom finds 9. Tom gives away 8. How many cards now?"
+_QUESTION = "Tom has 7 cards. Tom finds 9 more. Tom gives away 8. Tom buys 4 more. How many cards are left?"
+
+
+_INDENT = "    "
 
 
 class _Console:
@@ -170,7 +173,7 @@ class _Console:
         if match := self._TASK.search(line):
             self._task(*match.groups())
         elif self.step and line.startswith("    "):
-            self._output(line[4:])
+            self._output(line.removeprefix(_INDENT).removeprefix(_INDENT))  # KFP indents once, or twice
 
     def _task(self, begun: str | None, ended: str | None, status: str | None) -> None:
         if begun:
