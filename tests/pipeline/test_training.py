@@ -17,6 +17,7 @@ from transformers import (  # noqa: E402
 )
 
 from components import prompts, training  # noqa: E402
+from components.evaluate.evaluate import plan_requests  # noqa: E402
 from components.files import read_jsonl, write_jsonl  # noqa: E402
 from components.grpo.plateau import Plateau  # noqa: E402
 from components.grpo.scorer import Scorer  # noqa: E402
@@ -26,7 +27,7 @@ from components.recipes import TINY  # noqa: E402
 from components.sft.train import IGNORED, tokenize, train_sft  # noqa: E402
 from components.tiny.problems import rows  # noqa: E402
 
-SFT = replace(TINY.sft, max_steps=12, batch_size=16, micro_batch_size=8, warmup_steps=1)
+SFT = replace(TINY.sft, max_steps=40, batch_size=16, micro_batch_size=8, warmup_steps=1, learning_rate=1e-3)
 GRPO = replace(TINY.grpo, max_steps=3, prompts_per_step=2, generations=4, micro_batch_size=4, warmup_steps=1)
 
 
@@ -51,7 +52,7 @@ def standard(messages):
 
 @pytest.fixture(scope="module")
 def sft(data, tmp_path_factory):
-    """A dozen steps of SFT: (directory, numbers)."""
+    """Forty small steps of SFT: (directory, numbers)."""
     out = tmp_path_factory.mktemp("sft")
     return out, run_sft(data, out, SFT)
 
@@ -112,12 +113,12 @@ def test_sft_sees_the_prompt_and_learns_reasoning_answer_and_end(data):
 
 def test_sft_moves_the_weights_lowers_the_loss_and_reloads(sft):
     out, numbers = sft
-    assert numbers["steps"] == 12 and numbers["conversations"] == 128
+    assert numbers["steps"] == 40 and numbers["conversations"] == 128
     assert numbers["loss_last"] < 0.6 * numbers["loss_first"]
     # Rows of tokens that never occurred keep their embedding but for AdamW's decay, which is 0 here.
     assert changed(model_directory("tiny", "main"), out / "model") > 0.6
     curve = list(read_jsonl(out / "curves" / "curves.jsonl"))
-    assert [row["step"] for row in curve] == list(range(1, 13))
+    assert [row["step"] for row in curve] == list(range(1, 41))
     assert all(row["loss"] > 0 and 0 < row["seconds"] for row in curve)
 
 
@@ -163,6 +164,20 @@ def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path):
         for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
     ]
     assert found[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
+
+
+def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
+    tokenizer, question = training.load_tokenizer("tiny", "main"), "Tom has 7 cards. Tom finds 9. How many?"
+    row = {"id": "a", "question": question, "gold": "16", "solution": "7+9=16", "hash": "0"}
+    for name in ("evaluation", "gate"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [row])
+    zero_shot = replace(TINY.evaluate, protocols=("zero-shot",))
+    evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)}
+    answer = {"role": "assistant", "content": prompts.assistant_text("7+9=16", "#### 16")}
+    taught = tokenize(tokenizer, [*prompts.question_messages(question), answer])
+    rewarded = one_pass([row], GRPO, 0)[0]["prompt"]
+    assert evaluated == {prompts.render(tokenizer, rewarded)}
+    assert evaluated == {tokenizer.decode(taught["input_ids"][: taught["labels"].count(IGNORED)])}
 
 
 def test_grpo_moves_the_weights_logs_and_reloads(data, sft, tmp_path):
