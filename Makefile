@@ -26,7 +26,7 @@ demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
 	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
 
 test: .venv/ready ## run the tests that take minutes, not hours
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow and not gpu and not docker and not cluster"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not docker and not cluster"
 
 test-slow: .venv/ready ## run the slow tests, the demo's learning among them
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "slow and not gpu and not docker and not cluster"

@@ -45,7 +45,7 @@ def train_grpo(
     scorer = Scorer(tokenizer, settings, problems[0]["question"], curves_out / "samples.jsonl")
     plateau = Plateau(tokenizer, settings, data / "plateau.jsonl", curves_out / "plateau.jsonl")
     print(f"grpo: {len(problems)} problems, {settings.max_steps} steps", flush=True)
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, training.old_names():
         config = grpo_config(settings, seed, checkpoints or Path(scratch))
         dataset = one_pass(problems, settings, seed)
         trainer = make_trainer(training.load_model(model, revision), tokenizer, scorer, dataset, config, settings)

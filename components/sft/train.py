@@ -38,7 +38,7 @@ def train_sft(
     recorder = training.Recorder(
         curves_out, {"loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy"}, ("loss",)
     )
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, training.old_names():
         trainer = SFTTrainer(
             model=training.load_model(model, revision),
             args=sft_config(settings, steps, seed, checkpoints or Path(scratch)),

@@ -153,10 +153,11 @@ def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path):
     tokenizer, model = training.load_tokenizer("tiny", "main"), training.load_model("tiny", "main")
     problems, fed = list(read_jsonl(data / "problems.jsonl")), []
     scorer = Scorer(tokenizer, GRPO, problems[0]["question"], tmp_path / "samples.jsonl")
-    trainer = make_trainer(model, tokenizer, scorer, one_pass(problems, GRPO, 0), grpo_config(GRPO, 0, tmp_path), GRPO)
-    generate = model.generate
+    config, generate = grpo_config(GRPO, 0, tmp_path), model.generate
     model.generate = lambda **inputs: fed.append(inputs) or generate(**inputs)
-    training.train(trainer, training.Recorder(tmp_path, {}, ()))
+    with training.old_names():
+        trainer = make_trainer(model, tokenizer, scorer, one_pass(problems, GRPO, 0), config, GRPO)
+        training.train(trainer, training.Recorder(tmp_path, {}, ()))
     expected = [prompts.render(tokenizer, prompts.question_messages(row["question"])) for row in trainer.train_dataset]
     found = [
         ids[mask.bool()].tolist()
