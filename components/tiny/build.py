@@ -1,8 +1,8 @@
 """Makes the embedded base model: a tiny Qwen3.5 and its tokenizer, in some minutes on one CPU core.
 
-The base is pre-trained on solutions in ChatML, AT_ONCE of which note the answer without steps. It never saw `####`, so it
-scores nothing by the strict rules, though it can do the sums; a share of its texts are few-shot prompts of prompts.py's
-form.
+The base is pre-trained on solutions in ChatML, AT_ONCE of which note the answer without steps. It never saw `####`, so
+it scores nothing by the strict rules, though it can do the sums; a share of its texts are few-shot prompts of
+prompts.py's form.
 """
 
 import json
