@@ -64,14 +64,14 @@ TINY = Recipe(
         batch_tokens=65_536, gpu_memory_utilization=0.85,
     ),
     standardize=Standardize(
-        max_tokens=256, plateau_share=0.04, gate_share=0.15, duplicate_similarity=1.0, overlap_words=13
+        max_tokens=256, plateau_share=0.02, gate_share=0.06, duplicate_similarity=1.0, overlap_words=13
     ),
     sft=Sft(
-        learning_rate=5e-4, epochs=10.0, max_steps=80, batch_size=32, micro_batch_size=32, warmup_steps=10,
+        learning_rate=5e-4, epochs=10.0, max_steps=60, batch_size=32, micro_batch_size=32, warmup_steps=10,
         schedule="linear", weight_decay=0.0, max_tokens=256, gradient_checkpointing=False, lora_rank=0,
     ),
     grpo=Grpo(
-        learning_rate=1e-4, max_steps=40, prompts_per_step=8, generations=8, micro_batch_size=64, max_new_tokens=48,
+        learning_rate=1e-4, max_steps=60, prompts_per_step=8, generations=8, micro_batch_size=64, max_new_tokens=48,
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=5, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
         mask_truncated=False, gradient_checkpointing=False, lora_rank=0, rollouts="transformers",

@@ -233,7 +233,10 @@ class DirectoryStore(Store):
         """Move a whole file to its key's path, whose directory `delete` may be removing at this moment."""
         path = self._path(key)
         for _ in range(RACES):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:  # it was there and is gone again: somebody deletes beside us
+                continue
             try:
                 return move(path)
             except FileNotFoundError:
