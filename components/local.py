@@ -173,7 +173,7 @@ class _Console:
         if match := self._TASK.search(line):
             self._task(*match.groups())
         elif self.step and line.startswith("    "):
-            self._output(line.removeprefix(_INDENT).removeprefix(_INDENT))  # KFP indents once, or twice
+            self._output(line.removeprefix(_INDENT))
 
     def _task(self, begun: str | None, ended: str | None, status: str | None) -> None:
         if begun:
@@ -189,7 +189,8 @@ class _Console:
         elif self.in_json:
             self.in_json = line != "}"
         elif line.strip():
-            print(f"[{self.step}] {line}", file=self.console, flush=True)
+            # KFP indents a step's first line once and the others twice.
+            print(f"[{self.step}] {line.removeprefix(_INDENT)}", file=self.console, flush=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,19 @@
+"""What the verb `run` lets through of KFP's own printing."""
+
+import io
+
+from components.local import _Console
+
+
+def test_only_what_the_steps_print_reaches_the_console():
+    out, log = io.StringIO(), io.StringIO()
+    printed = (
+        "12:00 - INFO - Executing task \x1b[96m'sft'\x1b[0m\n12:00 - INFO - Streamed logs:\n\n"
+        '    [KFP Executor INFO]: Got executor_input:\n    {\n        "inputs": {\n        }\n    }\n'
+        "    first\n        second\n    [KFP Executor INFO]: Wrote executor output file\n"
+        "12:01 - INFO - Task 'sft' finished with status \x1b[91mFAILURE\x1b[0m\n12:01 - INFO - Task 'sft' outputs:\n"
+    )
+    _Console(out, log).write(printed)
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ["[sft] first", "[sft] second"] and lines[2].startswith("[sft] FAILED in ") and len(lines) == 3
+    assert log.getvalue() == printed
