@@ -115,7 +115,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, checkpoi
     from components.grpo.component import grpo
     from components.sft.component import sft
 
-    inputs = {**shared, "settings": checked[stage], "checkpoints": checkpoints}
+    inputs = {**shared, "settings": checked[stage], "training": checked["training"], "checkpoints": checkpoints}
     if stage == "sft":
         return sft(**inputs).set_display_name("SFT")
     policy = {"policy": warm.outputs["model"]} if warm else {}

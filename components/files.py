@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,6 +50,42 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tree_sha256(root: Path, pattern: str) -> str:
+    """One hash over names and contents of the files below `root` that match, compiled Python left out."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in root.rglob(pattern) if p.is_file() and "__pycache__" not in p.parts):
+        digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def sync_tree(path: Path, *, recursive: bool = True) -> None:
+    """Wait until a directory, and what lies below it, is on the disk: a rename after this survives a power cut."""
+    for entry in path.rglob("*") if recursive else ():
+        _sync(entry)
+    _sync(path)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Put the files of a directory below another one, as hard links where the file system allows, else as copies."""
+    shutil.copytree(source, target, dirs_exist_ok=True, copy_function=_link_or_copy)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class _replacing:

@@ -5,22 +5,19 @@ they finish. A completion ends at an end token, at the end of its answer line, o
 """
 
 import argparse
-import hashlib
 import importlib
-import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from components import prompts, recipes
+from components.decode import Decoder, Row, Text, mixed_seed
 from components.files import read_json
 from components.models import model_directory
-
-# Rows leave the batch once this share of it has ended; moving the cache costs about one step.
-_DROP_SHARE = 0.125
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +81,7 @@ def load_tokenizer(directory: Path) -> Any:
 def plan_batches(lengths: Sequence[int], sampling: Sampling) -> Iterator[list[int]]:
     """Indices of prompts grouped by length, longest first, within the limits on rows and on tokens.
 
-    The prompts of a batch differ in length by at most half of `max_new_tokens`: see `TransformersBackend`.
+    The prompts of a batch differ in length by at most half of `max_new_tokens`: see components/decode.py.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -98,83 +95,8 @@ def plan_batches(lengths: Sequence[int], sampling: Sampling) -> Iterator[list[in
         yield batch
 
 
-class Text:
-    """Turns token ids into completion text and says when the answer has been given."""
-
-    def __init__(self, tokenizer: Any, end: set[int]) -> None:
-        """`end` holds the ids that end a completion."""
-        self.tokenizer, self.end = tokenizer, end
-        tags = {tokenizer.convert_tokens_to_ids(tag) for tag in (prompts.OPEN, prompts.CLOSE)}
-        # The think tags are special tokens in some vocabularies, and are judged all the same.
-        self.hidden = (set(tokenizer.all_special_ids) | end) - tags
-        self.newline: dict[int, bool] = {}
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated ids without special tokens, the think tags kept."""
-        kept = [i for i in ids if i not in self.hidden]
-        return self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-
-    def ends_line(self, token: int) -> bool:
-        """Whether a token's text holds a newline, so that a line may have become whole."""
-        if token not in self.newline:
-            self.newline[token] = "\n" in self.tokenizer.decode([token])
-        return self.newline[token]
-
-    def answered(self, ids: Sequence[int], thinking: bool) -> bool:
-        """Whether the last whole line of a text states an answer, outside the think block.
-
-        `thinking` says whether the prompt has opened the block.
-        """
-        text = (prompts.OPEN if thinking else "") + self.decode(ids)
-        if text.rfind(prompts.OPEN) > text.rfind(prompts.CLOSE):
-            return False
-        line = text.rpartition("\n")[0].rstrip().rpartition("\n")[2].lstrip(" *_`")
-        return line.startswith(prompts.MARKER) and any(c.isdigit() for c in line)
-
-    def ends(self, ids: Sequence[int], thinking: bool) -> str:
-        """Why a completion is over with its last token: "end token", "answer", or "" when it goes on.
-
-        "answer" is said one token late: the token after a whole answer line shows that the model would go on.
-        """
-        if ids[-1] in self.end:
-            return "end token"
-        over = len(ids) > 1 and self.ends_line(ids[-2]) and self.answered(ids[:-1], thinking)
-        return "answer" if over else ""
-
-    def completion(self, ids: Sequence[int], why: str) -> Completion:
-        """The completion of generated ids that ended for the reason `why`: what `ends` gave, or "length"."""
-        kept = ids[:-1] if why == "answer" else ids
-        reason = "length" if why == "length" else "stop"
-        return Completion(self.decode(kept), len(kept), reason, why == "answer")
-
-
-@dataclass
-class _Row:
-    """One completion in the making."""
-
-    prompt: list[int]
-    thinking: bool  # whether the prompt has opened the think block
-    written: list[int] = field(default_factory=list)
-    why: str = ""  # why it is over: see `Text.ends`, or "length"
-
-    def take(self, position: int, chosen: int, text: Text, limit: int) -> int:
-        """The token at a position: the prompt's own, else the one that the model chose, which is written down."""
-        if position < len(self.prompt):
-            return self.prompt[position]
-        if not self.why:
-            self.written.append(chosen)
-            self.why = text.ends(self.written, self.thinking) or ("length" if len(self.written) == limit else "")
-        return chosen
-
-
 class TransformersBackend:
-    """Batched decoding with `transformers`, without any padding.
-
-    What the prompts of a batch have in common, such as exemplars, is read once. Then all rows go on in step: a row
-    whose prompt is longer than the shortest is fed its own prompt while the others write already. Every row so sees
-    exactly what it would see alone, which padding cannot promise on every kernel of a recurrent layer. Rows that
-    have ended leave the batch.
-    """
+    """Batched decoding with `transformers`; how is said in components/decode.py."""
 
     def __init__(self, directory: Path, sampling: Sampling) -> None:
         """Load model and tokenizer: bfloat16 on a GPU, float32 on a CPU, scaled-dot-product attention."""
@@ -182,65 +104,19 @@ class TransformersBackend:
 
         self.torch, self.sampling = torch, sampling
         self.tokenizer = load_tokenizer(directory)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = _load(directory, self.device)
+        self.model = _load(directory, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
 
     def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
         """See `Backend.batches`; `ValueError` if a prompt exceeds the model's context."""
         ids = encode(self.tokenizer, texts)
         check_context(ids, self.sampling.max_new_tokens, getattr(self.model.config, "max_position_embeddings", None))
+        decoder = Decoder(limit=self.sampling.max_new_tokens, temperature=self.sampling.temperature)
         for batch in plan_batches([len(row) for row in ids], self.sampling):
-            rows = [_Row(ids[i], prompts.prefilled(texts[i])) for i in batch]
-            self._decode(rows, self.torch.Generator(self.device).manual_seed(_mix([seeds[i] for i in batch])))
-            yield [(i, self.text.completion(row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
-
-    def _decode(self, rows: list[_Row], generator: Any) -> None:
-        """Write the completions of one batch into its rows."""
-        torch, limit = self.torch, self.sampling.max_new_tokens
-        with torch.inference_mode():
-            cache, logits = self._prefill(rows)
-            for position in itertools.count(min(len(row.prompt) for row in rows)):
-                chosen = self._choose(logits, generator).tolist()
-                tokens = [row.take(position, token, self.text, limit) for row, token in zip(rows, chosen, strict=True)]
-                going = [k for k, row in enumerate(rows) if not row.why]
-                if not going:
-                    break
-                if len(rows) - len(going) >= _DROP_SHARE * len(rows):
-                    rows, tokens = [rows[k] for k in going], [tokens[k] for k in going]
-                    cache.reorder_cache(torch.tensor(going, device=self.device))
-                logits = self._forward(torch.tensor(tokens, device=self.device)[:, None], cache)
-
-    def _prefill(self, rows: list[_Row]) -> tuple[Any, Any]:
-        """Read as much of the prompts as all have; returns the cache and the next logits (batch, vocabulary)."""
-        from transformers import DynamicCache
-
-        torch = self.torch
-        cache = DynamicCache(config=self.model.config)
-        shortest = min(len(row.prompt) for row in rows)
-        common = _common_prefix([row.prompt for row in rows])
-        if len(rows) > 1 and common:
-            logits = self._forward(torch.tensor([rows[0].prompt[:common]], device=self.device), cache)
-            everywhere = torch.zeros(len(rows), dtype=torch.long, device=self.device)
-            cache.reorder_cache(everywhere)
-            if common == shortest:
-                return cache, logits[everywhere]
-        else:
-            common = 0
-        return cache, self._forward(
-            torch.tensor([row.prompt[common:shortest] for row in rows], device=self.device), cache
-        )
-
-    def _forward(self, ids: Any, cache: Any) -> Any:
-        """Feed token ids (batch, length) after what the cache holds; returns the last logits (batch, vocabulary)."""
-        return self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-
-    def _choose(self, logits: Any, generator: Any) -> Any:
-        """One token id per row of logits (batch, vocabulary)."""
-        if self.sampling.temperature == 0:
-            return logits.argmax(dim=-1)
-        shares = (logits.float() / self.sampling.temperature).softmax(dim=-1)
-        return self.torch.multinomial(shares, 1, generator=generator).squeeze(-1)
+            rows = [Row(ids[i], partial(self.text.ends, thinking=prompts.prefilled(texts[i]))) for i in batch]
+            generator = self.torch.Generator(self.model.device).manual_seed(mixed_seed(*(seeds[i] for i in batch)))
+            decoder.decode(self.model, rows, generator)
+            yield [(i, completion(self.text, row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
 
 
 def _load(directory: Path, device: Any) -> Any:
@@ -315,8 +191,15 @@ class VllmBackend:
         ids = list(output.token_ids)
         for count in range(1, len(ids) + 1):
             if why := self.text.ends(ids[:count], thinking):
-                return self.text.completion(ids[:count], why)
-        return self.text.completion(ids, "length")
+                return completion(self.text, ids[:count], why)
+        return completion(self.text, ids, "length")
+
+
+def completion(text: Text, ids: Sequence[int], why: str) -> Completion:
+    """The completion of generated ids that ended for the reason `why`: what `Text.ends` gave, or "length"."""
+    kept = ids[:-1] if why == "answer" else ids
+    reason = "length" if why == "length" else "stop"
+    return Completion(text.decode(kept), len(kept), reason, why == "answer")
 
 
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -347,19 +230,6 @@ def check_context(ids: Sequence[Sequence[int]], new_tokens: int, limit: int | No
         )
 
 
-def _common_prefix(rows: Sequence[list[int]]) -> int:
-    """How many first tokens all rows share."""
-    first, last = min(rows), max(rows)  # in lexical order these two differ first
-    pairs = zip(first, last, strict=False)
-    return next((k for k, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
-
-
-def _mix(seeds: Sequence[int]) -> int:
-    """One seed for a batch, from the seeds of its rows."""
-    digest = hashlib.sha256(",".join(map(str, seeds)).encode()).digest()
-    return int.from_bytes(digest[:8]) >> 1  # torch and vLLM want 63 bits
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Ask one question from the command line: prints the reasoning, the answer and the speed."""
     settings = recipes.QWEN.evaluate
@@ -381,12 +251,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     backend = TransformersBackend(model_directory(asked.model, asked.revision), sampling)
     prompt = prompts.render(backend.tokenizer, prompts.question_messages(asked.question))
     started = time.perf_counter()
-    [[(_, completion)]] = backend.batches([prompt], [asked.seed])
+    [[(_, answer)]] = backend.batches([prompt], [asked.seed])
     seconds = time.perf_counter() - started
-    text = (f"{prompts.OPEN}\n" if prompts.prefilled(prompt) else "") + completion.text.rstrip()
+    text = (f"{prompts.OPEN}\n" if prompts.prefilled(prompt) else "") + answer.text.rstrip()
     print(text)
-    cut = ", cut off at the length limit" if completion.finish_reason == "length" else ""
-    print(f"[{completion.tokens} tokens in {seconds:.1f} s{cut}]")
+    cut = ", cut off at the length limit" if answer.finish_reason == "length" else ""
+    print(f"[{answer.tokens} tokens in {seconds:.1f} s{cut}]")
 
 
 if __name__ == "__main__":

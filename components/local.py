@@ -47,6 +47,8 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     output.mkdir(parents=True, exist_ok=True)
     if not recipe.registry:
         recipe = replace(recipe, registry=str(output / "registry"))
+    if not recipe.checkpoints:
+        recipe = replace(recipe, checkpoints=str(output / "checkpoints"))
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

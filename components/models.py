@@ -1,6 +1,9 @@
 """Where a model's files lie: the embedded tiny model, a directory, or the Hub; no torch here."""
 
+import hashlib
 from pathlib import Path
+
+from components.files import sha256
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 
@@ -27,3 +30,12 @@ def check_hub_id(model: str) -> None:
     """Refuse what cannot be a Hub id with a `ValueError`; call it when `model` is no directory here."""
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ValueError(f"model {model!r} is neither a directory here nor a Hub id owner/name, nor 'tiny'")
+
+
+def model_sha256(directory: Path) -> str:
+    """One hash over the names and contents of a model directory's files; `ValueError` without weights."""
+    files = sorted({path for pattern in (*TOKENIZER_FILES, "*.safetensors") for path in directory.glob(pattern)})
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ValueError(f"{directory} holds no *.safetensors; save the model with save_pretrained")
+    lines = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -26,6 +26,7 @@ from components.schema import (
     Sft,
     Source,
     Standardize,
+    Training,
 )
 from components.settings import check, parse
 
@@ -75,8 +76,9 @@ TINY = Recipe(
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=5, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
         mask_truncated=False, gradient_checkpointing=False, lora_rank=0, rollouts="transformers",
-        plateau_steps=0, plateau_patience=0, plateau_problems=64,
+        rollout_batch_size=64, sample_steps=5, plateau_steps=0, plateau_patience=0, plateau_problems=64,
     ),
+    training=Training(save_minutes=10.0, keep=2, restarts=3),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
         batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
@@ -135,8 +137,9 @@ QWEN = Recipe(
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=10, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
         mask_truncated=False, gradient_checkpointing=False, lora_rank=0, rollouts="transformers",
-        plateau_steps=50, plateau_patience=4, plateau_problems=128,
+        rollout_batch_size=256, sample_steps=25, plateau_steps=50, plateau_patience=4, plateau_problems=128,
     ),
+    training=Training(save_minutes=15.0, keep=2, restarts=3),
     evaluate=Evaluate(
         protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
         batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, temperature=0.0, samples=1,

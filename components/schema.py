@@ -112,9 +112,20 @@ class Grpo:
     gradient_checkpointing: bool = setting("trade time for memory")
     lora_rank: int = setting("rank of a LoRA adapter that is merged at the end, 0: train all weights", minimum=0)
     rollouts: str = setting("what generates the completions", choices=BACKENDS)
+    rollout_batch_size: int = setting("completions decoded together by transformers", minimum=1)
+    sample_steps: int = setting("steps between the sample completions that the log and the report show", minimum=1)
     plateau_steps: int = setting("steps between evaluations on the plateau split, 0: never", minimum=0)
     plateau_patience: int = setting("stop after so many evaluations without improvement, 0: never", minimum=0)
     plateau_problems: int = setting("problems of the plateau split that are used", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How SFT and GRPO survive and are watched; nothing here changes what they learn."""
+
+    save_minutes: float = setting("minutes between checkpoints; a crash loses no more", minimum=0)
+    keep: int = setting("newest checkpoints that are kept", minimum=1)
+    restarts: int = setting("times that a crashed training is started again from its checkpoint", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +220,7 @@ class Recipe:
     standardize: Standardize
     sft: Sft
     grpo: Grpo
+    training: Training
     evaluate: Evaluate
     compare: Compare
     gate: Gate

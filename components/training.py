@@ -1,12 +1,12 @@
-"""What SFT and GRPO share: device, loading, LoRA, the batch's split, the curve of a run, saving."""
+"""What SFT and GRPO share: device, loading, LoRA, the order of the rows, the batch's split, running, saving."""
 
-import json
+import os
 import sys
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -19,13 +19,12 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
 )
 from transformers.utils.logging import disable_progress_bar
 
 from components.models import model_directory
-
-PROGRESS_SECONDS = 5.0
+from components.survive import Saver, Terminated
+from components.watch import Recorder
 
 
 def device_arguments() -> dict[str, Any]:
@@ -39,9 +38,9 @@ def memory_arguments(gradient_checkpointing: bool) -> dict[str, Any]:
     return {"gradient_checkpointing": None, "activation_checkpointing": gradient_checkpointing}
 
 
-def quiet_arguments() -> dict[str, Any]:
-    """Trainer arguments that leave logging to `Recorder` and saving to `save_model`."""
-    return {"logging_steps": 1, "disable_tqdm": True, "report_to": "none", "save_strategy": "no"}
+def is_first() -> bool:
+    """Whether this is the first, or only, process of a training."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def load_tokenizer(model: str, revision: str) -> PreTrainedTokenizerBase:
@@ -56,15 +55,15 @@ def load_tokenizer(model: str, revision: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(model: str, revision: str) -> PreTrainedModel:
-    """The text model in fp32: master weights in bf16 would round away updates at small learning rates.
+def load_model(model: str, revision: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The text model, in fp32 to be trained: master weights in bf16 would round away updates at small learning rates.
 
     A vision-language checkpoint is loaded without its vision tower.
     """
     if not sys.stderr.isatty():
         disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(
-        model_directory(model, revision), dtype=torch.float32, attn_implementation="sdpa"
+        model_directory(model, revision), dtype=dtype, attn_implementation="sdpa"
     )
 
 
@@ -84,52 +83,15 @@ def split_batch(batch: int, micro_batch: int) -> tuple[int, int]:
     return micro_batch, batch // micro_batch
 
 
-class Recorder(TrainerCallback):
-    """Writes every step to `curves.jsonl` in `directory` and prints one line per interval.
+def one_pass(rows: int, needed: int, seed: str) -> list[int]:
+    """Indices of the rows of a whole run in the order of their use, so that any step of it can be resumed exactly.
 
-    `columns` maps the trainer's log names to the curve's; a name that a step did not log is left out of its row.
-    `shown` names the columns of a progress line.
+    Every row is used once before any is used again; each round has its own order.
     """
-
-    def __init__(self, directory: Path, columns: Mapping[str, str], shown: tuple[str, ...]) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self.path = directory / "curves.jsonl"
-        self.path.write_text("", encoding="utf-8")
-        self.columns, self.shown = columns, shown
-        self.began = self.printed = time.monotonic()
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        """Start the clock."""
-        self.began = self.printed = time.monotonic()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """Record one step; the summary that the trainer logs at the end is none."""
-        if not logs or "loss" not in logs:
-            return
-        row = {"step": state.global_step}
-        row |= {ours: float(logs[name]) for name, ours in self.columns.items() if logs.get(name) is not None}
-        row["seconds"] = round(time.monotonic() - self.began, 3)
-        self.rows.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        if time.monotonic() - self.printed >= PROGRESS_SECONDS or state.global_step in (1, state.max_steps):
-            self.printed = time.monotonic()
-            print(progress_line(row, state.max_steps, self.shown), flush=True)
-
-    def mean(self, column: str, *, last: bool) -> float:
-        """The mean of a column over the last or the first tenth of the steps."""
-        values = [row[column] for row in self.rows if column in row]
-        count = max(1, len(values) // 10)
-        part = values[-count:] if last else values[:count]
-        return sum(part) / len(part)
-
-
-def progress_line(row: Mapping[str, float], steps: int, shown: tuple[str, ...]) -> str:
-    """One step for a human, as `step 30/60  reward 0.82  12 s, about 12 s left`."""
-    step, seconds = int(row["step"]), row["seconds"]
-    numbers = "".join(f"  {name.replace('_', ' ')} {row[name]:.3g}" for name in shown if name in row)
-    return f"step {step}/{steps}{numbers}  {seconds:.0f} s, about {seconds / step * (steps - step):.0f} s left"
+    order: list[int] = []
+    for round_ in range(-(-needed // rows)):
+        order += Random(f"{seed} {round_}").sample(range(rows), rows)
+    return order[:needed]
 
 
 @contextmanager
@@ -140,15 +102,24 @@ def old_names() -> Iterator[None]:
         yield
 
 
-def train(trainer: Trainer, recorder: Recorder) -> None:
-    """Run a trainer with our lines in place of its own."""
+def run(trainer: Trainer, recorder: Recorder, saver: Saver, resume: str) -> None:
+    """Run a trainer, from the checkpoint `resume` unless it is empty; `Terminated` if SIGTERM ended it early."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(recorder)
-    trainer.train()
+    trainer.add_callback(saver)
+    trainer.train(resume_from_checkpoint=resume or None)
+    if saver.stopped:
+        raise Terminated
 
 
-def save_model(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """Write a save_pretrained directory: weights (LoRA merged), generation settings that are greedy, tokenizer."""
+def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write a save_pretrained directory: weights (LoRA merged), generation settings that are greedy, tokenizer.
+
+    Only the first process writes.
+    """
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    if not is_first():
+        return
     if isinstance(model, PeftModel):
         model = model.merge_and_unload()
     ends = model.generation_config.eos_token_id

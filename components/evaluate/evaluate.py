@@ -15,13 +15,12 @@ from typing import Any
 from components import generate, prompts, recipes, schema
 from components.evaluate import judging, measures, protocols
 from components.evaluate.partial import Partial
-from components.files import read_jsonl, sha256, write_json, write_jsonl
-from components.models import model_directory
+from components.files import read_jsonl, write_json, write_jsonl
+from components.models import model_directory, model_sha256
 
 CHECKPOINTS = ("base", "sft", "grpo")
 CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of its own
 _PROGRESS_S = 10.0  # seconds between progress lines
-_MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 @dataclass(frozen=True)
@@ -129,15 +128,6 @@ def complete(
         partial.add(
             {"key": missing[i].key, **asdict(completion), "seconds": seconds / len(batch)} for i, completion in batch
         )
-
-
-def model_sha256(directory: Path) -> str:
-    """One hash over the names and contents of a model directory's files."""
-    files = sorted({path for pattern in _MODEL_FILES for path in directory.glob(pattern)})
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise ValueError(f"{directory} holds no *.safetensors; save the model with save_pretrained")
-    lines = "".join(f"{sha256(path)}  {path.name}\n" for path in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _check(checkpoint: str, settings: schema.Evaluate) -> None:

@@ -3,6 +3,6 @@
 import sys
 
 from components.command import main
-from components.grpo.train import train_grpo
+from components.supervise import train
 
-sys.exit(main("grpo", train_grpo))
+sys.exit(main("grpo", train))

@@ -7,7 +7,7 @@ from components import images
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
 def grpo(
-    registry: str, run_id: str, plan: str, settings: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
+    registry: str, run_id: str, plan: str, settings: str, training: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
@@ -17,15 +17,15 @@ def grpo(
     with recorded(registry, run_id, "grpo", metrics) as record:
         from pathlib import Path
 
-        from components.grpo.train import train_grpo
         from components.plan import Plan
-        from components.schema import Grpo
+        from components.schema import Grpo, Training
         from components.settings import from_json
+        from components.supervise import train
 
         inputs = Plan.read(plan)
         start, revision = inputs.start(policy)
-        record.numbers = train_grpo(
-            model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
+        record.numbers = train(
+            stage="grpo", model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
-            settings=from_json(Grpo, settings),
+            settings=from_json(Grpo, settings), training=from_json(Training, training),
         )  # fmt: skip

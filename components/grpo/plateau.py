@@ -2,37 +2,46 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase, TrainerCallback
+import torch.distributed
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from components import prompts
-from components.files import read_jsonl
+from components.checkpoints import Place, step_of, whole_rows
+from components.files import read_jsonl, sync_tree
 from components.grpo import rewards
-from components.schema import Grpo
-
-BATCH = 64  # problems answered together
+from components.grpo.rollouts import Rollouts, encode
+from components.job import Job
+from components.training import is_first
 
 
 class Plateau(TrainerCallback):
-    """Every `plateau_steps` answers the plateau problems greedily; one row per evaluation in `out`.
+    """Every `plateau_steps` answers the plateau problems greedily; one row per evaluation in the curves' plateau.jsonl.
 
-    The best weights wait in memory on the CPU. Training stops after `plateau_patience` evaluations without
-    improvement. With `plateau_steps` 0 it does nothing. `ValueError` if there is no plateau problem to use.
+    The best weights lie in the place's `best`. Training stops after `plateau_patience` evaluations without
+    improvement. With `plateau_steps` 0 it does nothing. What the rows say is all its memory, so a resumed run goes on
+    with it. `ValueError` if there is no plateau problem to use.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: Grpo, data: Path, out: Path) -> None:
-        self.tokenizer, self.settings, self.out = tokenizer, settings, out
-        self.problems = list(islice(read_jsonl(data), settings.plateau_problems)) if settings.plateau_steps else []
-        if settings.plateau_steps and not self.problems:
+    def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, rollouts: Rollouts) -> None:
+        self.settings, self.tokenizer, self.rollouts = job.settings, tokenizer, rollouts
+        self.place, data = Place(job.place), job.data / "plateau.jsonl"
+        self.out, self.directory = self.place.curves / "plateau.jsonl", job.place / "best"
+        wanted = self.settings.plateau_problems if self.settings.plateau_steps else 0
+        self.problems = list(islice(read_jsonl(data), wanted)) if wanted else []
+        if wanted and not self.problems:
             raise ValueError(f"{data} holds no problem; raise standardize_plateau_share or set grpo_plateau_steps=0")
-        self.best, self.best_step, self.failures = -1.0, None, 0
-        self.weights: dict[str, torch.Tensor] = {}
+        self.rows: list[dict[str, Any]] = whole_rows(self.out) if self.out.exists() else []
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The row of the best evaluation so far, the earliest of equal ones."""
+        return max(self.rows, key=lambda row: (row["accuracy"], -row["step"]), default=None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Evaluate if it is time, keep the weights if they are the best so far, stop if patience is over."""
@@ -40,58 +49,69 @@ class Plateau(TrainerCallback):
             return
         began = time.monotonic()
         accuracy = self.accuracy(model)
-        if accuracy > self.best:
-            self.best, self.best_step, self.failures = accuracy, state.global_step, 0
-            self.weights = {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
-        else:
-            self.failures += 1
-        self._record(state.global_step, accuracy, time.monotonic() - began)
-        if self.settings.plateau_patience and self.failures >= self.settings.plateau_patience:
-            print(f"no better for {self.failures} evaluations: back to step {self.best_step}", flush=True)
+        row = {"step": state.global_step, "accuracy": accuracy, "n": len(self.problems)}
+        self.rows.append(row | {"seconds": round(time.monotonic() - began, 3)})
+        assert self.best is not None
+        if self.best["step"] == state.global_step:
+            self._keep(state.global_step, model)
+        self._record(self.rows[-1])
+        failures = sum(row["step"] > self.best["step"] for row in self.rows)
+        if self.settings.plateau_patience and failures >= self.settings.plateau_patience:
+            print(f"no better for {failures} evaluations: back to step {self.best['step']}", flush=True)
             control.should_training_stop = True
 
     def accuracy(self, model: Any) -> float:
-        """The share of plateau problems answered right, greedily."""
-        right = 0.0
-        for start in range(0, len(self.problems), BATCH):
-            right += sum(self._answer(model, self.problems[start : start + BATCH]))
-        return right / len(self.problems)
+        """The share of plateau problems answered right, greedily; with several processes each answers its share."""
+        rank, size = (
+            (torch.distributed.get_rank(), torch.distributed.get_world_size())
+            if torch.distributed.is_initialized()
+            else (0, 1)
+        )
+        right = torch.tensor(float(sum(self._answer(model, self.problems[rank::size]))), device=model.device)
+        if size > 1:
+            torch.distributed.all_reduce(right)
+        return right.item() / len(self.problems)
 
     def restore(self, model: Any) -> None:
         """Put the best weights back into `model`, if there are any."""
+        if self.best is None:
+            return
         parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, best in self.weights.items():
+            for name, best in load_file(self._file(self.best["step"])).items():
                 parameters[name].copy_(best)
 
     def _answer(self, model: Any, rows: list[dict[str, Any]]) -> list[float]:
-        texts = [prompts.render(self.tokenizer, prompts.question_messages(row["question"])) for row in rows]
-        batch = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
-        config = GenerationConfig(
-            do_sample=False, max_new_tokens=self.settings.max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
-            eos_token_id=model.generation_config.eos_token_id or self.tokenizer.eos_token_id,
-        )  # fmt: skip
-        with _inference(model):
-            ids = model.generate(**batch, generation_config=config)[:, batch["input_ids"].shape[1] :]
-        ends = torch.tensor(config.eos_token_id, device=ids.device)
-        finished = torch.isin(ids, ends).any(dim=1).tolist()
-        completions = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        golds = [row["gold"] for row in rows]
-        return rewards.correctness(completions, golds, finished, prefilled=prompts.prefilled(texts[0]))
+        if not rows:
+            return []
+        ids = encode(self.tokenizer, [prompts.question_messages(row["question"]) for row in rows])
+        written = self.rollouts.write(model, ids, 0, greedy=True)
+        finished = [completion[-1] in self.rollouts.text.end for completion in written]
+        texts, golds = [self.rollouts.text.decode(completion) for completion in written], [row["gold"] for row in rows]
+        prefilled = prompts.prefilled(str(self.tokenizer.decode(ids[0])))
+        return rewards.correctness(texts, golds, finished, prefilled=prefilled)
 
-    def _record(self, step: int, accuracy: float, seconds: float) -> None:
-        row = {"step": step, "accuracy": accuracy, "n": len(self.problems), "seconds": round(seconds, 3)}
+    def _file(self, step: int) -> Path:
+        return self.directory / f"step-{step:08}.safetensors"
+
+    def _keep(self, step: int, model: Any) -> None:
+        """Write the weights, and drop those that no checkpoint would come back to."""
+        if not is_first():
+            return
+        self.directory.mkdir(exist_ok=True)
+        weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(weights, self._file(step))
+        sync_tree(self.directory)
+        oldest = min((step_of(path) for path in self.place.steps()), default=step)
+        before = [row for row in self.rows if row["step"] <= oldest]
+        needed = max(before, key=lambda row: (row["accuracy"], -row["step"]))["step"] if before else step
+        for path in self.directory.glob("step-*.safetensors"):
+            if int(path.stem.removeprefix("step-")) < needed:
+                path.unlink()
+
+    def _record(self, row: dict[str, Any]) -> None:
+        if not is_first():
+            return
         with self.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"step {step}: {accuracy:.1%} of {len(self.problems)} plateau problems right", flush=True)
-
-
-@contextmanager
-def _inference(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
+        print(f"step {row['step']}: {row['accuracy']:.1%} of {row['n']} plateau problems right", flush=True)

@@ -1,32 +1,29 @@
 """The bridge between TRL's reward hooks and the pure rewards of rewards.py."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
-
 from components import prompts
+from components.decode import Text
 from components.grpo import rewards
 from components.schema import Grpo
 
 RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct")
-SAMPLES_PER_RUN, SAMPLES_PER_STEP = 12, 2
+SAMPLES_PER_STEP = 2
+SHOWN = 240  # characters of a sample in the log
 
 
 class Scorer:
-    """Rewards for GRPOTrainer; logs the batch's rates and keeps a few completions in a `samples.jsonl`.
+    """Rewards for GRPOTrainer; logs the batch's rates and adds a few completions to a `samples.jsonl` now and then.
 
-    `end_ids` are the tokens that end a completion; one that has none of them was cut off at the length limit.
+    A completion that does not end with one of the `text`'s end tokens was cut off at the length limit.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, settings: Grpo, question: str, samples: Path) -> None:
-        self.tokenizer, self.settings, self.samples = tokenizer, settings, samples
-        self.prefilled = prompts.prefilled(prompts.render(tokenizer, prompts.question_messages(question)))
-        self.end_ids: Sequence[int] = [tokenizer.eos_token_id]
-        samples.parent.mkdir(parents=True, exist_ok=True)
-        samples.write_text("", encoding="utf-8")
+    def __init__(self, text: Text, settings: Grpo, question: str, samples: Path) -> None:
+        self.text, self.settings, self.samples = text, settings, samples
+        self.prefilled = prompts.prefilled(prompts.render(text.tokenizer, prompts.question_messages(question)))
 
     @property
     def functions(self) -> list[Any]:
@@ -41,8 +38,9 @@ class Scorer:
         texts, finished = self._read(completion_ids)
         for name, rate in rewards.rates(texts, gold, finished, prefilled=self.prefilled).items():
             log_metric(name, rate)
-        if trainer_state.global_step % max(1, self.settings.max_steps // SAMPLES_PER_RUN) == 0:
-            self._keep(trainer_state.global_step, question, gold, texts, self.totals(texts, gold, finished))
+        step = trainer_state.global_step + 1
+        if trainer_state.is_world_process_zero and (step == 1 or step % self.settings.sample_steps == 0):
+            self._keep(step, question, gold, texts, self.totals(texts, gold, finished))
         return rewards.correctness(texts, gold, finished, prefilled=self.prefilled)
 
     def think_format(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
@@ -66,8 +64,7 @@ class Scorer:
 
     def _read(self, completion_ids: list[list[int]]) -> tuple[list[str], list[bool]]:
         """The texts, decoded here because a tokenizer's response template would cut the reasoning out."""
-        texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
-        return texts, [bool(ids) and ids[-1] in self.end_ids for ids in completion_ids]
+        return [self.text.decode(ids) for ids in completion_ids], [bool(self.text.ended(ids)) for ids in completion_ids]
 
     def _keep(self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]) -> None:
         first = range(0, len(texts), self.settings.generations)[:SAMPLES_PER_STEP]
@@ -78,3 +75,5 @@ class Scorer:
                     "reward": round(totals[i], 6),
                 }  # fmt: skip
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        shown = " ".join(texts[0].split())
+        print(f"step {step} sample, reward {totals[0]:.2f}, gold {golds[0]}: {shown[:SHOWN]}", flush=True)

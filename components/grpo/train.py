@@ -3,95 +3,113 @@
 Group-relative policy optimization is from DeepSeekMath (https://arxiv.org/abs/2402.03300); TRL does the work.
 """
 
+import os
 from pathlib import Path
-from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig, GRPOTrainer
 
-from components import prompts, training
+from components import prompts, training, watch
+from components.checkpoints import Place
 from components.files import read_jsonl
 from components.grpo.plateau import Plateau
+from components.grpo.rollouts import Rollouts
 from components.grpo.scorer import RATES, Scorer
+from components.job import Job
 from components.schema import Grpo
+from components.survive import Guarded, Saver
 
 # The trainer's log names and the curve's.
 COLUMNS = {
     "loss": "loss", "reward": "reward", "reward_std": "reward_std", "kl": "kl", "entropy": "entropy",
     "completions/mean_length": "completion_length", "completions/clipped_ratio": "clipped_ratio",
-    "frac_reward_zero_std": "zero_variance", **{name: name for name in RATES},
+    "clip_ratio/region_mean": "clip_ratio", "frac_reward_zero_std": "zero_variance", "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate", "sampling/sampling_logp_difference/mean": "sampling_difference",
+    **{name: name for name in RATES},
 }  # fmt: skip
 SHOWN = ("reward", "correct", "completion_length")
 
 
-def train_grpo(
-    *, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None, seed: int,
-    settings: Grpo,
-) -> dict[str, float]:  # fmt: skip
-    """Improve `model` on `data`/problems.jsonl and write a model directory, curves and sample completions.
+class GuardedGrpo(Guarded, GRPOTrainer):
+    """TRL's trainer under guard."""
 
-    `model` is a directory, `tiny` or a Hub id at `revision`. With `settings.plateau_steps` the weights that did best
-    on `data`/plateau.jsonl are kept, else the last ones. Returns the numbers to log. `ValueError` if there is no
-    problem or the batch sizes do not divide.
+    args: GRPOConfig
+
+    def batch_of(self, inputs: Any) -> dict[str, Any]:
+        """The completions of the last forward pass with their advantages."""
+        assert self._buffered_inputs is not None
+        return self._buffered_inputs[(self._step - 1) % self.args.steps_per_generation]
+
+
+def train(job: Job, model_out: Path) -> dict[str, float]:
+    """Improve the job's model on its data/problems.jsonl; writes a model directory and the curves of its place.
+
+    With `plateau_steps` the weights that did best on data/plateau.jsonl are kept, else the last ones. Returns the
+    numbers to log. `ValueError` if there is no problem or the batch sizes do not divide.
     """
-    tokenizer = training.load_tokenizer(model, revision)
-    problems = list(read_jsonl(data / "problems.jsonl"))
+    settings, place = job.settings, Place(job.place)
+    tokenizer = training.load_tokenizer(job.model, job.revision)
+    problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
-        raise ValueError(f"{data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
-    recorder = training.Recorder(curves_out, COLUMNS, SHOWN)
-    scorer = Scorer(tokenizer, settings, problems[0]["question"], curves_out / "samples.jsonl")
-    plateau = Plateau(tokenizer, settings, data / "plateau.jsonl", curves_out / "plateau.jsonl")
+        raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
+    recorder = watch.Recorder(place.curves, COLUMNS, SHOWN)
+    model = training.load_model(job.model, job.revision)
+    rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
+    scorer = Scorer(rollouts.text, settings, problems[0]["question"], place.curves / "samples.jsonl")
+    plateau = Plateau(job, tokenizer, rollouts)
     print(f"grpo: {len(problems)} problems, {settings.max_steps} steps", flush=True)
-    with TemporaryDirectory() as scratch, training.old_names():
-        config = grpo_config(settings, seed, checkpoints or Path(scratch))
-        dataset = one_pass(problems, settings, seed)
-        trainer = make_trainer(training.load_model(model, revision), tokenizer, scorer, dataset, config, settings)
+    with training.old_names():
+        trainer = make_trainer(job, model, tokenizer, scorer, rollouts, one_pass(problems, settings, job.seed))
         trainer.add_callback(plateau)
-        training.train(trainer, recorder)
+        training.run(trainer, recorder, Saver(place, job.training), job.resume)
     plateau.restore(trainer.model)
-    training.save_model(trainer.model, tokenizer, model_out)
+    training.save_model(trainer, tokenizer, model_out)
     return _numbers(recorder, plateau, len(problems), trainer.state.global_step)
 
 
 def make_trainer(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, dataset: Dataset, config: GRPOConfig,
-    settings: Grpo,
-) -> GRPOTrainer:  # fmt: skip
-    """TRL's trainer; it renders the prompts itself, to the tokens of `prompts.render`."""
-    trainer = GRPOTrainer(
-        model=model, reward_funcs=scorer.functions, args=config, train_dataset=dataset, processing_class=tokenizer,
-        peft_config=training.lora(settings.lora_rank),
+    job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, rollouts: Rollouts,
+    dataset: Dataset,
+) -> GuardedGrpo:  # fmt: skip
+    """TRL's trainer, with our rollouts unless vLLM makes them."""
+    rollout_func: Any = rollouts if job.settings.rollouts == "transformers" else None
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
+    trainer = GuardedGrpo(
+        model=model, reward_funcs=scorer.functions, args=grpo_config(job), train_dataset=dataset,
+        processing_class=tokenizer, peft_config=training.lora(job.settings.lora_rank),
+        rollout_func=rollout_func,
     )  # fmt: skip
-    scorer.end_ids = trainer.eos_token_ids
+    trainer.place = Place(job.place)
+    assert set(trainer.eos_token_ids) == rollouts.text.end
     return trainer
 
 
+def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """The tokens that end a completion, as TRL finds them."""
+    found = model.generation_config.eos_token_id
+    return {tokenizer.eos_token_id, *([] if found is None else [found] if isinstance(found, int) else found)}
+
+
 def one_pass(problems: list[dict[str, Any]], settings: Grpo, seed: int) -> Dataset:
-    """The prompts of the whole run in the order of their use: one pass, so that it can be resumed exactly.
-
-    Every problem is used once before any is used again; each round has its own order.
-    """
-    needed, order = settings.max_steps * settings.prompts_per_step, list[dict[str, Any]]()
-    for round_ in range(-(-needed // len(problems))):
-        order += Random(f"grpo {seed} {round_}").sample(problems, len(problems))
-    return Dataset.from_list(
-        [
-            {"prompt": prompts.question_messages(row["question"]), "question": row["question"], "gold": row["gold"]}
-            for row in order[:needed]
-        ]
-    )
+    """The prompts of the whole run in the order of their use; see `training.one_pass`."""
+    order = training.one_pass(len(problems), settings.max_steps * settings.prompts_per_step, f"grpo {seed}")
+    rows = [
+        {"prompt": prompts.question_messages(row["question"]), "question": row["question"], "gold": row["gold"]}
+        for row in problems
+    ]
+    return Dataset.from_list(rows).select(order)
 
 
-def grpo_config(settings: Grpo, seed: int, output: Path) -> GRPOConfig:
+def grpo_config(job: Job) -> GRPOConfig:
     """TRL's configuration for our settings; one step generates and trains on all its completions at once."""
+    settings = job.settings
     micro_batch, passes = training.split_batch(
         settings.prompts_per_step * settings.generations, settings.micro_batch_size
     )
     return GRPOConfig(
-        output_dir=str(output), max_steps=settings.max_steps, learning_rate=settings.learning_rate,
+        output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps, lr_scheduler_type=settings.schedule, shuffle_dataset=False,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes, steps_per_generation=passes,
         num_generations=settings.generations, max_completion_length=settings.max_new_tokens,
@@ -100,26 +118,26 @@ def grpo_config(settings: Grpo, seed: int, output: Path) -> GRPOConfig:
         beta=settings.beta, epsilon=settings.epsilon, epsilon_high=settings.epsilon_high,
         loss_type=settings.loss_type, scale_rewards=settings.scale_rewards,
         reward_weights=[settings.correct_weight, settings.think_weight, settings.marker_weight],
-        mask_truncated_completions=settings.mask_truncated,
-        seed=seed, data_seed=seed, **_rollouts(settings), **training.device_arguments(), **training.quiet_arguments(),
+        mask_truncated_completions=settings.mask_truncated, seed=job.seed, data_seed=job.seed,
+        **_rollout_arguments(settings), **training.device_arguments(), **watch.reporting_arguments(Place(job.place)),
         **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip
 
 
-def _rollouts(settings: Grpo) -> dict[str, Any]:
+def _rollout_arguments(settings: Grpo) -> dict[str, Any]:
     if settings.rollouts == "transformers":
         return {}
     return {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.3}
 
 
-def _numbers(recorder: training.Recorder, plateau: Plateau, problems: int, steps: int) -> dict[str, float]:
+def _numbers(recorder: watch.Recorder, plateau: Plateau, problems: int, steps: int) -> dict[str, float]:
     numbers = {
-        "problems": problems, "steps": steps, "train_seconds": recorder.rows[-1]["seconds"],
+        "problems": problems, "steps": steps, "train_seconds": recorder.seconds,
         "reward_first": recorder.mean("reward", last=False), "reward_last": recorder.mean("reward", last=True),
         "correct_first": recorder.mean("correct", last=False), "correct_last": recorder.mean("correct", last=True),
         "truncated_last": recorder.mean("truncated", last=True), "entropy_last": recorder.mean("entropy", last=True),
         "zero_variance_last": recorder.mean("zero_variance", last=True),
     }  # fmt: skip
-    if plateau.best_step is not None:
-        numbers |= {"plateau_accuracy": plateau.best, "plateau_step": plateau.best_step}
+    if plateau.best is not None:
+        numbers |= {"plateau_accuracy": plateau.best["accuracy"], "plateau_step": plateau.best["step"]}
     return numbers

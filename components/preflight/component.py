@@ -35,6 +35,7 @@ def preflight(
     standardize: dsl.OutputPath(str),  # type: ignore[valid-type]
     sft: dsl.OutputPath(str),  # type: ignore[valid-type]
     grpo: dsl.OutputPath(str),  # type: ignore[valid-type]
+    training: dsl.OutputPath(str),  # type: ignore[valid-type]
     evaluate: dsl.OutputPath(str),  # type: ignore[valid-type]
     compare: dsl.OutputPath(str),  # type: ignore[valid-type]
     gate: dsl.OutputPath(str),  # type: ignore[valid-type]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components import recipes
-from components.files import sha256
+from components.files import sha256, tree_sha256
 from components.models import check_hub_id, model_directory
 from components.plan import Plan
 from components.record import recorded
@@ -25,9 +25,9 @@ from components.store import Store, open_store
 
 CHAMPION = "champion.json"
 DISK_NEEDED_GIB = 2
-STEPS = ("sample", "standardize", "sft", "grpo", "evaluate", "compare", "gate", "push")
+STEPS = ("sample", "standardize", "sft", "grpo", "training", "evaluate", "compare", "gate", "push")
 # What does not change what a run would produce.
-_NOT_COMPARED = ("registry", "checkpoints", "always", "cluster")
+_NOT_COMPARED = ("registry", "checkpoints", "always", "training", "cluster")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
 def code_hash() -> str:
     """A hash of every Python file of this package."""
     root = Path(__file__).parents[1]
-    return _tree_hash(root, "*.py")
+    return tree_sha256(root, "*.py")
 
 
 def _outputs(checked: Checked) -> dict[str, str]:
@@ -138,7 +138,7 @@ def _changed(store: Store, fingerprint: str, recipe: Recipe) -> tuple[bool, str]
 
 def _model_revision(model: str, revision: str) -> str:
     if model == "tiny" or Path(model).expanduser().is_dir():
-        return f"sha256:{_tree_hash(model_directory(model, revision), '*')[:16]}"
+        return f"sha256:{tree_sha256(model_directory(model, revision), '*')[:16]}"
     check_hub_id(model)
     return _hub_commit("model", model, revision)
 
@@ -200,10 +200,3 @@ def _check_disk(directory: Path) -> None:
     free_gib = shutil.disk_usage(directory).free / 2**30
     if free_gib < DISK_NEEDED_GIB:
         raise ValueError(f"only {free_gib:.1f} GiB free at {directory}; {DISK_NEEDED_GIB} GiB are needed: free some")
-
-
-def _tree_hash(root: Path, pattern: str) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(p for p in root.rglob(pattern) if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
-    return digest.hexdigest()

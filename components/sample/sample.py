@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from components import generate, prompts, schema
-from components.evaluate.evaluate import Request, complete, model_sha256, request_key
+from components.evaluate.evaluate import Request, complete, request_key
 from components.evaluate.judging import judge_item
 from components.evaluate.partial import Partial
 from components.files import read_jsonl, write_jsonl
-from components.models import model_directory
+from components.models import model_directory, model_sha256
 from components.plan import Plan
 from components.standardize.standardize import standardize
 

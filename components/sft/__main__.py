@@ -3,6 +3,6 @@
 import sys
 
 from components.command import main
-from components.sft.train import train_sft
+from components.supervise import train
 
-sys.exit(main("sft", train_sft))
+sys.exit(main("sft", train))

@@ -7,7 +7,7 @@ from components import images
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
 def sft(
-    registry: str, run_id: str, plan: str, settings: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
+    registry: str, run_id: str, plan: str, settings: str, training: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
     model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Warm the base model up on worked conversations."""
@@ -17,14 +17,14 @@ def sft(
         from pathlib import Path
 
         from components.plan import Plan
-        from components.schema import Sft
+        from components.schema import Sft, Training
         from components.settings import from_json
-        from components.sft.train import train_sft
+        from components.supervise import train
 
         inputs = Plan.read(plan)
         start, revision = inputs.start(None)
-        record.numbers = train_sft(
-            model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
+        record.numbers = train(
+            stage="sft", model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
-            settings=from_json(Sft, settings),
+            settings=from_json(Sft, settings), training=from_json(Training, training),
         )  # fmt: skip

@@ -3,59 +3,74 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from components import prompts, training
+from components import prompts, training, watch
+from components.checkpoints import Place
 from components.files import read_jsonl
+from components.job import Job
 from components.schema import Sft
+from components.survive import Guarded, Saver
 
 IGNORED = -100  # the label that carries no loss
+COLUMNS = {
+    "loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy", "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+}  # fmt: skip
+
+Tokens = dict[str, list[int]]
 
 
-def train_sft(
-    *, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None, seed: int,
-    settings: Sft,
-) -> dict[str, float]:  # fmt: skip
-    """Fine-tune `model` on `data`/sft.jsonl and write a model directory and the curve of the loss.
+class GuardedSft(Guarded, SFTTrainer):
+    """TRL's trainer under guard."""
 
-    `model` is a directory, `tiny` or a Hub id at `revision`. A conversation longer than `settings.max_tokens` is
-    dropped and counted, never cut. Returns the numbers to log. `ValueError` if no conversation is left or the
-    batch sizes do not divide.
+
+def train(job: Job, model_out: Path) -> dict[str, float]:
+    """Fine-tune the job's model on its data/sft.jsonl; writes a model directory and the curves of its place.
+
+    A conversation longer than `max_tokens` is dropped and counted, never cut. Returns the numbers to log.
+    `ValueError` if no conversation is left or the batch sizes do not divide.
     """
-    tokenizer = training.load_tokenizer(model, revision)
-    rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(data / "sft.jsonl")), settings.max_tokens)
+    settings, place = job.settings, Place(job.place)
+    tokenizer = training.load_tokenizer(job.model, job.revision)
+    path = job.data / "sft.jsonl"
+    rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(path)), settings.max_tokens)
     if not rows:
-        raise ValueError(
-            f"{data / 'sft.jsonl'} has no conversation of at most max_tokens = {settings.max_tokens} tokens"
-        )
+        raise ValueError(f"{path} has no conversation of at most max_tokens = {settings.max_tokens} tokens")
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
-    recorder = training.Recorder(
-        curves_out, {"loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy"}, ("loss",)
-    )
-    with TemporaryDirectory() as scratch, training.old_names():
-        trainer = SFTTrainer(
-            model=training.load_model(model, revision),
-            args=sft_config(settings, steps, seed, checkpoints or Path(scratch)),
-            train_dataset=Dataset.from_list(rows),
+    recorder = watch.Recorder(place.curves, COLUMNS, ("loss",))
+    with training.old_names():
+        trainer = GuardedSft(
+            model=training.load_model(job.model, job.revision),
+            args=sft_config(job, steps),
+            train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),
             processing_class=tokenizer,
             peft_config=training.lora(settings.lora_rank),
         )
-        training.train(trainer, recorder)
-    training.save_model(trainer.model, tokenizer, model_out)
+        trainer.place = place
+        training.run(trainer, recorder, Saver(place, job.training), job.resume)
+    training.save_model(trainer, tokenizer, model_out)
     return {
         "conversations": len(rows), "dropped_too_long": dropped, "steps": trainer.state.global_step,
         "loss_first": recorder.mean("loss", last=False), "loss_last": recorder.mean("loss", last=True),
-        "token_accuracy": recorder.mean("token_accuracy", last=True), "train_seconds": recorder.rows[-1]["seconds"],
+        "token_accuracy": recorder.mean("token_accuracy", last=True), "train_seconds": recorder.seconds,
     }  # fmt: skip
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, messages: list[prompts.Message]) -> dict[str, list[int]]:
+def order_of(lengths: list[int], steps: int, job: Job) -> list[int]:
+    """Indices of the conversations of the whole run; those of one step lie by length, so that passes pad little."""
+    batch = job.settings.batch_size
+    order = training.one_pass(len(lengths), steps * batch, f"sft {job.seed}")
+    parts = (order[start : start + batch] for start in range(0, len(order), batch))
+    return [index for part in parts for index in sorted(part, key=lambda i: -lengths[i])]
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, messages: list[prompts.Message]) -> Tokens:
     """`input_ids` and `labels` of one [system, user, assistant] conversation.
 
     The prompt's tokens are exactly those that GRPO and evaluation feed; its labels are -100.
@@ -67,12 +82,12 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, messages: list[prompts.Message]
     return {"input_ids": prompt_ids + completion_ids, "labels": [IGNORED] * len(prompt_ids) + completion_ids}
 
 
-def tokenize_all(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict[str, Any]]) -> list[dict[str, list[int]]]:
+def tokenize_all(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict[str, Any]]) -> list[Tokens]:
     """Every conversation of rows with `messages`."""
     return [tokenize(tokenizer, row["messages"]) for row in rows]
 
 
-def fitting(rows: list[dict[str, list[int]]], max_tokens: int) -> tuple[list[dict[str, list[int]]], int]:
+def fitting(rows: list[Tokens], max_tokens: int) -> tuple[list[Tokens], int]:
     """The rows of at most `max_tokens` tokens, and how many are longer."""
     kept = [row for row in rows if len(row["input_ids"]) <= max_tokens]
     return kept, len(rows) - len(kept)
@@ -84,15 +99,16 @@ def step_count(rows: int, settings: Sft) -> int:
     return min(needed, settings.max_steps) if settings.max_steps else needed
 
 
-def sft_config(settings: Sft, steps: int, seed: int, output: Path) -> SFTConfig:
-    """TRL's configuration for our settings; rows come tokenized and are never cut or packed."""
+def sft_config(job: Job, steps: int) -> SFTConfig:
+    """TRL's configuration for our settings; rows come tokenized and in order, and are never cut or packed."""
+    settings = job.settings
     micro_batch, passes = training.split_batch(settings.batch_size, settings.micro_batch_size)
     return SFTConfig(
-        output_dir=str(output), max_steps=steps, learning_rate=settings.learning_rate,
+        output_dir=str(Place(job.place).writing), max_steps=steps, learning_rate=settings.learning_rate,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
         warmup_steps=settings.warmup_steps, lr_scheduler_type=settings.schedule, weight_decay=settings.weight_decay,
-        max_length=None, packing=False,
-        dataset_kwargs={"skip_prepare_dataset": True}, seed=seed, data_seed=seed,
-        **training.device_arguments(), **training.quiet_arguments(),
+        max_length=None, packing=False, train_sampling_strategy="sequential",
+        dataset_kwargs={"skip_prepare_dataset": True}, seed=job.seed, data_seed=job.seed,
+        **training.device_arguments(), **watch.reporting_arguments(Place(job.place)),
         **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from components import prompts, recipes
+from components import models, prompts, recipes
 from components.compare.compare import compare
 from components.evaluate import evaluate as stage
 from components.evaluate import protocols
@@ -225,9 +225,9 @@ def test_cut_off_is_never_right():
 
 def test_model_hash_covers_weights_and_template(tmp_path):
     with pytest.raises(ValueError, match="holds no"):
-        stage.model_sha256(tmp_path)
+        models.model_sha256(tmp_path)
     hashes = set()
     for name in ("model.safetensors", "chat_template.jinja", "config.json"):
         (tmp_path / name).write_text(name)
-        hashes.add(stage.model_sha256(tmp_path))
+        hashes.add(models.model_sha256(tmp_path))
     assert len(hashes) == 3

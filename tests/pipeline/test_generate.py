@@ -110,9 +110,9 @@ def ending(random_model, pieces, thinking):
     for token in tokenizer(pieces, add_special_tokens=False)["input_ids"]:
         ids.append(token)
         if why := text.ends(ids, thinking):
-            done = text.completion(ids, why)
+            done = generate.completion(text, ids, why)
             return done.text, why
-    return text.completion(ids, "length").text, ""
+    return generate.completion(text, ids, "length").text, ""
 
 
 @pytest.mark.parametrize(

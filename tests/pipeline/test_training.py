@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,11 +21,14 @@ from components import prompts, training  # noqa: E402
 from components.evaluate.evaluate import plan_requests  # noqa: E402
 from components.files import read_jsonl, write_jsonl  # noqa: E402
 from components.grpo.plateau import Plateau  # noqa: E402
-from components.grpo.scorer import Scorer  # noqa: E402
-from components.grpo.train import grpo_config, make_trainer, one_pass, train_grpo  # noqa: E402
+from components.grpo.rollouts import Rollouts  # noqa: E402
+from components.grpo.train import end_ids, one_pass  # noqa: E402
+from components.grpo.train import train as train_grpo  # noqa: E402
+from components.job import Job  # noqa: E402
 from components.models import model_directory  # noqa: E402
 from components.recipes import TINY  # noqa: E402
-from components.sft.train import IGNORED, tokenize, train_sft  # noqa: E402
+from components.sft.train import IGNORED, tokenize  # noqa: E402
+from components.sft.train import train as train_sft  # noqa: E402
 from components.tiny.problems import rows  # noqa: E402
 
 SFT = replace(TINY.sft, max_steps=40, batch_size=16, micro_batch_size=8, warmup_steps=1, learning_rate=1e-3)
@@ -58,16 +62,17 @@ def sft(data, tmp_path_factory):
 
 
 def run_sft(data, out, settings, model="tiny", seed=0):
-    return train_sft(
-        model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
-        checkpoints=None, seed=seed, settings=settings,
-    )  # fmt: skip
+    return train_sft(job("sft", data, out, settings, model, seed), out / "model")
 
 
 def run_grpo(data, out, settings, model="tiny", seed=0):
-    return train_grpo(
-        model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
-        checkpoints=None, seed=seed, settings=settings,
+    return train_grpo(job("grpo", data, out, settings, model, seed), out / "model")
+
+
+def job(stage, data, place, settings, model="tiny", seed=0):
+    return Job(
+        stage=stage, model=str(model), revision="main", data=data, place=place, seed=seed, settings=settings,
+        training=TINY.training,
     )  # fmt: skip
 
 
@@ -149,22 +154,17 @@ def test_a_batch_that_does_not_divide_is_refused(data, tmp_path):
         run_sft(data, tmp_path, replace(SFT, micro_batch_size=5))
 
 
-def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path):
-    tokenizer, model = training.load_tokenizer("tiny", "main"), training.load_model("tiny", "main")
+def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path, monkeypatch):
     problems, fed = list(read_jsonl(data / "problems.jsonl")), []
-    scorer = Scorer(tokenizer, GRPO, problems[0]["question"], tmp_path / "samples.jsonl")
-    config, generate = grpo_config(GRPO, 0, tmp_path), model.generate
-    model.generate = lambda **inputs: fed.append(inputs) or generate(**inputs)
-    with training.old_names():
-        trainer = make_trainer(model, tokenizer, scorer, one_pass(problems, GRPO, 0), config, GRPO)
-        training.train(trainer, training.Recorder(tmp_path, {}, ()))
-    expected = [prompts.render(tokenizer, prompts.question_messages(row["question"])) for row in trainer.train_dataset]
-    found = [
-        ids[mask.bool()].tolist()
-        for inputs in fed
-        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
-    ]
-    assert found[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
+    write = Rollouts.write
+    monkeypatch.setattr(
+        Rollouts, "write", lambda self, model, ids, seed: fed.extend(ids) or write(self, model, ids, seed)
+    )
+    run_grpo(data, tmp_path, GRPO)
+    tokenizer, order = training.load_tokenizer("tiny", "main"), one_pass(problems, GRPO, 0)["question"]
+    expected = [prompts.render(tokenizer, prompts.question_messages(question)) for question in order]
+    assert fed[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
+    assert all(fed[i : i + 4] == [fed[i]] * 4 for i in range(0, len(fed), 4))
 
 
 def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
@@ -212,13 +212,19 @@ def test_grpo_keeps_the_best_weights_and_stops_without_progress(data, sft, tmp_p
 
 def test_the_best_weights_come_back(data, tmp_path):
     tokenizer, model = training.load_tokenizer("tiny", "main"), training.load_model("tiny", "main")
-    plateau = Plateau(tokenizer, replace(GRPO, plateau_steps=1), data / "plateau.jsonl", tmp_path / "plateau.jsonl")
+    settings = replace(GRPO, plateau_steps=1, plateau_problems=2)
+    work = job("grpo", data, tmp_path, settings)
+    (tmp_path / "curves").mkdir()
+    plateau = Plateau(work, tokenizer, Rollouts(work, tokenizer, end_ids(model, tokenizer)))
+    plateau.on_step_end(None, SimpleNamespace(global_step=1), None, model=model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    plateau.weights = {name: parameter.clone() for name, parameter in before.items()}
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1)
-    plateau.restore(model)
+    again = Plateau(work, tokenizer, plateau.rollouts)
+    again.on_step_end(None, SimpleNamespace(global_step=2), None, model=model)
+    assert [row["step"] for row in again.rows] == [1, 2] and again.best["step"] == 1
+    again.restore(model)
     assert all(torch.equal(before[name], parameter) for name, parameter in model.named_parameters())
 
 

@@ -1,0 +1,107 @@
+"""The rollouts of GRPO with `transformers`: one batch of all completions of a step, decoded without padding.
+
+TRL would call `generate` with padding, its caches growing row by row; its rollout function is the way in. The vLLM
+backend needs none: TRL drives vLLM itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from components import prompts, training
+from components.decode import Decoder, Row, Text, mixed_seed
+from components.job import Job
+from components.schema import Grpo
+
+
+class Policy:
+    """The model to decode with, in step with the one that is trained.
+
+    On a GPU that is a copy in bfloat16, which decodes twice as fast as autocast; on a CPU, and for LoRA, it is the
+    trained model itself.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.copy: Any = None
+        if torch.cuda.is_available() and not job.settings.lora_rank:
+            copied: Any = training.load_model(job.model, job.revision, torch.bfloat16)
+            self.copy = copied.to("cuda").eval().requires_grad_(False)
+
+    @contextmanager
+    def of(self, trained: Any) -> Iterator[Any]:
+        """The policy with the weights that `trained`, the bare model, has now."""
+        if self.copy is not None:
+            self._follow(trained)
+            yield self.copy
+            return
+        was_training = trained.training
+        trained.eval()
+        try:
+            with torch.autocast(trained.device.type, torch.bfloat16, enabled=trained.device.type == "cuda"):
+                yield trained
+        finally:
+            trained.train(was_training)
+
+    def _follow(self, trained: Any) -> None:
+        pairs = zip(self.copy.parameters(), trained.parameters(), strict=True)
+        with torch.no_grad():
+            for mine, theirs in pairs:
+                mine.copy_(theirs)
+
+
+class Rollouts:
+    """TRL's rollout function: completions for a step's prompts, and greedy ones for the plateau."""
+
+    def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, end_ids: set[int]) -> None:
+        """`end_ids` are the tokens that end a completion."""
+        self.job, self.tokenizer, self.settings = job, tokenizer, job.settings
+        self.text = Text(tokenizer, end_ids)
+        self.policy = Policy(job)
+        self.together = self.settings.rollout_batch_size
+
+    def __call__(self, messages: list[list[prompts.Message]], trainer: Any) -> dict[str, Any]:
+        """What TRL asks of a rollout function, for one conversation per completion.
+
+        The draw depends on the step and the process alone, so a resumed run draws as the first one would have.
+        """
+        ids = encode(self.tokenizer, messages)
+        seed = mixed_seed("rollouts", self.job.seed, trainer.state.global_step, trainer.accelerator.process_index)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        return {"prompt_ids": ids, "completion_ids": self.write(model, ids, seed), "logprobs": None}
+
+    def write(self, trained: Any, ids: list[list[int]], seed: int, *, greedy: bool = False) -> list[list[int]]:
+        """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""
+        settings: Grpo = self.settings
+        decoder = Decoder(
+            limit=settings.max_new_tokens, temperature=0.0 if greedy else settings.temperature, top_p=settings.top_p
+        )
+        rows = [Row(row, self.text.ended) for row in ids]
+        generator = torch.Generator(trained.device).manual_seed(seed)
+        with self.policy.of(trained) as model:
+            while waiting := [row for row in rows if not row.why]:
+                self._decode(decoder, model, waiting[: self.together], generator)
+        return [row.written for row in rows]
+
+    def _decode(self, decoder: Decoder, model: Any, rows: list[Row], generator: torch.Generator) -> None:
+        """Decode some rows; if they do not fit the memory, fewer go together from now on."""
+        try:
+            decoder.decode(model, rows, generator)
+            return
+        except torch.OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+        for row in rows:
+            row.written, row.why = [], ""
+        self.together = len(rows) // 2
+        torch.cuda.empty_cache()
+        print(f"rollouts: {len(rows)} completions do not fit the memory, {self.together} go together", flush=True)
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, conversations: list[list[prompts.Message]]) -> list[list[int]]:
+    """Token ids of the prompts, as SFT and evaluation render them; equal conversations are rendered once."""
+    texts = [prompts.render(tokenizer, messages) for messages in conversations]
+    known = {text: tokenizer(text, add_special_tokens=False)["input_ids"] for text in dict.fromkeys(texts)}
+    return [known[text] for text in texts]

@@ -1,0 +1,86 @@
+"""The process that trains: `python -m components.worker JOB`, started by components/supervise.py.
+
+Its exit status tells the parent what to do; see `supervise`. What it says to the user lies in the place's `said.txt`.
+"""
+
+import ctypes
+import importlib
+import re
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+from components.checkpoints import Place
+from components.files import write_json, write_text
+from components.job import Job
+from components.supervise import DEVICE, DONE, MEMORY, MENDABLE, NOT_FINITE, RESULT, SAID, TERMINATED
+from components.survive import NotFinite, Terminated
+from components.training import is_first
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|NCCL|Triton Error")
+
+
+def main(text: str) -> int:
+    """Do the job of this text; returns the exit status."""
+    _die_with_parent()
+    job = Job.read(text)
+    try:
+        work(job)
+        return DONE
+    except (Exception, KeyboardInterrupt) as error:
+        status, said = judge(error)
+        if status != TERMINATED and not _is_ours(error):
+            traceback.print_exc()
+        write_text(job.place / SAID, said)
+        return status
+
+
+def work(job: Job) -> None:
+    """Train, and leave the result in the `finished` of the job's place."""
+    place = Place(job.place)
+    preparing = place.path / "preparing"
+    shutil.rmtree(preparing, ignore_errors=True)
+    numbers = importlib.import_module(f"components.{job.stage}.train").train(job, preparing / "model")
+    if is_first():
+        shutil.copytree(place.curves, preparing / "curves")
+        write_json(preparing / RESULT, numbers)
+        place.finish(preparing)
+
+
+def judge(error: BaseException) -> tuple[int, str]:
+    """The exit status for an error, and what to say of it."""
+    line = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, Terminated | KeyboardInterrupt):
+        return TERMINATED, "it was told to end"
+    if isinstance(error, NotFinite):
+        return NOT_FINITE, str(error)
+    if isinstance(error, ValueError):
+        return MENDABLE, str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return MEMORY, f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch, or set gradient_checkpointing"
+    if isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and _OF_THE_DEVICE.search(str(error))
+    ):
+        return DEVICE, line
+    return 1, line
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this project raised the error itself, so that its text says all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, ValueError) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+
+
+def _die_with_parent() -> None:
+    """Be told to end (SIGTERM) when the parent is no more, however it went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
