@@ -12,6 +12,10 @@ from components import prompts
 _DROP_SHARE = 0.125
 
 
+class NotFinite(ArithmeticError):
+    """Numbers of a model, its loss or its gradient are no longer finite."""
+
+
 class Text:
     """Turns token ids into completion text and says when the answer has been given."""
 
@@ -97,10 +101,15 @@ class Decoder:
         self.top_p = TopPLogitsWarper(top_p) if top_p < 1 else None
 
     def decode(self, model: Any, rows: list[Row], generator: Any) -> None:
-        """Write the completions of `rows` with a model in evaluation mode; `generator` is on its device."""
+        """Write the completions of `rows` with a model in evaluation mode; `generator` is on its device.
+
+        `NotFinite` if the model gives no finite numbers.
+        """
         torch, device = self.torch, model.device
         with torch.inference_mode():
             cache, logits = self._prefill(model, rows)
+            if not torch.isfinite(logits).all():
+                raise NotFinite("the model answers its prompts with NaN or infinite logits; its weights are broken")
             for position in itertools.count(min(len(row.prompt) for row in rows)):
                 chosen = self._choose(logits, generator).tolist()
                 tokens = [row.take(position, token, self.limit) for row, token in zip(rows, chosen, strict=True)]

@@ -12,12 +12,9 @@ import torch.distributed
 from transformers import Trainer, TrainerCallback
 
 from components.checkpoints import Place
+from components.decode import NotFinite
 from components.files import write_text
 from components.schema import Training
-
-
-class NotFinite(ArithmeticError):
-    """The loss or the gradient is no longer a finite number."""
 
 
 class Terminated(Exception):

@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 
 from components.checkpoints import Place
+from components.decode import NotFinite
 from components.files import write_json, write_text
 from components.job import Job
 from components.supervise import DEVICE, DONE, MEMORY, MENDABLE, NOT_FINITE, RESULT, SAID, TERMINATED
-from components.survive import NotFinite, Terminated
+from components.survive import Terminated
 from components.training import is_first
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

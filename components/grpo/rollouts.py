@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from components import prompts, training
-from components.decode import Decoder, Row, Text, mixed_seed
+from components.decode import Decoder, NotFinite, Row, Text, mixed_seed
 from components.job import Job
 from components.schema import Grpo
 
@@ -70,7 +70,11 @@ class Rollouts:
         ids = encode(self.tokenizer, messages)
         seed = mixed_seed("rollouts", self.job.seed, trainer.state.global_step, trainer.accelerator.process_index)
         model = trainer.accelerator.unwrap_model(trainer.model)
-        return {"prompt_ids": ids, "completion_ids": self.write(model, ids, seed), "logprobs": None}
+        try:
+            written = self.write(model, ids, seed)
+        except NotFinite as error:
+            raise NotFinite(f"after step {trainer.state.global_step}: {error}; lower learning_rate") from None
+        return {"prompt_ids": ids, "completion_ids": written, "logprobs": None}
 
     def write(self, trained: Any, ids: list[list[int]], seed: int, *, greedy: bool = False) -> list[list[int]]:
         """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""

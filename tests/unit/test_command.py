@@ -36,9 +36,9 @@ def test_a_value_error_is_one_line_and_status_2(tmp_path, capsys):
 
 
 def test_only_the_stages_own_settings_can_be_set():
-    assert chosen_settings("gate", "tiny", ["margin=0.1"]).margin == 0.1
+    assert chosen_settings("gate", "settings", "tiny", ["margin=0.1"]).margin == 0.1
     with pytest.raises(ValueError, match="write NAME=VALUE with one of margin"):
-        chosen_settings("gate", "tiny", ["learning_rate=1"])
+        chosen_settings("gate", "settings", "tiny", ["learning_rate=1"])
 
 
 def test_every_argument_of_a_stage_is_a_flag():
