@@ -11,6 +11,7 @@ from components.schema import Grpo, Sft, Training
 from components.settings import from_dict, from_json, to_json
 
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
+SCREENED = "screen.jsonl"  # in the place of a GRPO job: what components/grpo/screen.py found
 DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
 
 
@@ -29,11 +30,14 @@ class Job:
     seed: int
     settings: Any  # Sft or Grpo, by `stage`
     training: Training
+    task: str = "train"  # or screen
     resume: str = ""  # the checkpoint to go on from
 
     def text(self) -> str:
         """The job as one line of JSON."""
-        plain = {name: str(getattr(self, name)) for name in ("stage", "model", "revision", "data", "place", "resume")}
+        plain = {
+            name: str(getattr(self, name)) for name in ("stage", "model", "revision", "data", "place", "task", "resume")
+        }
         settings = {name: json.loads(to_json(getattr(self, name))) for name in ("settings", "training")}
         return json.dumps({**plain, "seed": self.seed, **settings})
 

@@ -75,10 +75,14 @@ TINY = Recipe(
         learning_rate=1e-4, max_steps=60, prompts_per_step=8, generations=8, micro_batch_size=64, max_new_tokens=48,
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=5, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
-        mask_truncated=False, gradient_checkpointing=False, lora_rank=0, rollouts="transformers",
-        rollout_batch_size=64, sample_steps=5, plateau_steps=0, plateau_patience=0, plateau_problems=64,
+        screen_samples=0, curriculum=0.0, mask_truncated=False, gradient_checkpointing=False, lora_rank=0,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=64, sample_steps=5, plateau_steps=0,
+        plateau_patience=0, plateau_problems=64,
     ),
-    training=Training(save_minutes=10.0, keep=2, restarts=3),
+    training=Training(
+        save_minutes=10.0, keep=2, restarts=3, gpu_memory_gib=0.0, alarm_entropy=0.1, alarm_zero_variance=0.8,
+        alarm_truncated=0.2, alarm_kl=0.5, alarm_length=2.5, alarm_format=0.1,
+    ),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
         batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
@@ -136,10 +140,14 @@ QWEN = Recipe(
         learning_rate=1e-6, max_steps=500, prompts_per_step=32, generations=8, micro_batch_size=8, max_new_tokens=1024,
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=10, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
-        mask_truncated=False, gradient_checkpointing=False, lora_rank=0, rollouts="transformers",
-        rollout_batch_size=256, sample_steps=25, plateau_steps=50, plateau_patience=4, plateau_problems=128,
+        screen_samples=0, curriculum=0.0, mask_truncated=False, gradient_checkpointing=False, lora_rank=0,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, sample_steps=25, plateau_steps=50,
+        plateau_patience=4, plateau_problems=128,
     ),
-    training=Training(save_minutes=15.0, keep=2, restarts=3),
+    training=Training(
+        save_minutes=15.0, keep=2, restarts=3, gpu_memory_gib=31.8, alarm_entropy=0.3, alarm_zero_variance=0.6,
+        alarm_truncated=0.1, alarm_kl=0.5, alarm_length=2.0, alarm_format=0.1,
+    ),
     evaluate=Evaluate(
         protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
         batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, temperature=0.0, samples=1,
@@ -251,6 +259,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("stages is empty; name at least one of sft, grpo")
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
+    if recipe.grpo.curriculum and not recipe.grpo.screen_samples:
+        raise ValueError("grpo_curriculum needs to know how hard the problems are; set grpo_screen_samples, such as 8")
     if recipe.sample.problems and any(source.label == SAMPLED for source in (*recipe.sources, *recipe.evaluation)):
         raise ValueError(f"a source is called {SAMPLED!r}, as that of sample_problems will be; give it another name")
     for stage, whole in (

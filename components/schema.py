@@ -108,10 +108,19 @@ class Grpo:
     correct_weight: float = setting("reward for a right answer", minimum=0)
     think_weight: float = setting("reward for one closed, non-empty think block before an answer", minimum=0)
     marker_weight: float = setting("reward for an answer line that starts with ####", minimum=0)
+    screen_samples: int = setting(
+        "completions per problem, before training, to drop problems always or never solved; 0: no screening", minimum=0
+    )
+    curriculum: float = setting(
+        "0: problems in random order, 1: strictly easier first; needs screening", minimum=0, maximum=1
+    )
     mask_truncated: bool = setting("leave completions that hit the length limit out of the loss")
     gradient_checkpointing: bool = setting("trade time for memory")
     lora_rank: int = setting("rank of a LoRA adapter that is merged at the end, 0: train all weights", minimum=0)
     rollouts: str = setting("what generates the completions", choices=BACKENDS)
+    vllm_memory_share: float = setting(
+        "share of the GPU's memory that vLLM takes beside the training", minimum=0.05, maximum=0.9
+    )
     rollout_batch_size: int = setting("completions decoded together by transformers", minimum=1)
     sample_steps: int = setting("steps between the sample completions that the log and the report show", minimum=1)
     plateau_steps: int = setting("steps between evaluations on the plateau split, 0: never", minimum=0)
@@ -126,6 +135,15 @@ class Training:
     save_minutes: float = setting("minutes between checkpoints; a crash loses no more", minimum=0)
     keep: int = setting("newest checkpoints that are kept", minimum=1)
     restarts: int = setting("times that a crashed training is started again from its checkpoint", minimum=0)
+    gpu_memory_gib: float = setting("memory of the GPU, for a check before it is taken; 0: none", minimum=0)
+    alarm_entropy: float = setting("alarm when the entropy is below this share of what it was at first", minimum=0)
+    alarm_zero_variance: float = setting("alarm above this share of groups all right or all wrong", minimum=0)
+    alarm_truncated: float = setting("alarm above this share of completions cut off at the limit", minimum=0)
+    alarm_kl: float = setting("alarm above this KL from the start, nats a token; only seen if beta > 0", minimum=0)
+    alarm_length: float = setting("alarm when completions are so many times longer or shorter than at first", minimum=1)
+    alarm_format: float = setting(
+        "alarm when well-formed wrong answers rose by this share and right ones did not", minimum=0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from components.checkpoints import Place, place_of
 from components.files import link_tree, read_json, write_json
-from components.job import Job
+from components.job import SCREENED, Job
 from components.schema import Training
 
 # Exit statuses of a worker.
@@ -50,6 +50,8 @@ def train(
         if (place.finished / RESULT).exists():
             print(f"{stage}: this very training has ended before; its result is taken from {place.finished}")
         else:
+            if stage == "grpo" and settings.screen_samples and not (place.path / SCREENED).exists():
+                _until_done(replace(job, task="screen"), place, lambda job: run_worker(job, lock))
             _until_done(job, place, lambda job: run_worker(job, lock))
         link_tree(place.finished / "model", model_out)
         link_tree(place.finished / "curves", curves_out)

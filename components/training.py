@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -22,9 +22,12 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from components import vram
+from components.files import read_json
+from components.job import Job
+from components.kernels import check_kernels
 from components.models import model_directory
 from components.survive import Saver, Terminated
-from components.watch import Recorder
 
 
 def device_arguments() -> dict[str, Any]:
@@ -83,14 +86,15 @@ def split_batch(batch: int, micro_batch: int) -> tuple[int, int]:
     return micro_batch, batch // micro_batch
 
 
-def one_pass(rows: int, needed: int, seed: str) -> list[int]:
+def one_pass(rows: int, needed: int, seed: str, arrange: Callable[[Random], list[int]] | None = None) -> list[int]:
     """Indices of the rows of a whole run in the order of their use, so that any step of it can be resumed exactly.
 
-    Every row is used once before any is used again; each round has its own order.
+    Every row is used once before any is used again; each round has its own order, that of `arrange` if given.
     """
+    arrange = arrange or (lambda random: random.sample(range(rows), rows))
     order: list[int] = []
     for round_ in range(-(-needed // rows)):
-        order += Random(f"{seed} {round_}").sample(range(rows), rows)
+        order += arrange(Random(f"{seed} {round_}"))
     return order[:needed]
 
 
@@ -102,10 +106,23 @@ def old_names() -> Iterator[None]:
         yield
 
 
-def run(trainer: Trainer, recorder: Recorder, saver: Saver, resume: str) -> None:
+def check_memory(job: Job) -> None:
+    """On a GPU: refuse a training that cannot fit it, before anything is loaded."""
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory / vram.GIB
+        config = read_json(model_directory(job.model, job.revision) / "config.json")
+        print(vram.check(config, job.stage, job.settings, total), flush=True)
+
+
+def check_device(trainer: Trainer) -> None:
+    """On a GPU: refuse kernels that compute something else than the torch path does."""
+    if torch.cuda.is_available():
+        print(check_kernels(trainer.accelerator.unwrap_model(trainer.model)), flush=True)
+
+
+def run(trainer: Trainer, saver: Saver, resume: str) -> None:
     """Run a trainer, from the checkpoint `resume` unless it is empty; `Terminated` if SIGTERM ended it early."""
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(recorder)
     trainer.add_callback(saver)
     trainer.train(resume_from_checkpoint=resume or None)
     if saver.stopped:

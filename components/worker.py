@@ -42,12 +42,12 @@ def main(text: str) -> int:
 
 
 def work(job: Job) -> None:
-    """Train, and leave the result in the `finished` of the job's place."""
+    """Do the job's task; what a training has learned is left in the `finished` of its place."""
     place = Place(job.place)
     preparing = place.path / "preparing"
     shutil.rmtree(preparing, ignore_errors=True)
-    numbers = importlib.import_module(f"components.{job.stage}.train").train(job, preparing / "model")
-    if is_first():
+    numbers = importlib.import_module(f"components.{job.stage}.{job.task}").train(job, preparing / "model")
+    if numbers is not None and is_first():
         shutil.copytree(place.curves, preparing / "curves")
         write_json(preparing / RESULT, numbers)
         place.finish(preparing)

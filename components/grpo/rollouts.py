@@ -20,13 +20,13 @@ from components.schema import Grpo
 class Policy:
     """The model to decode with, in step with the one that is trained.
 
-    On a GPU that is a copy in bfloat16, which decodes twice as fast as autocast; on a CPU, and for LoRA, it is the
-    trained model itself.
+    On a GPU that is a copy in bfloat16, which decodes twice as fast as autocast. On a CPU, for LoRA, and beside vLLM,
+    it is the trained model itself.
     """
 
     def __init__(self, job: Job) -> None:
         self.copy: Any = None
-        if torch.cuda.is_available() and not job.settings.lora_rank:
+        if torch.cuda.is_available() and not job.settings.lora_rank and job.settings.rollouts == "transformers":
             copied: Any = training.load_model(job.model, job.revision, torch.bfloat16)
             self.copy = copied.to("cuda").eval().requires_grad_(False)
 

@@ -1,7 +1,7 @@
 """The bridge between TRL's reward hooks and the pure rewards of rewards.py."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,18 @@ from components.decode import Text
 from components.grpo import rewards
 from components.schema import Grpo
 
-RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct")
+RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct", "zero_variance")
 SAMPLES_PER_STEP = 2
 SHOWN = 240  # characters of a sample in the log
+
+
+def same_in_group(right: Sequence[float], size: int) -> float:
+    """The share of groups of `size` neighbours that are all right or all wrong.
+
+    TRL's own figure is over the whole reward, in which a difference of form hides that no answer differs.
+    """
+    groups = [right[start : start + size] for start in range(0, len(right), size)]
+    return sum(min(group) == max(group) for group in groups) / len(groups)
 
 
 class Scorer:
@@ -36,12 +45,14 @@ class Scorer:
     ) -> list[float]:  # fmt: skip
         """`rewards.correctness`; also logs the rates and, every so many steps, samples."""
         texts, finished = self._read(completion_ids)
+        right = rewards.correctness(texts, gold, finished, prefilled=self.prefilled)
+        log_metric("zero_variance", same_in_group(right, self.settings.generations))
         for name, rate in rewards.rates(texts, gold, finished, prefilled=self.prefilled).items():
             log_metric(name, rate)
         step = trainer_state.global_step + 1
         if trainer_state.is_world_process_zero and (step == 1 or step % self.settings.sample_steps == 0):
             self._keep(step, question, gold, texts, self.totals(texts, gold, finished))
-        return rewards.correctness(texts, gold, finished, prefilled=self.prefilled)
+        return right
 
     def think_format(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
         """`rewards.think_format`."""

@@ -4,6 +4,7 @@ Group-relative policy optimization is from DeepSeekMath (https://arxiv.org/abs/2
 """
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from trl import GRPOConfig, GRPOTrainer
 from components import prompts, training, watch
 from components.checkpoints import Place
 from components.files import read_jsonl
+from components.grpo import agreement, screen
+from components.grpo.agreement import AgreementCheck
+from components.grpo.alarms import Alarms
 from components.grpo.plateau import Plateau
-from components.grpo.rollouts import Rollouts
+from components.grpo.rollouts import Rollouts, encode
 from components.grpo.scorer import RATES, Scorer
 from components.job import Job
 from components.schema import Grpo
@@ -25,7 +29,7 @@ from components.survive import Guarded, Saver
 COLUMNS = {
     "loss": "loss", "reward": "reward", "reward_std": "reward_std", "kl": "kl", "entropy": "entropy",
     "completions/mean_length": "completion_length", "completions/clipped_ratio": "clipped_ratio",
-    "clip_ratio/region_mean": "clip_ratio", "frac_reward_zero_std": "zero_variance", "grad_norm": "grad_norm",
+    "clip_ratio/region_mean": "clip_ratio", "grad_norm": "grad_norm",
     "learning_rate": "learning_rate", "sampling/sampling_logp_difference/mean": "sampling_difference",
     **{name: name for name in RATES},
 }  # fmt: skip
@@ -50,23 +54,33 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     numbers to log. `ValueError` if there is no problem or the batch sizes do not divide.
     """
     settings, place = job.settings, Place(job.place)
+    training.check_memory(job)
     tokenizer = training.load_tokenizer(job.model, job.revision)
     problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
         raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
+    rates = screen.solve_rates(place) if settings.screen_samples else {}
+    kept = screen.worth_training(problems, rates, settings) if rates else problems
     recorder = watch.Recorder(place.curves, COLUMNS, SHOWN)
     model = training.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
     scorer = Scorer(rollouts.text, settings, problems[0]["question"], place.curves / "samples.jsonl")
     plateau = Plateau(job, tokenizer, rollouts)
-    print(f"grpo: {len(problems)} problems, {settings.max_steps} steps", flush=True)
+    print(f"grpo: {len(kept)} of {len(problems)} problems, {settings.max_steps} steps", flush=True)
+    dataset = one_pass(kept, rates, settings, job.seed)
     with training.old_names():
-        trainer = make_trainer(job, model, tokenizer, scorer, rollouts, one_pass(problems, settings, job.seed))
+        trainer = make_trainer(job, model, tokenizer, scorer, rollouts, dataset)
+        training.check_device(trainer)
+        if settings.rollouts == "vllm":
+            trainer.add_callback(AgreementCheck(trainer, encode(tokenizer, dataset[: agreement.PROMPTS]["prompt"])))
         trainer.add_callback(plateau)
-        training.run(trainer, recorder, Saver(place, job.training), job.resume)
+        trainer.add_callback(recorder)
+        trainer.add_callback(Alarms(recorder, job.training))
+        training.run(trainer, Saver(place, job.training), job.resume)
     plateau.restore(trainer.model)
     training.save_model(trainer, tokenizer, model_out)
-    return _numbers(recorder, plateau, len(problems), trainer.state.global_step)
+    numbers = _numbers(recorder, plateau, trainer.state.global_step)
+    return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)}
 
 
 def make_trainer(
@@ -77,7 +91,7 @@ def make_trainer(
     rollout_func: Any = rollouts if job.settings.rollouts == "transformers" else None
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
     trainer = GuardedGrpo(
-        model=model, reward_funcs=scorer.functions, args=grpo_config(job), train_dataset=dataset,
+        model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts), train_dataset=dataset,
         processing_class=tokenizer, peft_config=training.lora(job.settings.lora_rank),
         rollout_func=rollout_func,
     )  # fmt: skip
@@ -92,9 +106,14 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
     return {tokenizer.eos_token_id, *([] if found is None else [found] if isinstance(found, int) else found)}
 
 
-def one_pass(problems: list[dict[str, Any]], settings: Grpo, seed: int) -> Dataset:
+def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo, seed: int) -> Dataset:
     """The prompts of the whole run in the order of their use; see `training.one_pass`."""
-    order = training.one_pass(len(problems), settings.max_steps * settings.prompts_per_step, f"grpo {seed}")
+    needed = settings.max_steps * settings.prompts_per_step
+    if settings.curriculum:
+        arrange = partial(screen.easier_first, problems, rates, settings.curriculum)
+        order = training.one_pass(len(problems), needed, f"grpo {seed}", arrange)
+    else:
+        order = training.one_pass(len(problems), needed, f"grpo {seed}")
     rows = [
         {"prompt": prompts.question_messages(row["question"]), "question": row["question"], "gold": row["gold"]}
         for row in problems
@@ -102,7 +121,7 @@ def one_pass(problems: list[dict[str, Any]], settings: Grpo, seed: int) -> Datas
     return Dataset.from_list(rows).select(order)
 
 
-def grpo_config(job: Job) -> GRPOConfig:
+def grpo_config(job: Job, rollouts: Rollouts) -> GRPOConfig:
     """TRL's configuration for our settings; one step generates and trains on all its completions at once."""
     settings = job.settings
     micro_batch, passes = training.split_batch(
@@ -119,20 +138,36 @@ def grpo_config(job: Job) -> GRPOConfig:
         loss_type=settings.loss_type, scale_rewards=settings.scale_rewards,
         reward_weights=[settings.correct_weight, settings.think_weight, settings.marker_weight],
         mask_truncated_completions=settings.mask_truncated, seed=job.seed, data_seed=job.seed,
-        **_rollout_arguments(settings), **training.device_arguments(), **watch.reporting_arguments(Place(job.place)),
+        **_rollout_arguments(job, rollouts), **training.device_arguments(),
+        **watch.reporting_arguments(Place(job.place)),
         **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip
 
 
-def _rollout_arguments(settings: Grpo) -> dict[str, Any]:
+def _rollout_arguments(job: Job, rollouts: Rollouts) -> dict[str, Any]:
+    """What TRL must know to drive vLLM in this process; nobody has run it on Qwen3.5 yet, hence `AgreementCheck`."""
+    settings = job.settings
     if settings.rollouts == "transformers":
         return {}
-    return {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.3}
+    problems = read_jsonl(job.data / "problems.jsonl")
+    prompts_ = encode(rollouts.tokenizer, [prompts.question_messages(row["question"]) for row in problems])
+    return {
+        "use_vllm": True, "vllm_mode": "colocate", "vllm_model_impl": "vllm", "vllm_tensor_parallel_size": 1,
+        "vllm_gpu_memory_utilization": settings.vllm_memory_share,
+        # Without it vLLM reserves for the model's whole context of 262,144 tokens.
+        "vllm_max_model_length": max(map(len, prompts_)) + settings.max_new_tokens,
+        # Sleeping would free vLLM's share while training, and cost a full reload of the weights at every step.
+        "vllm_enable_sleep_mode": False,
+        # TRL's default masks whole sequences, long ones above all (trl#4772, trl#5814).
+        "vllm_importance_sampling_correction": True, "vllm_importance_sampling_mode": "token_truncate",
+        "vllm_importance_sampling_clip_max": 2.0,
+        "generation_kwargs": {"stop_token_ids": sorted(rollouts.text.end)},
+    }  # fmt: skip
 
 
-def _numbers(recorder: watch.Recorder, plateau: Plateau, problems: int, steps: int) -> dict[str, float]:
+def _numbers(recorder: watch.Recorder, plateau: Plateau, steps: int) -> dict[str, float]:
     numbers = {
-        "problems": problems, "steps": steps, "train_seconds": recorder.seconds,
+        "steps": steps, "train_seconds": recorder.seconds,
         "reward_first": recorder.mean("reward", last=False), "reward_last": recorder.mean("reward", last=True),
         "correct_first": recorder.mean("correct", last=False), "correct_last": recorder.mean("correct", last=True),
         "truncated_last": recorder.mean("truncated", last=True), "entropy_last": recorder.mean("entropy", last=True),

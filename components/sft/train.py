@@ -36,6 +36,7 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     `ValueError` if no conversation is left or the batch sizes do not divide.
     """
     settings, place = job.settings, Place(job.place)
+    training.check_memory(job)
     tokenizer = training.load_tokenizer(job.model, job.revision)
     path = job.data / "sft.jsonl"
     rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(path)), settings.max_tokens)
@@ -53,7 +54,9 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
             peft_config=training.lora(settings.lora_rank),
         )
         trainer.place = place
-        training.run(trainer, recorder, Saver(place, job.training), job.resume)
+        training.check_device(trainer)
+        trainer.add_callback(recorder)
+        training.run(trainer, Saver(place, job.training), job.resume)
     training.save_model(trainer, tokenizer, model_out)
     return {
         "conversations": len(rows), "dropped_too_long": dropped, "steps": trainer.state.global_step,

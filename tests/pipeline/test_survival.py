@@ -190,7 +190,7 @@ def test_a_diverging_run_stops_with_the_step_and_the_batch(data, tmp_path):
     [saved] = place_in(tmp_path).path.glob(f"not-finite/step-{int(found[2]):08}-*.pt")
     batch, texts = torch.load(saved), json.loads(saved.with_suffix(".json").read_text())
     assert batch["input_ids"].shape[0] == len(texts["input_ids"]) == SMALL["sft"]["micro_batch_size"]
-    assert "Tom" in texts["input_ids"][0] or "cards" in texts["input_ids"][0]
+    assert "####" in texts["input_ids"][0]
 
 
 @pytest.mark.slow

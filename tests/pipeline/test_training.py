@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +22,7 @@ from transformers import (  # noqa: E402
 from components import prompts, training  # noqa: E402
 from components.evaluate.evaluate import plan_requests  # noqa: E402
 from components.files import read_jsonl, write_jsonl  # noqa: E402
+from components.grpo import screen  # noqa: E402
 from components.grpo.plateau import Plateau  # noqa: E402
 from components.grpo.rollouts import Rollouts  # noqa: E402
 from components.grpo.train import end_ids, one_pass  # noqa: E402
@@ -27,7 +30,7 @@ from components.grpo.train import train as train_grpo  # noqa: E402
 from components.job import Job  # noqa: E402
 from components.models import model_directory  # noqa: E402
 from components.recipes import TINY  # noqa: E402
-from components.sft.train import IGNORED, tokenize  # noqa: E402
+from components.sft.train import IGNORED, order_of, tokenize  # noqa: E402
 from components.sft.train import train as train_sft  # noqa: E402
 from components.tiny.problems import rows  # noqa: E402
 
@@ -42,7 +45,10 @@ def data(tmp_path_factory):
     chat = [row["messages"] for row, _ in zip(rows("chat", 0), range(128), strict=False)]
     write_jsonl(out / "sft.jsonl", ({"messages": standard(messages)} for messages in chat))
     problems = [row for row, _ in zip(rows("problems", 0), range(48), strict=False)]
-    problems = [{"question": row["question"], "gold": row["answer"].split("#### ")[1]} for row in problems]
+    problems = [
+        {"id": f"problems/{n}", "question": row["question"], "gold": row["answer"].split("#### ")[1]}
+        for n, row in enumerate(problems)
+    ]
     write_jsonl(out / "problems.jsonl", problems[:32])
     write_jsonl(out / "plateau.jsonl", problems[32:])
     return out
@@ -161,7 +167,7 @@ def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path, monkeypatch):
         Rollouts, "write", lambda self, model, ids, seed: fed.extend(ids) or write(self, model, ids, seed)
     )
     run_grpo(data, tmp_path, GRPO)
-    tokenizer, order = training.load_tokenizer("tiny", "main"), one_pass(problems, GRPO, 0)["question"]
+    tokenizer, order = training.load_tokenizer("tiny", "main"), one_pass(problems, {}, GRPO, 0)["question"]
     expected = [prompts.render(tokenizer, prompts.question_messages(question)) for question in order]
     assert fed[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
     assert all(fed[i : i + 4] == [fed[i]] * 4 for i in range(0, len(fed), 4))
@@ -176,7 +182,7 @@ def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
     evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)}
     answer = {"role": "assistant", "content": prompts.assistant_text("7+9=16", "#### 16")}
     taught = tokenize(tokenizer, [*prompts.question_messages(question), answer])
-    rewarded = one_pass([row], GRPO, 0)[0]["prompt"]
+    rewarded = one_pass([row], {}, GRPO, 0)[0]["prompt"]
     assert evaluated == {prompts.render(tokenizer, rewarded)}
     assert evaluated == {tokenizer.decode(taught["input_ids"][: taught["labels"].count(IGNORED)])}
 
@@ -230,7 +236,7 @@ def test_the_best_weights_come_back(data, tmp_path):
 
 def test_every_problem_is_used_once_before_any_is_used_again(data):
     problems = list(read_jsonl(data / "problems.jsonl"))
-    order = one_pass(problems, replace(GRPO, max_steps=20, prompts_per_step=4), 0)["question"]
+    order = one_pass(problems, {}, replace(GRPO, max_steps=20, prompts_per_step=4), 0)["question"]
     assert len(order) == 80 and order[:32] != order[32:64]
     assert {*order[:32]} == {*order[32:64]} == {row["question"] for row in problems}
     assert len({*order[64:]}) == 16
@@ -275,3 +281,55 @@ def test_a_vision_language_checkpoint_gives_its_text_model(tmp_path):
     assert type(found) is type(text) and found.dtype == torch.float32
     for name, parameter in text.named_parameters():
         assert torch.equal(parameter, found.get_parameter(name))
+
+
+def test_a_step_at_1e_6_changes_nearly_all_weights(data, random_model, tmp_path):
+    """Master weights are float32; in bfloat16 most of these updates would be rounded away."""
+    small = replace(SFT, max_steps=1, learning_rate=1e-6, warmup_steps=0, batch_size=8, micro_batch_size=8)
+    run_sft(data, tmp_path, small, random_model)
+    assert changed(random_model, tmp_path / "model") > 0.97
+    before, after = weights(random_model), weights(tmp_path / "model")
+    rounded = sum((before[n].bfloat16() != after[n].bfloat16()).sum().item() for n in before)
+    assert rounded / sum(p.numel() for p in before.values()) < 0.05
+
+
+def test_screening_drops_what_is_always_or_never_solved(data, sft, tmp_path, capsys):
+    settings = replace(GRPO, screen_samples=4, max_steps=1, curriculum=1.0)
+    work = job("grpo", data, tmp_path, settings, sft[0] / "model")
+    assert screen.train(work, tmp_path / "unused") is None
+    found = list(read_jsonl(tmp_path / "screen.jsonl"))
+    assert len(found) == 32 and {row["of"] for row in found} == {4}
+    assert not (tmp_path / "screen-partial.jsonl").exists()
+    between = {row["id"] for row in found if 0 < row["right"] < 4}
+    assert 2 <= len(between) < 32, "the screened policy must solve some problems sometimes"
+    assert f"{len(between)} left" in capsys.readouterr().out
+    numbers = run_grpo(data, tmp_path, settings, sft[0] / "model")
+    assert (numbers["problems"], numbers["problems_dropped"]) == (len(between), 32 - len(between))
+
+
+def test_a_screening_that_leaves_too_little_says_so(data):
+    problems = list(read_jsonl(data / "problems.jsonl"))
+    rates = {row["id"]: float(n % 2) for n, row in enumerate(problems)} | {problems[0]["id"]: 0.5}
+    with pytest.raises(ValueError, match="of 32 problems only 1 are neither always nor never solved, fewer"):
+        screen.worth_training(problems, rates, GRPO)
+
+
+def test_the_curriculum_mixes_between_random_and_strict():
+    problems = [{"id": str(n)} for n in range(200)]
+    rates = {str(n): n / 200 for n in range(200)}
+    orders = {c: screen.easier_first(problems, rates, c, Random(0)) for c in (0.0, 0.5, 1.0)}
+    assert orders[1.0] == list(range(199, -1, -1))
+    first = {c: sum(rates[str(n)] for n in order[:100]) / 100 for c, order in orders.items()}
+    assert 0.4 < first[0.0] < 0.6 < first[0.5] < 0.72 < first[1.0]
+    assert all(sorted(order) == list(range(200)) for order in orders.values())
+
+
+def test_conversations_of_a_step_lie_by_length_and_all_are_used_alike():
+    lengths = [n % 17 + 3 for n in range(40)]
+    work = job("sft", Path(), Path(), replace(SFT, batch_size=8, micro_batch_size=4))
+    order = order_of(lengths, 10, work)
+    assert sorted(order) == sorted([*range(40)] * 2)
+    for start in range(0, 80, 8):
+        part = [lengths[i] for i in order[start : start + 8]]
+        assert part == sorted(part, reverse=True)
+    assert {*order[:40]} == {*range(40)}

@@ -1,0 +1,88 @@
+"""Which problems are worth training on: those that the policy sometimes solves and sometimes does not.
+
+A group in which all completions are right, or all are wrong, has no advantage and teaches nothing. DAPO
+(https://arxiv.org/abs/2503.14476) drops such groups after they were made; dropping the problems beforehand costs
+`screen_samples` completions a problem once.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from components import schema
+from components.checkpoints import Place
+from components.evaluate.evaluate import Request, complete
+from components.evaluate.judging import judge_item
+from components.evaluate.partial import Partial
+from components.files import read_jsonl, write_jsonl
+from components.job import SCREENED, Job
+from components.models import model_directory
+from components.prompts import prefilled
+from components.sample.sample import plan_requests
+from components.schema import Grpo
+
+Rates = Mapping[str, float]  # problem id -> share of its completions that were right
+
+
+def train(job: Job, model_out: Path) -> None:
+    """Solve every training problem `screen_samples` times; writes {"id", "right", "of"} rows to the place.
+
+    A killed process goes on where it stopped. `model_out` is not used: nothing is trained here.
+    """
+    # A source's weight above 1 repeats its rows.
+    problems = list({row["id"]: row for row in read_jsonl(job.data / "problems.jsonl")}.values())
+    settings = sampling(job.settings)
+    print(f"screen: {len(problems)} problems, {settings.per_problem} completions each", flush=True)
+    directory = model_directory(job.model, job.revision)
+    requests = plan_requests(problems, directory, job.seed, settings)
+    partial = Partial(job.place / "screen-partial.jsonl")
+    complete(requests, directory, partial, job.seed, settings, "screen")
+    right: Counter[str] = Counter()
+    for request in requests:
+        right[request.row["id"]] += _right(request, partial.rows[request.key])
+    of = settings.per_problem
+    write_jsonl(job.place / SCREENED, ({"id": p["id"], "right": right[p["id"]], "of": of} for p in problems))
+    partial.remove()
+    always, never = (sum(right[p["id"]] == count for p in problems) for count in (of, 0))
+    print(f"screen: {always} problems always solved, {never} never, {len(problems) - always - never} left", flush=True)
+
+
+def sampling(settings: Grpo) -> schema.Sample:
+    """How the completions are drawn: as the rollouts are."""
+    return schema.Sample(
+        problems=0, per_problem=settings.screen_samples, backend=settings.rollouts, temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens, batch_size=settings.rollout_batch_size,
+        batch_tokens=max(64, 2 * settings.rollout_batch_size * settings.max_new_tokens), gpu_memory_utilization=0.85,
+    )  # fmt: skip
+
+
+def solve_rates(place: Place) -> Rates:
+    """What the screening of this place found."""
+    return {row["id"]: row["right"] / row["of"] for row in read_jsonl(place.path / SCREENED)}
+
+
+def worth_training(problems: Sequence[dict[str, Any]], rates: Rates, settings: Grpo) -> list[dict[str, Any]]:
+    """The problems that are neither always nor never solved; `ValueError` if they do not fill one step."""
+    kept = [problem for problem in problems if 0 < rates[problem["id"]] < 1]
+    if len(kept) < settings.prompts_per_step:
+        raise ValueError(
+            f"of {len(problems)} problems only {len(kept)} are neither always nor never solved, fewer than "
+            f"prompts_per_step = {settings.prompts_per_step}; give other problems, or set screen_samples=0"
+        )
+    return kept
+
+
+def easier_first(problems: Sequence[dict[str, Any]], rates: Rates, curriculum: float, random: Random) -> list[int]:
+    """Indices of the problems: in random order at `curriculum` 0, strictly from easy to hard at 1, mixed between."""
+    scores = [(1 - curriculum) * random.random() - curriculum * rates[problem["id"]] for problem in problems]
+    return sorted(range(len(problems)), key=scores.__getitem__)
+
+
+def _right(request: Request, made: dict[str, Any]) -> bool:
+    item = {
+        "completion": made["text"], "gold": request.row["gold"], "prefilled": prefilled(request.prompt),
+        "finish_reason": made["finish_reason"],
+    }  # fmt: skip
+    return judge_item(item)["correct"]
