@@ -149,7 +149,10 @@ class Decoder:
         scores = logits.float() / self.temperature
         if self.top_p:
             scores = self.top_p(None, scores)
-        return self.torch.multinomial(scores.softmax(dim=-1), 1, generator=generator).squeeze(-1)
+        # One random number a row; torch.multinomial draws one for every token of the vocabulary.
+        shares = scores.softmax(dim=-1).cumsum(dim=-1)
+        drawn = self.torch.rand(len(shares), 1, generator=generator, device=shares.device) * shares[:, -1:]
+        return self.torch.searchsorted(shares, drawn, right=True).squeeze(-1).clamp(max=shares.shape[-1] - 1)
 
 
 def common_prefix(rows: Sequence[tuple[int, ...]]) -> int:

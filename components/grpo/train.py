@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from components import prompts, training, watch
 from components.checkpoints import Place
@@ -21,30 +21,20 @@ from components.grpo.alarms import Alarms
 from components.grpo.plateau import Plateau
 from components.grpo.rollouts import Rollouts, encode
 from components.grpo.scorer import RATES, Scorer
+from components.grpo.trainer import GrpoTrainer
 from components.job import Job
 from components.schema import Grpo
-from components.survive import Guarded, Saver
+from components.survive import Saver
 
 # The trainer's log names and the curve's.
 COLUMNS = {
     "loss": "loss", "reward": "reward", "reward_std": "reward_std", "kl": "kl", "entropy": "entropy",
     "completions/mean_length": "completion_length", "completions/clipped_ratio": "clipped_ratio",
     "clip_ratio/region_mean": "clip_ratio", "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate", "sampling/sampling_logp_difference/mean": "sampling_difference",
+    "learning_rate": "learning_rate", "used": "used", "sampling/sampling_logp_difference/mean": "sampling_difference",
     **{name: name for name in RATES},
 }  # fmt: skip
 SHOWN = ("reward", "correct", "completion_length")
-
-
-class GuardedGrpo(Guarded, GRPOTrainer):
-    """TRL's trainer under guard."""
-
-    args: GRPOConfig
-
-    def batch_of(self, inputs: Any) -> dict[str, Any]:
-        """The completions of the last forward pass with their advantages."""
-        assert self._buffered_inputs is not None
-        return self._buffered_inputs[(self._step - 1) % self.args.steps_per_generation]
 
 
 def train(job: Job, model_out: Path) -> dict[str, float]:
@@ -86,11 +76,11 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
 def make_trainer(
     job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, rollouts: Rollouts,
     dataset: Dataset,
-) -> GuardedGrpo:  # fmt: skip
+) -> GrpoTrainer:  # fmt: skip
     """TRL's trainer, with our rollouts unless vLLM makes them."""
     rollout_func: Any = rollouts if job.settings.rollouts == "transformers" else None
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
-    trainer = GuardedGrpo(
+    trainer = GrpoTrainer(
         model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts), train_dataset=dataset,
         processing_class=tokenizer, peft_config=training.lora(job.settings.lora_rank),
         rollout_func=rollout_func,

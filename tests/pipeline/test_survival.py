@@ -203,9 +203,9 @@ def test_rollouts_of_broken_weights_stop_too(data, sft, tmp_path):
 def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(data, sft, tmp_path):
     """The batch of a GRPO step is saved too, and the optimizer has not moved."""
     from components.decode import NotFinite
-    from components.grpo.train import GuardedGrpo
+    from components.grpo.trainer import GrpoTrainer
 
-    class Broken(GuardedGrpo):
+    class Broken(GrpoTrainer):
         def _compute_loss(self, model, inputs):
             before.update({name: p.detach().clone() for name, p in model.named_parameters()})
             seen.append(model)
@@ -213,7 +213,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(data, sft, tmp_p
 
     before, seen = {}, []
     with pytest.MonkeyPatch.context() as patch, pytest.raises(NotFinite, match="the loss of step 1 is"):
-        patch.setattr("components.grpo.train.GuardedGrpo", Broken)
+        patch.setattr("components.grpo.train.GrpoTrainer", Broken)
         run_grpo(data, tmp_path, replace(GRPO, max_steps=2), sft[0] / "model")
     assert all(torch.equal(before[name], p) for name, p in seen[0].named_parameters())
     [saved] = tmp_path.glob("not-finite/*.pt")

@@ -1,0 +1,62 @@
+"""How the completions of a step are dealt to forward passes, so that no pass computes what teaches nothing.
+
+TRL shuffles them and pads each to the longest of all. Here rows whose advantage is zero are left out where the loss
+allows it, rows of one prompt stay together (their prompt is then read once), and every pass is cut to its own longest
+prompt and completion. The gradient is the same up to rounding; only the order of the sums differs.
+"""
+
+import itertools
+from typing import Any
+
+import torch
+
+Batch = dict[str, Any]
+
+
+def micro_batches(batch: Batch, count: int, *, together: bool, drop: bool) -> list[Batch]:
+    """`count` batches out of a generation batch (a dict of tensors whose first dimension is the completions).
+
+    `together` keeps the rows of a prompt in one pass if they fit, else rows go by length alone. `drop` leaves out rows
+    without advantage, but for those that an otherwise empty batch needs; the batches then differ in size.
+    """
+    lengths = batch["completion_mask"].sum(dim=1).tolist()
+    rows = list(range(len(lengths)))
+    if drop:
+        silent = [i for i in rows if batch["advantages"][i] == 0]
+        speaking = [i for i in rows if batch["advantages"][i] != 0]
+        rows = speaking + silent[: max(0, count - len(speaking))]
+    order = _by_prompt(batch, rows, lengths) if together else sorted(rows, key=lambda i: -lengths[i])
+    return [trimmed(batch, part) for part in _parts(order, count)]
+
+
+def trimmed(batch: Batch, rows: list[int]) -> Batch:
+    """Some rows of a batch, without the columns in which all of them are padding."""
+    width = batch["completion_ids"].shape[1]
+    kept_prompt = batch["prompt_mask"][rows].any(dim=0)
+    kept_completion = batch["completion_mask"][rows].any(dim=0)
+    kept_completion[0] = True  # where all are masked, a column is left for the loss to be zero on
+    found: Batch = {}
+    for name, part in batch.items():
+        if not isinstance(part, torch.Tensor) or part.ndim == 0:
+            found[name] = part
+        elif name in ("prompt_ids", "prompt_mask"):
+            found[name] = part[rows][:, kept_prompt]
+        else:
+            found[name] = part[rows][:, kept_completion] if part.ndim > 1 and part.shape[1] == width else part[rows]
+    return found
+
+
+def _by_prompt(batch: Batch, rows: list[int], lengths: list[int]) -> list[int]:
+    """The rows with those of one prompt side by side, prompts with the longest completions first."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i in rows:
+        groups.setdefault(tuple(batch["prompt_ids"][i].tolist()), []).append(i)
+    ordered = sorted(groups.values(), key=lambda group: -max(lengths[i] for i in group))
+    return [i for group in ordered for i in group]
+
+
+def _parts(order: list[int], count: int) -> list[list[int]]:
+    """The list in `count` parts as equal as can be."""
+    size, larger = divmod(len(order), count)
+    starts = [k * size + min(k, larger) for k in range(count + 1)]
+    return [order[a:b] for a, b in itertools.pairwise(starts)]
