@@ -86,10 +86,10 @@ class Row:
 class Decoder:
     """Writes the completions of many rows in step.
 
-    What the prompts have in common, such as exemplars, is read once, and so are equal prompts. Then all rows go on in
-    step: a row whose prompt is longer than the shortest is fed its own prompt while the others write already. Every
-    row so sees exactly what it would see alone, which padding cannot promise on every kernel of a recurrent layer.
-    Rows that have ended leave the batch.
+    What the prompts have in common, such as exemplars, is read once, and so is a prompt of several rows. Then all go
+    on in step: a prompt that is longer than the shortest is read to its end while other rows write already. Every row
+    so sees exactly what it would see alone, which padding cannot promise on every kernel of a recurrent layer. Rows
+    that have ended leave the batch.
     """
 
     def __init__(self, *, limit: int, temperature: float, top_p: float = 1.0) -> None:
@@ -106,41 +106,42 @@ class Decoder:
         `NotFinite` if the model gives no finite numbers.
         """
         torch, device = self.torch, model.device
+        places = _by_prompt(rows)
         with torch.inference_mode():
-            cache, logits = self._prefill(model, rows)
+            cache, logits = self._prefill(model, [place[0].prompt for place in places])
             if not torch.isfinite(logits).all():
                 raise NotFinite("the model answers its prompts with NaN or infinite logits; its weights are broken")
             for position in itertools.count(min(len(row.prompt) for row in rows)):
+                if index := _parting(places, position):
+                    places = [part for place in places for part in _parts(place, position)]
+                    where = torch.tensor(index, device=device)
+                    cache.reorder_cache(where)
+                    logits = logits[where]
                 chosen = self._choose(logits, generator).tolist()
-                tokens = [row.take(position, token, self.limit) for row, token in zip(rows, chosen, strict=True)]
-                going = [k for k, row in enumerate(rows) if not row.why]
+                pairs = zip(places, chosen, strict=True)
+                tokens = [place[0].take(position, token, self.limit) for place, token in pairs]
+                going = [k for k, place in enumerate(places) if not place[0].why]
                 if not going:
                     break
-                if len(rows) - len(going) >= _DROP_SHARE * len(rows):
-                    rows, tokens = [rows[k] for k in going], [tokens[k] for k in going]
+                if len(places) - len(going) >= _DROP_SHARE * len(places):
+                    places, tokens = [places[k] for k in going], [tokens[k] for k in going]
                     cache.reorder_cache(torch.tensor(going, device=device))
                 logits = _forward(model, torch.tensor(tokens, device=device)[:, None], cache)
 
-    def _prefill(self, model: Any, rows: list[Row]) -> tuple[Any, Any]:
-        """Read as much of the prompts as all have; returns the cache and the next logits (rows, vocabulary)."""
+    def _prefill(self, model: Any, prompts: list[list[int]]) -> tuple[Any, Any]:
+        """Read as much of distinct prompts as all have; returns the cache and the next logits (prompts, vocabulary)."""
         from transformers import DynamicCache
 
         tensor = lambda values: self.torch.tensor(values, device=model.device)  # noqa: E731
         cache = DynamicCache(config=model.config)
-        distinct = {tuple(row.prompt): None for row in rows}
-        numbers = {prompt: number for number, prompt in enumerate(distinct)}
-        shortest, common = min(map(len, distinct)), common_prefix(list(distinct)) if len(distinct) > 1 else 0
-        logits = None
+        shortest, common = min(map(len, prompts)), common_prefix(prompts) if len(prompts) > 1 else 0
+        logits = _forward(model, tensor([prompts[0][:common]]), cache) if common else None
         if common:
-            logits = _forward(model, tensor([list(rows[0].prompt[:common])]), cache)
-            if common < shortest:
-                cache.reorder_cache(tensor([0] * len(distinct)))
-        if common < shortest:
-            logits = _forward(model, tensor([prompt[common:shortest] for prompt in distinct]), cache)
-        # One row in the cache for all prompts if they have nothing of their own yet, else one for each.
-        places = tensor([numbers[tuple(row.prompt)] if common < shortest else 0 for row in rows])
-        cache.reorder_cache(places)
-        return cache, logits[places]  # type: ignore[index]
+            cache.reorder_cache(tensor([0] * len(prompts)))
+        if common == shortest:
+            assert logits is not None
+            return cache, logits[tensor([0] * len(prompts))]
+        return cache, _forward(model, tensor([prompt[common:shortest] for prompt in prompts]), cache)
 
     def _choose(self, logits: Any, generator: Any) -> Any:
         """One token id per row of logits (rows, vocabulary)."""
@@ -155,7 +156,26 @@ class Decoder:
         return self.torch.searchsorted(shares, drawn, right=True).squeeze(-1).clamp(max=shares.shape[-1] - 1)
 
 
-def common_prefix(rows: Sequence[tuple[int, ...]]) -> int:
+def _by_prompt(rows: list[Row]) -> list[list[Row]]:
+    """The rows of each distinct prompt."""
+    found: dict[tuple[int, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row.prompt), []).append(row)
+    return list(found.values())
+
+
+def _parting(places: list[list[Row]], position: int) -> list[int]:
+    """For each row of the cache to come, its row now; empty unless rows of one prompt must part at this position."""
+    parts = [len(_parts(place, position)) for place in places]
+    return [k for k, count in enumerate(parts) for _ in range(count)] if max(parts) > 1 else []
+
+
+def _parts(place: list[Row], position: int) -> list[list[Row]]:
+    """The rows that share a place in the cache, together while they read their prompt, then each alone."""
+    return [place] if position < len(place[0].prompt) else [[row] for row in place]
+
+
+def common_prefix(rows: Sequence[list[int]]) -> int:
     """How many first tokens all rows share."""
     first, last = min(rows), max(rows)  # in lexical order these two differ first
     pairs = zip(first, last, strict=False)

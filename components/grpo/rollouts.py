@@ -105,7 +105,11 @@ class Rollouts:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, conversations: list[list[prompts.Message]]) -> list[list[int]]:
-    """Token ids of the prompts, as SFT and evaluation render them; equal conversations are rendered once."""
-    texts = [prompts.render(tokenizer, messages) for messages in conversations]
-    known = {text: tokenizer(text, add_special_tokens=False)["input_ids"] for text in dict.fromkeys(texts)}
-    return [known[text] for text in texts]
+    """Token ids of the prompts, as SFT and evaluation render them; equal neighbours are rendered once."""
+    found: list[list[int]] = []
+    for number, messages in enumerate(conversations):
+        if number and messages == conversations[number - 1]:
+            found.append(found[-1])
+        else:
+            found.append(tokenizer(prompts.render(tokenizer, messages), add_special_tokens=False)["input_ids"])
+    return found
