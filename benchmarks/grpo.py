@@ -233,8 +233,8 @@ def report(found: dict[str, dict[str, Any]], shape: str, tokens: int) -> str:
     reference, mine = found["reference"], found["ours"]
     lines = [
         "# GRPO speed", "",
-        f"Model: {SHAPES[shape]}. Every completion has {tokens} tokens. {mine['machine']}, commit {commit()}. `OMP_NUM_THREADS="
-        f"{os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape}`", "",
+        f"Model: {SHAPES[shape]}. Every completion has {tokens} tokens. {mine['machine']}, commit {commit()}. "
+        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape}`", "",
         "| | the published run's configuration | recipe qwen3.5-0.8b | ratio |", "|---|---:|---:|---:|",
         f"| completions a step | {reference['together']} | {mine['together']} | |",
     ]  # fmt: skip

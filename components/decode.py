@@ -106,7 +106,7 @@ class Decoder:
         `NotFinite` if the model gives no finite numbers.
         """
         torch, device = self.torch, model.device
-        places = _by_prompt(rows)
+        places = by_prompt(rows)
         with torch.inference_mode():
             cache, logits = self._prefill(model, [place[0].prompt for place in places])
             if not torch.isfinite(logits).all():
@@ -156,7 +156,7 @@ class Decoder:
         return self.torch.searchsorted(shares, drawn, right=True).squeeze(-1).clamp(max=shares.shape[-1] - 1)
 
 
-def _by_prompt(rows: list[Row]) -> list[list[Row]]:
+def by_prompt(rows: list[Row]) -> list[list[Row]]:
     """The rows of each distinct prompt."""
     found: dict[tuple[int, ...], list[Row]] = {}
     for row in rows:

@@ -76,8 +76,8 @@ TINY = Recipe(
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=5, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
         screen_samples=0, curriculum=0.0, mask_truncated=False, gradient_checkpointing=False, lora_rank=0,
-        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=64, sample_steps=5, plateau_steps=0,
-        plateau_patience=0, plateau_problems=64,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=64, compile_decode=False, sample_steps=5,
+        plateau_steps=0, plateau_patience=0, plateau_problems=64,
     ),
     training=Training(
         save_minutes=10.0, keep=2, restarts=3, gpu_memory_gib=0.0, alarm_entropy=0.1, alarm_zero_variance=0.8,
@@ -137,12 +137,29 @@ QWEN = Recipe(
         schedule="cosine", weight_decay=0.0, max_tokens=4096, gradient_checkpointing=True, lora_rank=0,
     ),
     grpo=Grpo(
-        learning_rate=1e-6, max_steps=500, prompts_per_step=32, generations=8, micro_batch_size=8, max_new_tokens=1024,
-        temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
-        warmup_steps=10, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
-        screen_samples=0, curriculum=0.0, mask_truncated=False, gradient_checkpointing=False, lora_rank=0,
-        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, sample_steps=25, plateau_steps=50,
-        plateau_patience=4, plateau_problems=128,
+        # Below 1 B parameters the published evidence is thin; each choice names what there is.
+        # AReaL's GSM8K run on Qwen2.5-1.5B-Instruct (inclusionAI/AReaL, examples/math) has 6e-6 with fp32 master
+        # weights; half of it for a model half the size. 1e-6 is what runs with bf16 weights and many updates use.
+        learning_rate=3e-6, warmup_steps=25, schedule="cosine", max_steps=500,
+        # AReaL found 4 and 8 completions alike (.796, .794); arXiv:2510.00977 keeps 98 % of 16 with 2. Several problems
+        # a step, since a group that is all right or all wrong teaches nothing (arXiv:2503.14476).
+        prompts_per_step=32, generations=8,
+        # Skywork-OR1 (arXiv:2505.22312): leaving out cut-off completions gains nothing, temperature 1 keeps exploring.
+        max_new_tokens=1024, mask_truncated=False, temperature=1.0, top_p=1.0,
+        # No KL term: DAPO (arXiv:2503.14476), Dr. GRPO (arXiv:2503.20783). DAPO's clip-higher has no effect while a
+        # step makes one update, where all ratios are 1; its loss averages over tokens, not over completions.
+        beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo",
+        # The group's mean with the batch's deviation (arXiv:2508.08221): by its own, a group of right answers would
+        # turn one missing marker into as large an advantage as a wrong answer. Form is paid little for the same reason.
+        scale_rewards="batch", correct_weight=1.0, think_weight=0.1, marker_weight=0.1,
+        # Problems that the SFT model always or never solves are dropped, by 8 completions as POLARIS counts them
+        # (ChenxinAn-fdu/POLARIS); medium difficulty teaches most (arXiv:2504.03380). Ordering them is not known to
+        # help: E2H (arXiv:2506.06632) gains at 1.5 B with a soft order and forgets with a strict one.
+        screen_samples=8, curriculum=0.0,
+        # What fits 32 GB by components/vram.py; not measured.
+        micro_batch_size=8, gradient_checkpointing=True, lora_rank=0,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, compile_decode=False, sample_steps=25,
+        plateau_steps=50, plateau_patience=4, plateau_problems=128,
     ),
     training=Training(
         save_minutes=15.0, keep=2, restarts=3, gpu_memory_gib=31.8, alarm_entropy=0.3, alarm_zero_variance=0.6,
@@ -169,8 +186,9 @@ REFERENCE = replace(
     name="reference",
     sample=replace(QWEN.sample, max_new_tokens=512),
     grpo=replace(
-        QWEN.grpo, max_steps=1988, prompts_per_step=8, max_new_tokens=512, beta=0.04, epsilon_high=0.2,
-        loss_type="grpo", plateau_steps=0, plateau_patience=0,
+        QWEN.grpo, learning_rate=1e-6, warmup_steps=10, schedule="constant", max_steps=1988, prompts_per_step=8,
+        max_new_tokens=512, beta=0.04, epsilon_high=0.2, loss_type="grpo", scale_rewards="group", think_weight=0.3,
+        marker_weight=0.2, screen_samples=0, plateau_steps=0, plateau_patience=0,
     ),
     evaluate=replace(QWEN.evaluate, max_new_tokens=512),
 )  # fmt: skip

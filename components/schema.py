@@ -122,6 +122,7 @@ class Grpo:
         "share of the GPU's memory that vLLM takes beside the training", minimum=0.05, maximum=0.9
     )
     rollout_batch_size: int = setting("completions decoded together by transformers", minimum=1)
+    compile_decode: bool = setting("decode with a static cache and a compiled step; transformers on a GPU only")
     sample_steps: int = setting("steps between the sample completions that the log and the report show", minimum=1)
     plateau_steps: int = setting("steps between evaluations on the plateau split, 0: never", minimum=0)
     plateau_patience: int = setting("stop after so many evaluations without improvement, 0: never", minimum=0)

@@ -100,9 +100,11 @@ def one_pass(rows: int, needed: int, seed: str, arrange: Callable[[Random], list
 
 @contextmanager
 def old_names() -> Iterator[None]:
-    """Mute the one warning that TRL 1.16 and PEFT 0.21 cause by asking transformers 5.23 by an old name."""
+    """Mute what TRL 1.16 and PEFT 0.21 cause by asking transformers 5.23 for gradient checkpointing by old names."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        warnings.filterwarnings(
+            "ignore", "`(is_gradient_checkpointing|gradient_checkpointing_(en|dis)able)`", FutureWarning
+        )
         yield
 
 

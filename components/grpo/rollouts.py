@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from components import prompts, training
 from components.decode import Decoder, NotFinite, Row, Text, mixed_seed
 from components.job import Job
-from components.schema import Grpo
+from components.static_decode import StaticDecoder
 
 
 class Policy:
@@ -61,6 +61,10 @@ class Rollouts:
         self.text = Text(tokenizer, end_ids)
         self.policy = Policy(job)
         self.together = self.settings.rollout_batch_size
+        decoder = StaticDecoder if self.settings.compile_decode and torch.cuda.is_available() else Decoder
+        limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))
+        self.sampling = decoder(limit=limit, temperature=temperature, top_p=top_p)
+        self.greedy = decoder(limit=limit, temperature=0.0)
 
     def __call__(self, messages: list[list[prompts.Message]], trainer: Any) -> dict[str, Any]:
         """What TRL asks of a rollout function, for one conversation per completion.
@@ -78,10 +82,7 @@ class Rollouts:
 
     def write(self, trained: Any, ids: list[list[int]], seed: int, *, greedy: bool = False) -> list[list[int]]:
         """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""
-        settings: Grpo = self.settings
-        decoder = Decoder(
-            limit=settings.max_new_tokens, temperature=0.0 if greedy else settings.temperature, top_p=settings.top_p
-        )
+        decoder = self.greedy if greedy else self.sampling
         rows = [Row(row, self.text.ended) for row in ids]
         generator = torch.Generator(trained.device).manual_seed(seed)
         with self.policy.of(trained) as model:
