@@ -27,6 +27,7 @@ from components.files import read_json
 from components.job import Job
 from components.kernels import check_kernels
 from components.models import model_directory
+from components.schema import Grpo, Sft
 from components.survive import Saver, Terminated
 
 
@@ -39,6 +40,14 @@ def device_arguments() -> dict[str, Any]:
 def memory_arguments(gradient_checkpointing: bool) -> dict[str, Any]:
     """Trainer arguments that trade time for memory, or not; the old name of the argument warns."""
     return {"gradient_checkpointing": None, "activation_checkpointing": gradient_checkpointing}
+
+
+def schedule_arguments(settings: Sft | Grpo) -> dict[str, Any]:
+    """Trainer arguments for the learning rate; transformers' plain `constant` would ignore the warm-up."""
+    kind = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
+    return {
+        "learning_rate": settings.learning_rate, "warmup_steps": settings.warmup_steps, "lr_scheduler_type": kind,
+    }  # fmt: skip
 
 
 def is_first() -> bool:

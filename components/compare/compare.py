@@ -51,6 +51,7 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
         "flips": results.flips(read, settings.examples),
         "samples": results.samples(read, settings.examples),
         "curves": {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()},
+        "training_samples": load.read_training_samples(curves, settings.examples),
         "alarms": [*load.differing_prompts(read), *load.read_alarms(curves)],
         "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
     }

@@ -36,8 +36,24 @@ def read_evaluations(directories: Mapping[str, Path]) -> list[Evaluation]:
 
 
 def read_curves(directories: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
-    """The rows of `DIR/curves.jsonl` of each training stage."""
-    return {stage: list(read_jsonl(path / "curves.jsonl")) for stage, path in directories.items()}
+    """The rows of `DIR/curves.jsonl` of each training stage, then those of its plateau.jsonl with `plateau` set."""
+    found = {}
+    for stage, path in directories.items():
+        plateau = read_jsonl(path / "plateau.jsonl") if (path / "plateau.jsonl").exists() else ()
+        evaluated = [{"step": row["step"], "plateau": row["accuracy"]} for row in plateau]
+        found[stage] = [*read_jsonl(path / "curves.jsonl"), *evaluated]
+    return found
+
+
+def read_training_samples(directories: Mapping[str, Path], count: int) -> dict[str, list[dict[str, Any]]]:
+    """At most `count` rows of `DIR/samples.jsonl` of each stage that has one, from the first step to the last."""
+    found = {}
+    for stage, path in directories.items():
+        rows = list(read_jsonl(path / "samples.jsonl")) if (path / "samples.jsonl").exists() else []
+        if rows and count:
+            places = {round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)}
+            found[stage] = [rows[place] for place in sorted(places)]
+    return found
 
 
 def read_alarms(directories: Mapping[str, Path]) -> list[str]:

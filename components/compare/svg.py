@@ -90,7 +90,7 @@ def line(points: Sequence[Sequence[float]], title: str, series: str, share: bool
     if share:
         low, high = 0.0, max(high, 0.01)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
     marks = ticks(low, high, 4)
     low, high = min(low, marks[0]), max(high, marks[-1])
     steps = (min(step for step, _ in points), max(step for step, _ in points))

@@ -118,8 +118,8 @@ def grpo_config(job: Job, rollouts: Rollouts) -> GRPOConfig:
         settings.prompts_per_step * settings.generations, settings.micro_batch_size
     )
     return GRPOConfig(
-        output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup_steps, lr_scheduler_type=settings.schedule, shuffle_dataset=False,
+        output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, shuffle_dataset=False,
+        **training.schedule_arguments(settings),
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes, steps_per_generation=passes,
         num_generations=settings.generations, max_completion_length=settings.max_new_tokens,
         temperature=settings.temperature, top_p=settings.top_p, top_k=0,

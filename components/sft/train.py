@@ -107,9 +107,9 @@ def sft_config(job: Job, steps: int) -> SFTConfig:
     settings = job.settings
     micro_batch, passes = training.split_batch(settings.batch_size, settings.micro_batch_size)
     return SFTConfig(
-        output_dir=str(Place(job.place).writing), max_steps=steps, learning_rate=settings.learning_rate,
+        output_dir=str(Place(job.place).writing), max_steps=steps,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
-        warmup_steps=settings.warmup_steps, lr_scheduler_type=settings.schedule, weight_decay=settings.weight_decay,
+        weight_decay=settings.weight_decay, **training.schedule_arguments(settings),
         max_length=None, packing=False, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, seed=job.seed, data_seed=job.seed,
         **training.device_arguments(), **watch.reporting_arguments(Place(job.place)),

@@ -333,3 +333,9 @@ def test_conversations_of_a_step_lie_by_length_and_all_are_used_alike():
         part = [lengths[i] for i in order[start : start + 8]]
         assert part == sorted(part, reverse=True)
     assert {*order[:40]} == {*range(40)}
+
+
+def test_a_constant_learning_rate_warms_up_too(data, sft, tmp_path):
+    run_grpo(data, tmp_path, replace(GRPO, max_steps=4, warmup_steps=2, learning_rate=1e-4), sft[0] / "model")
+    rates = [row["learning_rate"] for row in read_jsonl(tmp_path / "curves" / "curves.jsonl")]
+    assert rates == pytest.approx([0.0, 5e-5, 1e-4, 1e-4])

@@ -33,16 +33,11 @@ def test_the_shape_counts_the_weights_of_a_real_model(kind):
     if kind == "qwen":
         model = training.load_model("tiny", "main")
     else:
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=500,
-                hidden_size=64,
-                intermediate_size=160,
-                num_hidden_layers=3,
-                num_attention_heads=4,
-                num_key_value_heads=2,
-            )  # fmt: skip
-        )
+        config = LlamaConfig(
+            vocab_size=500, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2,
+        )  # fmt: skip
+        model = LlamaForCausalLM(config)
     counted = sum(p.numel() for p in model.parameters())
     assert vram.shape_of(model.config.to_dict()).parameters == pytest.approx(counted, rel=0.02)
 
