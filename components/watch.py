@@ -15,8 +15,8 @@ from components.checkpoints import CURVES, Place, whole_rows
 
 PROGRESS_SECONDS = 5.0
 TENSORBOARD = f"{CURVES}/tensorboard"
-# Tracker -> the environment variable that turns it on.
-TRACKERS = {"wandb": "WANDB_API_KEY", "trackio": "TRACKIO_SPACE_ID"}
+# Tracker -> the environment variables of which one turns it on: trackio's are a Space of the Hub, or a directory.
+TRACKERS = {"wandb": ("WANDB_API_KEY",), "trackio": ("TRACKIO_SPACE_ID", "TRACKIO_DIR")}
 
 
 def reporting_arguments(place: Place) -> dict[str, Any]:
@@ -25,14 +25,14 @@ def reporting_arguments(place: Place) -> dict[str, Any]:
     A resumed training goes on in the same W&B run.
     """
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.path / TENSORBOARD)
-    chosen = [name for name, variable in TRACKERS.items() if os.environ.get(variable)]
+    chosen = [name for name, variables in TRACKERS.items() if any(os.environ.get(v) for v in variables)]
     os.environ.setdefault("WANDB_PROJECT", "grpo-pipeline")
     os.environ.setdefault("WANDB_RUN_ID", place.path.name)
     os.environ.setdefault("WANDB_RESUME", "allow")
     return {
         "logging_steps": 1, "logging_nan_inf_filter": False, "disable_tqdm": True, "save_strategy": "no",
         "report_to": ["tensorboard", *chosen], "run_name": place.path.name, "project": "grpo-pipeline",
-        **({"trackio_space_id": os.environ["TRACKIO_SPACE_ID"]} if "trackio" in chosen else {}),
+        "trackio_space_id": os.environ.get("TRACKIO_SPACE_ID") or None,
     }  # fmt: skip
 
 
