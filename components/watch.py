@@ -27,7 +27,7 @@ def reporting_arguments(place: Place) -> dict[str, Any]:
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.path / TENSORBOARD)
     chosen = [name for name, variables in TRACKERS.items() if any(os.environ.get(v) for v in variables)]
     os.environ.setdefault("WANDB_PROJECT", "grpo-pipeline")
-    os.environ.setdefault("WANDB_RUN_ID", place.path.name)
+    os.environ["WANDB_RUN_ID"] = place.path.name
     os.environ.setdefault("WANDB_RESUME", "allow")
     return {
         "logging_steps": 1, "logging_nan_inf_filter": False, "disable_tqdm": True, "save_strategy": "no",

@@ -175,6 +175,7 @@ def test_a_lost_device_starts_again_from_the_checkpoint(data, sft, tmp_path, mon
     assert "going on from step 3" in printed and numbers["steps"] == 5
 
 
+@pytest.mark.slow
 def test_a_bug_is_not_tried_again(data, tmp_path, monkeypatch, capfd):
     with pytest.raises(RuntimeError, match="sft gave up: KeyError: 'advantages'"):
         trained("sft", data, tmp_path, "tiny", monkeypatch, "bug")
