@@ -115,7 +115,8 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, checkpoi
     from components.grpo.component import grpo
     from components.sft.component import sft
 
-    inputs = {**shared, "settings": checked[stage], "training": checked["training"], "checkpoints": checkpoints}
+    settings = {"settings": checked[stage], "training": checked["training"], "scale": checked["scale"]}
+    inputs = {**shared, **settings, "checkpoints": checkpoints}
     if stage == "sft":
         return sft(**inputs).set_display_name("SFT")
     policy = {"policy": warm.outputs["model"]} if warm else {}

@@ -88,7 +88,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
         write_jsonl(directory / "problems.jsonl", problems(settings.prompts_per_step * settings.max_steps))
         job = Job(
             stage="grpo", model=model, revision="main", data=directory, place=directory, seed=0, settings=settings,
-            training=recipes.TINY.training,
+            training=recipes.TINY.training, scale=recipes.TINY.scale,
         )  # fmt: skip
         trainer = (plain if kind == "reference" else ours)(job)
         clock = Clock()
@@ -115,7 +115,7 @@ def plain(job: Job) -> Any:
     model = training.load_model(job.model, job.revision, kind)
     rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
     rollouts.policy.copy = None
-    config = grpo.grpo_config(job, rollouts)
+    config = grpo.grpo_config(job, rollouts, model)
     config.generation_kwargs = {"min_new_tokens": job.settings.max_new_tokens}
     return GRPOTrainer(
         model=model, reward_funcs=scorer(job, rollouts).functions, args=config, train_dataset=dataset(job),

@@ -17,7 +17,7 @@ from components import recipes
 from components.plan import Plan
 from components.settings import parse
 
-TRAINING = "training"
+COMMON = ("training", "scale")  # settings that SFT and GRPO share; on the command line with their name before
 
 
 def main(stage: str, function: Callable[..., Any], arguments: list[str] | None = None) -> int:
@@ -59,10 +59,10 @@ def make_parser(stage: str, function: Callable[..., Any]) -> argparse.ArgumentPa
 
 
 def chosen_settings(stage: str, part: str, recipe: str, changes: list[str]) -> Any:
-    """The `settings` of a stage, or the `training` settings, of a recipe with `name=value` texts on top."""
+    """The `settings` of a stage, or those that stages share, of a recipe with `name=value` texts on top."""
     chosen = getattr(recipes.get(recipe), stage if part == "settings" else part)
     known = {name: text for name, _, text in (change.partition("=") for change in changes)}
-    valid = [name for each in ("settings", TRAINING) for name in _names(stage, each)]
+    valid = [name for each in ("settings", *COMMON) for name in _names(stage, each)]
     if wrong := next((c for c in changes if "=" not in c or c.partition("=")[0] not in valid), None):
         raise ValueError(f"--set {wrong}: write NAME=VALUE with one of {', '.join(valid)}")
     for name, field in _names(stage, part).items():
@@ -72,11 +72,11 @@ def chosen_settings(stage: str, part: str, recipe: str, changes: list[str]) -> A
 
 
 def _settings_of(function: Callable[..., Any]) -> list[str]:
-    return [name for name in inspect.signature(function).parameters if name in ("settings", TRAINING)]
+    return [name for name in inspect.signature(function).parameters if name in ("settings", *COMMON)]
 
 
 def _names(stage: str, part: str) -> dict[str, str]:
-    """Name on the command line -> field: those of the stage as they are, those of `training` with that before them."""
+    """Name on the command line -> field: those of the stage as they are, shared ones with their name before."""
     owner = stage if part == "settings" else part
     fields = [name for found, _, name in recipes.flat_fields().values() if found == owner]
     return {name if part == "settings" else f"{part}_{name}": name for name in fields}

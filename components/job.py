@@ -7,11 +7,10 @@ from typing import Any
 
 from components.files import sha256, tree_sha256
 from components.models import model_directory, model_sha256
-from components.schema import Grpo, Sft, Training
+from components.schema import Grpo, Scale, Sft, Training
 from components.settings import from_dict, from_json, to_json
 
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
-SCREENED = "screen.jsonl"  # in the place of a GRPO job: what components/grpo/screen.py found
 DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
 
 
@@ -30,6 +29,7 @@ class Job:
     seed: int
     settings: Any  # Sft or Grpo, by `stage`
     training: Training
+    scale: Scale
     task: str = "train"  # or screen
     resume: str = ""  # the checkpoint to go on from
 
@@ -38,7 +38,7 @@ class Job:
         plain = {
             name: str(getattr(self, name)) for name in ("stage", "model", "revision", "data", "place", "task", "resume")
         }
-        settings = {name: json.loads(to_json(getattr(self, name))) for name in ("settings", "training")}
+        settings = {name: json.loads(to_json(getattr(self, name))) for name in ("settings", "training", "scale")}
         return json.dumps({**plain, "seed": self.seed, **settings})
 
     @staticmethod
@@ -46,7 +46,7 @@ class Job:
         """The job from its text."""
         values = json.loads(text)
         values["settings"] = from_dict(SETTINGS[values["stage"]], values["settings"])
-        values["training"] = from_dict(Training, values["training"])
+        values["training"], values["scale"] = from_dict(Training, values["training"]), from_dict(Scale, values["scale"])
         return Job(**values | {name: Path(values[name]) for name in ("data", "place")})
 
     def inputs(self) -> dict[str, Any]:
@@ -57,12 +57,23 @@ class Job:
             "data": {n: sha256(self.data / n) for n in DATA_FILES[self.stage] if (self.data / n).exists()},
             "seed": self.seed,
             "settings": json.loads(to_json(self.settings)),
+            "processes": [self.scale.world, self.scale.sharding],
             "code": tree_sha256(Path(__file__).parent, "*.py"),
         }
 
     def with_micro_batch(self, size: int) -> "Job":
         """The same job with `size` rows per forward pass; the rows per step stay."""
         return replace(self, settings=replace(self.settings, micro_batch_size=size))
+
+
+def screened(place: Path) -> list[Path]:
+    """The files of a place in which each process of a screening wrote its share; empty unless all are there."""
+    for path in place.glob("screen-0-of-*.jsonl"):
+        count = int(path.stem.rpartition("-")[2])
+        parts = [place / f"screen-{rank}-of-{count}.jsonl" for rank in range(count)]
+        if all(part.exists() for part in parts):
+            return parts
+    return []
 
 
 def settings_of(stage: str, text: str) -> Any:

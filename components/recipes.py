@@ -23,6 +23,7 @@ from components.schema import (
     Push,
     Recipe,
     Sample,
+    Scale,
     Sft,
     Source,
     Standardize,
@@ -59,6 +60,7 @@ TINY = Recipe(
     seed=0,
     registry="",
     checkpoints="",
+    trainer="process",
     always=False,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=1.0, max_new_tokens=48, batch_size=128,
@@ -83,6 +85,7 @@ TINY = Recipe(
         save_minutes=10.0, keep=2, restarts=3, gpu_memory_gib=0.0, alarm_entropy=0.1, alarm_zero_variance=0.8,
         alarm_truncated=0.2, alarm_kl=0.5, alarm_length=2.5, alarm_format=0.1,
     ),
+    scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=600),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
         batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
@@ -124,6 +127,7 @@ QWEN = Recipe(
     seed=0,
     registry="",
     checkpoints="",
+    trainer="process",
     always=False,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=64,
@@ -165,6 +169,7 @@ QWEN = Recipe(
         save_minutes=15.0, keep=2, restarts=3, gpu_memory_gib=31.8, alarm_entropy=0.3, alarm_zero_variance=0.6,
         alarm_truncated=0.1, alarm_kl=0.5, alarm_length=2.0, alarm_format=0.1,
     ),
+    scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=1800),
     evaluate=Evaluate(
         protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
         batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, temperature=0.0, samples=1,
@@ -286,5 +291,17 @@ def check_recipe(recipe: Recipe) -> None:
         ("grpo", recipe.grpo.prompts_per_step * recipe.grpo.generations),
     ):
         micro = getattr(recipe, stage).micro_batch_size
-        if whole % micro:
-            raise ValueError(f"{stage}_micro_batch_size: {whole} per step is not a multiple of {micro}")
+        if whole % recipe.scale.world:
+            raise ValueError(
+                f"scale_nodes x scale_processes = {recipe.scale.world} processes cannot share the {whole} rows of a "
+                f"step of {stage}"
+            )
+        each = whole // recipe.scale.world
+        if each % min(micro, each):
+            raise ValueError(
+                f"{stage}_micro_batch_size: {each} rows per step and process are not a multiple of {micro}"
+            )
+    if recipe.scale.nodes > 1 and recipe.trainer != "trainjob":
+        raise ValueError(f"scale_nodes is {recipe.scale.nodes}; several nodes need trainer=trainjob")
+    if recipe.scale.sharding != "none" and (recipe.sft.lora_rank or recipe.grpo.lora_rank):
+        raise ValueError("scale_sharding splits full weights; set it to none, or lora_rank to 0")

@@ -11,6 +11,8 @@ STAGES = ("sft", "grpo")
 ADAPTERS = ("chat", "thinking-solution", "gsm8k", "prompt-completion")
 PROTOCOLS = ("zero-shot", "8-shot", "8-shot-think")
 BACKENDS = ("transformers", "vllm")
+TRAINERS = ("process", "trainjob")
+SHARDING = ("none", "optimizer", "full")
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
 
 
@@ -148,6 +150,24 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scale:
+    """On how many processes SFT and GRPO run; the rows of a step stay those of the recipe."""
+
+    nodes: int = setting("Pods of a TrainJob; above 1 with trainer=trainjob only", minimum=1)
+    processes: int = setting("processes on each node, one for each GPU", minimum=1)
+    sharding: str = setting(
+        "what the processes split: nothing (none), optimizer and gradient, or weights as well (full)", choices=SHARDING
+    )
+    runtime: str = setting("TrainingRuntime that a TrainJob takes; manifests/components/trainer has it")
+    start_timeout_s: int = setting("time that the Pods of a TrainJob have to start", minimum=10)
+
+    @property
+    def world(self) -> int:
+        """All processes."""
+        return self.nodes * self.processes
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluate:
     """Settings of `evaluate`, the same for base, SFT and GRPO."""
 
@@ -234,12 +254,14 @@ class Recipe:
     seed: int = setting("seed of data, training and sampling", minimum=0)
     registry: str = setting("directory or s3:// address of run records and models; empty: under --output")
     checkpoints: str = setting("directory that outlives a step, for training checkpoints; empty: none are kept")
+    trainer: str = setting("where SFT and GRPO train: a process of the step, or a TrainJob", choices=TRAINERS)
     always: bool = setting("run even if nothing has changed since the champion")
     sample: Sample
     standardize: Standardize
     sft: Sft
     grpo: Grpo
     training: Training
+    scale: Scale
     evaluate: Evaluate
     compare: Compare
     gate: Gate

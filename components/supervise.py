@@ -5,6 +5,7 @@ in which nothing more can be trusted. What a user must mend and what would only 
 No torch here.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -18,19 +19,20 @@ from typing import Any
 
 from components.checkpoints import Place, place_of
 from components.files import link_tree, read_json, write_json
-from components.job import SCREENED, Job
-from components.schema import Training
+from components.job import Job, screened
+from components.schema import Scale, Training
 
 # Exit statuses of a worker.
 DONE, MENDABLE, NOT_FINITE, DEVICE, MEMORY, TERMINATED = 0, 2, 3, 70, 75, 143
-SAID = "said.txt"  # in the place: why the worker gave up, in one line
+SAID = "said.json"  # in the place: {"status", "said"} of the first worker that gave up
 FIT = "fit.json"  # in the place: the micro-batch that fits the memory
 RESULT = "numbers.json"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def train(
     *, stage: str, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None,
-    seed: int, settings: Any, training: Training,
+    seed: int, settings: Any, training: Training, scale: Scale,
 ) -> dict[str, float]:  # fmt: skip
     """Train in a worker process until the result is there, and put it to `model_out` and `curves_out`.
 
@@ -42,7 +44,7 @@ def train(
     root = checkpoints or curves_out.with_name(f"{curves_out.name}.checkpoints")
     job = Job(
         stage=stage, model=model, revision=revision, data=data, place=root, seed=seed, settings=settings,
-        training=training,
+        training=training, scale=scale,
     )  # fmt: skip
     place = place_of(root, stage, job.inputs())
     job = replace(job, place=place.path)
@@ -50,7 +52,7 @@ def train(
         if (place.finished / RESULT).exists():
             print(f"{stage}: this very training has ended before; its result is taken from {place.finished}")
         else:
-            if stage == "grpo" and settings.screen_samples and not (place.path / SCREENED).exists():
+            if stage == "grpo" and settings.screen_samples and not screened(place.path):
                 _until_done(replace(job, task="screen"), place, lambda job: run_worker(job, lock))
             _until_done(job, place, lambda job: run_worker(job, lock))
         link_tree(place.finished / "model", model_out)
@@ -61,8 +63,8 @@ def train(
 def _until_done(job: Job, place: Place, work: Callable[[Job], int]) -> None:
     """Run workers until one has finished; raises as `train` says."""
     restarts = 0
-    while (status := work(_prepared(job, place))) != DONE:
-        said = _said(place)
+    while (ended := work(_prepared(job, place))) != DONE:
+        status, said = _said(place, ended)
         if status in (TERMINATED, -signal.SIGTERM):
             raise SystemExit(TERMINATED)
         if status == MENDABLE:
@@ -84,15 +86,26 @@ def run_worker(job: Job, lock: int) -> int:
     SIGTERM and SIGINT of this process go to the worker, which saves and ends.
     """
     command = [sys.executable, "-m", "components.worker", job.text()]
+    if job.scale.processes > 1:
+        runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.scale.processes)]
+        command = [sys.executable, *runner, *command[1:]]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # Somebody who replaced sys.stdout wants to see what the worker prints; else it may have the terminal itself.
     piped = sys.stdout is not sys.__stdout__
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if piped else {}
-    with subprocess.Popen(command, env=environment, pass_fds=(lock,), text=True, errors="replace", **streams) as worker:
+    with subprocess.Popen(
+        command, env=environment, pass_fds=(lock,), preexec_fn=die_with_parent, text=True, errors="replace", **streams
+    ) as worker:
         with _passing_on(worker):
             for line in worker.stdout or ():
                 print(line, end="", flush=True)
             return worker.wait()
+
+
+def die_with_parent() -> None:
+    """Have the kernel tell this process to end (SIGTERM) when its parent is no more, however that went."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
@@ -145,8 +158,11 @@ def _halve(job: Job, place: Place) -> bool:
     return bool(smaller)
 
 
-def _said(place: Place) -> str:
+def _said(place: Place, ended: int) -> tuple[int, str]:
+    """Status and reason of the worker that gave up first; of several, torchrun tells only that one did."""
     path = place.path / SAID
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    path.unlink(missing_ok=True)
-    return text
+    if not path.exists():
+        return ended, ""
+    found = read_json(path)
+    path.unlink()
+    return found["status"], found["said"]

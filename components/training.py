@@ -27,7 +27,7 @@ from components.files import read_json
 from components.job import Job
 from components.kernels import check_kernels
 from components.models import model_directory
-from components.schema import Grpo, Sft
+from components.schema import Grpo, Scale, Sft
 from components.survive import Saver, Terminated
 
 
@@ -86,13 +86,36 @@ def lora(rank: int) -> LoraConfig | None:
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def split_batch(batch: int, micro_batch: int) -> tuple[int, int]:
-    """(rows per forward pass, passes per optimizer step); `ValueError` unless the product can be `batch`."""
-    micro_batch = min(batch, micro_batch)
-    if batch % micro_batch:
-        valid = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
-        raise ValueError(f"micro_batch_size {micro_batch} does not divide a step's {batch} rows; use one of {valid}")
-    return micro_batch, batch // micro_batch
+def split_batch(batch: int, micro_batch: int, processes: int) -> tuple[int, int]:
+    """(rows per forward pass, passes per step and process); `ValueError` unless the product over all is `batch`."""
+    each = batch // processes
+    micro_batch = min(each, micro_batch)
+    if each * processes != batch or each % micro_batch:
+        valid = ", ".join(str(n) for n in range(1, each + 1) if each % n == 0)
+        raise ValueError(
+            f"micro_batch_size {micro_batch} does not divide a step's {batch} rows on {processes} process(es); use one "
+            f"of {valid}"
+        )
+    return micro_batch, each // micro_batch
+
+
+def distributed_arguments(scale: Scale, model: PreTrainedModel) -> dict[str, Any]:
+    """Trainer arguments for several processes: DDP, or FSDP2 that splits what `sharding` says."""
+    if scale.world == 1:
+        return {}
+    backend = {"ddp_backend": "nccl" if torch.cuda.is_available() else "gloo", "ddp_find_unused_parameters": False}
+    if scale.sharding == "none":
+        return backend
+    # A model class names the blocks of its vision tower too, which the text model does not have.
+    present = {type(module).__name__ for module in model.modules()}
+    return backend | {
+        "fsdp": True,
+        "fsdp_config": {
+            "version": 2, "reshard_after_forward": scale.sharding == "full", "state_dict_type": "FULL_STATE_DICT",
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "transformer_layer_cls_to_wrap": sorted(present & set(model._no_split_modules or ())),
+        },
+    }  # fmt: skip
 
 
 def one_pass(rows: int, needed: int, seed: str, arrange: Callable[[Random], list[int]] | None = None) -> list[int]:
@@ -125,8 +148,10 @@ def check_memory(job: Job) -> None:
         print(vram.check(config, job.stage, job.settings, total), flush=True)
 
 
-def check_device(trainer: Trainer) -> None:
-    """On a GPU: refuse kernels that compute something else than the torch path does."""
+def check_device(trainer: Trainer, scale: Scale) -> None:
+    """Refuse a split that did not happen, and on a GPU kernels that compute something else than the torch path."""
+    if scale.world > 1 and scale.sharding != "none" and not trainer.is_fsdp_enabled:
+        raise ValueError(f"scale_sharding={scale.sharding} needs GPUs: accelerate has FSDP there alone; set it to none")
     if torch.cuda.is_available():
         print(check_kernels(trainer.accelerator.unwrap_model(trainer.model)), flush=True)
 
@@ -140,14 +165,24 @@ def run(trainer: Trainer, saver: Saver, resume: str) -> None:
         raise Terminated
 
 
-def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+def save_model(
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path, best: dict[str, torch.Tensor] | None = None
+) -> None:
     """Write a save_pretrained directory: weights (LoRA merged), generation settings that are greedy, tokenizer.
 
-    Only the first process writes.
+    Trained weights in `best` take the place of the last ones. All processes call this, the first one writes.
     """
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
     if not is_first():
         return
+    if weights is not None:
+        weights |= best or {}
+    else:
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in (best or {}).items():
+                parameters[name].copy_(value)
     if isinstance(model, PeftModel):
         model = model.merge_and_unload()
     ends = model.generation_config.eos_token_id
@@ -158,6 +193,6 @@ def save_model(trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path) 
         pad_token_id=tokenizer.pad_token_id,
     )
     model.config.use_cache = True
-    model.save_pretrained(out)
+    model.save_pretrained(out, state_dict=weights)
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(out)

@@ -60,12 +60,14 @@ class Recorder(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Record one step; the summary that the trainer logs at the end is none."""
-        if not logs or "loss" not in logs or not state.is_world_process_zero:
+        if not logs or "loss" not in logs:
             return
         row = {"step": state.global_step}
         row |= {ours: float(logs[name]) for name, ours in self.columns.items() if logs.get(name) is not None}
         row["seconds"] = round(self.before + time.monotonic() - self.began, 3)
         self.rows.append(row)
+        if not state.is_world_process_zero:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self._show(row, state.max_steps)

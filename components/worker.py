@@ -1,13 +1,13 @@
 """The process that trains: `python -m components.worker JOB`, started by components/supervise.py.
 
-Its exit status tells the parent what to do; see `supervise`. What it says to the user lies in the place's `said.txt`.
+Its exit status tells the parent what to do; see `supervise`. What it says to the user lies in the place's said.json.
 """
 
-import ctypes
+import contextlib
 import importlib
+import json
 import re
 import shutil
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -16,19 +16,19 @@ import torch
 
 from components.checkpoints import Place
 from components.decode import NotFinite
-from components.files import write_json, write_text
+from components.files import write_json
 from components.job import Job
-from components.supervise import DEVICE, DONE, MEMORY, MENDABLE, NOT_FINITE, RESULT, SAID, TERMINATED
+from components.supervise import DEVICE, DONE, MEMORY, MENDABLE, NOT_FINITE, RESULT, SAID, TERMINATED, die_with_parent
 from components.survive import Terminated
 from components.training import is_first
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|NCCL|Triton Error")
+# The last two: another process of this training was lost.
+_OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
 
 
 def main(text: str) -> int:
     """Do the job of this text; returns the exit status."""
-    _die_with_parent()
+    die_with_parent()
     job = Job.read(text)
     try:
         work(job)
@@ -37,15 +37,19 @@ def main(text: str) -> int:
         status, said = judge(error)
         if status != TERMINATED and not _is_ours(error):
             traceback.print_exc()
-        write_text(job.place / SAID, said)
+        _say(job, status, said)
         return status
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def work(job: Job) -> None:
     """Do the job's task; what a training has learned is left in the `finished` of its place."""
     place = Place(job.place)
     preparing = place.path / "preparing"
-    shutil.rmtree(preparing, ignore_errors=True)
+    if is_first():
+        shutil.rmtree(preparing, ignore_errors=True)
     numbers = importlib.import_module(f"components.{job.stage}.{job.task}").train(job, preparing / "model")
     if numbers is not None and is_first():
         shutil.copytree(place.curves, preparing / "curves")
@@ -77,10 +81,10 @@ def _is_ours(error: BaseException) -> bool:
     return isinstance(error, ValueError) and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
 
 
-def _die_with_parent() -> None:
-    """Be told to end (SIGTERM) when the parent is no more, however it went."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _say(job: Job, status: int, said: str) -> None:
+    """Leave status and reason for the parent, unless another process of this training was first."""
+    with contextlib.suppress(FileExistsError), (job.place / SAID).open("x", encoding="utf-8") as file:
+        json.dump({"status": status, "said": said}, file)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from components import prompts
 from components.checkpoints import Place, step_of, whole_rows
 from components.files import read_jsonl, sync_tree
 from components.grpo import rewards
-from components.grpo.rollouts import Rollouts, encode
+from components.grpo.rollouts import Rollouts, bare, encode, whole
 from components.job import Job
 from components.training import is_first
 
@@ -72,20 +72,16 @@ class Plateau(TrainerCallback):
             torch.distributed.all_reduce(right)
         return right.item() / len(self.problems)
 
-    def restore(self, model: Any) -> None:
-        """Put the best weights back into `model`, if there are any."""
-        if self.best is None:
-            return
-        parameters = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, best in load_file(self._file(self.best["step"])).items():
-                parameters[name].copy_(best)
+    def weights(self) -> dict[str, torch.Tensor] | None:
+        """The best weights by name, if there are any."""
+        return load_file(self._file(self.best["step"])) if self.best and is_first() else None
 
     def _answer(self, model: Any, rows: list[dict[str, Any]]) -> list[float]:
-        if not rows:
-            return []
+        if not rows:  # the other processes may need this one's shards of the weights
+            rows = self.problems[:1]
+            return [0.0 * right for right in self._answer(model, rows)]
         ids = encode(self.tokenizer, [prompts.question_messages(row["question"]) for row in rows])
-        written = self.rollouts.write(model, ids, 0, greedy=True)
+        written = self.rollouts.write(bare(model), ids, 0, greedy=True)
         finished = [completion[-1] in self.rollouts.text.end for completion in written]
         texts, golds = [self.rollouts.text.decode(completion) for completion in written], [row["gold"] for row in rows]
         prefilled = prompts.prefilled(str(self.tokenizer.decode(ids[0])))
@@ -95,11 +91,12 @@ class Plateau(TrainerCallback):
         return self.directory / f"step-{step:08}.safetensors"
 
     def _keep(self, step: int, model: Any) -> None:
-        """Write the weights, and drop those that no checkpoint would come back to."""
+        """Write the weights, and drop those that no checkpoint would come back to; all processes give their shards."""
+        named = {name: whole(p.detach()) for name, p in bare(model).named_parameters() if p.requires_grad}
         if not is_first():
             return
         self.directory.mkdir(exist_ok=True)
-        weights = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+        weights = {name: p.cpu().contiguous() for name, p in named.items()}
         save_file(weights, self._file(step))
         sync_tree(self.directory)
         oldest = min((step_of(path) for path in self.place.steps()), default=step)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedTokenizerBase
 
 from components import prompts, training
@@ -20,15 +22,20 @@ from components.static_decode import StaticDecoder
 class Policy:
     """The model to decode with, in step with the one that is trained.
 
-    On a GPU that is a copy in bfloat16, which decodes twice as fast as autocast. On a CPU, for LoRA, and beside vLLM,
-    it is the trained model itself.
+    On a GPU that is a copy in bfloat16, which decodes twice as fast as autocast; weights that are split over processes
+    are decoded from a whole copy in any case. On a CPU, for LoRA, and beside vLLM, it is the trained model itself.
     """
 
     def __init__(self, job: Job) -> None:
         self.copy: Any = None
-        if torch.cuda.is_available() and not job.settings.lora_rank and job.settings.rollouts == "transformers":
-            copied: Any = training.load_model(job.model, job.revision, torch.bfloat16)
-            self.copy = copied.to("cuda").eval().requires_grad_(False)
+        gpu, split = torch.cuda.is_available(), job.scale.world > 1 and job.scale.sharding != "none"
+        if split or (gpu and not job.settings.lora_rank and job.settings.rollouts == "transformers"):
+            copied: Any = training.load_model(job.model, job.revision, torch.bfloat16 if gpu else torch.float32)
+            self.copy = copied.to("cuda" if gpu else "cpu").eval().requires_grad_(False)
+
+    def device_of(self, trained: Any) -> torch.device:
+        """Where it decodes."""
+        return trained.device if self.copy is None else self.copy.device
 
     @contextmanager
     def of(self, trained: Any) -> Iterator[Any]:
@@ -49,7 +56,17 @@ class Policy:
         pairs = zip(self.copy.parameters(), trained.parameters(), strict=True)
         with torch.no_grad():
             for mine, theirs in pairs:
-                mine.copy_(theirs)
+                mine.copy_(whole(theirs.detach()))
+
+
+def bare(model: Any) -> Any:
+    """A model out of the wrapper that synchronises its gradients."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def whole(weights: torch.Tensor) -> torch.Tensor:
+    """A tensor that may be split over processes, in one piece; all of them must ask."""
+    return weights.full_tensor() if isinstance(weights, DTensor) else weights
 
 
 class Rollouts:
@@ -84,7 +101,7 @@ class Rollouts:
         """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""
         decoder = self.greedy if greedy else self.sampling
         rows = [Row(row, self.text.ended) for row in ids]
-        generator = torch.Generator(trained.device).manual_seed(seed)
+        generator = torch.Generator(self.policy.device_of(trained)).manual_seed(seed)
         with self.policy.of(trained) as model:
             while waiting := [row for row in rows if not row.why]:
                 self._decode(decoder, model, waiting[: self.together], generator)

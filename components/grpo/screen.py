@@ -5,6 +5,7 @@ A group in which all completions are right, or all are wrong, has no advantage a
 `screen_samples` completions a problem once.
 """
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from components.evaluate.evaluate import Request, complete
 from components.evaluate.judging import judge_item
 from components.evaluate.partial import Partial
 from components.files import read_jsonl, write_jsonl
-from components.job import SCREENED, Job
+from components.job import Job, screened
 from components.models import model_directory
 from components.prompts import prefilled
 from components.sample.sample import plan_requests
@@ -29,21 +30,24 @@ Rates = Mapping[str, float]  # problem id -> share of its completions that were 
 def train(job: Job, model_out: Path) -> None:
     """Solve every training problem `screen_samples` times; writes {"id", "right", "of"} rows to the place.
 
-    A killed process goes on where it stopped. `model_out` is not used: nothing is trained here.
+    Several processes share the problems, each has its own file. A killed process goes on where it stopped. `model_out`
+    is not used: nothing is trained here.
     """
+    rank, world = (int(os.environ.get(name, value)) for name, value in (("RANK", 0), ("WORLD_SIZE", 1)))
     # A source's weight above 1 repeats its rows.
-    problems = list({row["id"]: row for row in read_jsonl(job.data / "problems.jsonl")}.values())
+    problems = list({row["id"]: row for row in read_jsonl(job.data / "problems.jsonl")}.values())[rank::world]
     settings = sampling(job.settings)
     print(f"screen: {len(problems)} problems, {settings.per_problem} completions each", flush=True)
     directory = model_directory(job.model, job.revision)
     requests = plan_requests(problems, directory, job.seed, settings)
-    partial = Partial(job.place / "screen-partial.jsonl")
+    partial = Partial(job.place / f"screen-partial-{rank}-of-{world}.jsonl")
     complete(requests, directory, partial, job.seed, settings, "screen")
     right: Counter[str] = Counter()
     for request in requests:
         right[request.row["id"]] += _right(request, partial.rows[request.key])
     of = settings.per_problem
-    write_jsonl(job.place / SCREENED, ({"id": p["id"], "right": right[p["id"]], "of": of} for p in problems))
+    rows = ({"id": p["id"], "right": right[p["id"]], "of": of} for p in problems)
+    write_jsonl(job.place / f"screen-{rank}-of-{world}.jsonl", rows)
     partial.remove()
     always, never = (sum(right[p["id"]] == count for p in problems) for count in (of, 0))
     print(f"screen: {always} problems always solved, {never} never, {len(problems) - always - never} left", flush=True)
@@ -60,7 +64,7 @@ def sampling(settings: Grpo) -> schema.Sample:
 
 def solve_rates(place: Place) -> Rates:
     """What the screening of this place found."""
-    return {row["id"]: row["right"] / row["of"] for row in read_jsonl(place.path / SCREENED)}
+    return {row["id"]: row["right"] / row["of"] for path in screened(place.path) for row in read_jsonl(path)}
 
 
 def worth_training(problems: Sequence[dict[str, Any]], rates: Rates, settings: Grpo) -> list[dict[str, Any]]:

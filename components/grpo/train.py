@@ -60,15 +60,14 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     dataset = one_pass(kept, rates, settings, job.seed)
     with training.old_names():
         trainer = make_trainer(job, model, tokenizer, scorer, rollouts, dataset)
-        training.check_device(trainer)
+        training.check_device(trainer, job.scale)
         if settings.rollouts == "vllm":
             trainer.add_callback(AgreementCheck(trainer, encode(tokenizer, dataset[: agreement.PROMPTS]["prompt"])))
         trainer.add_callback(plateau)
         trainer.add_callback(recorder)
         trainer.add_callback(Alarms(recorder, job.training))
         training.run(trainer, Saver(place, job.training), job.resume)
-    plateau.restore(trainer.model)
-    training.save_model(trainer, tokenizer, model_out)
+    training.save_model(trainer, tokenizer, model_out, plateau.weights())
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)}
 
@@ -81,7 +80,7 @@ def make_trainer(
     rollout_func: Any = rollouts if job.settings.rollouts == "transformers" else None
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
     trainer = GrpoTrainer(
-        model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts), train_dataset=dataset,
+        model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts, model), train_dataset=dataset,
         processing_class=tokenizer, peft_config=training.lora(job.settings.lora_rank),
         rollout_func=rollout_func,
     )  # fmt: skip
@@ -111,11 +110,11 @@ def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo
     return Dataset.from_list(rows).select(order)
 
 
-def grpo_config(job: Job, rollouts: Rollouts) -> GRPOConfig:
+def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOConfig:
     """TRL's configuration for our settings; one step generates and trains on all its completions at once."""
     settings = job.settings
     micro_batch, passes = training.split_batch(
-        settings.prompts_per_step * settings.generations, settings.micro_batch_size
+        settings.prompts_per_step * settings.generations, settings.micro_batch_size, job.scale.world
     )
     return GRPOConfig(
         output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, shuffle_dataset=False,
@@ -129,6 +128,7 @@ def grpo_config(job: Job, rollouts: Rollouts) -> GRPOConfig:
         reward_weights=[settings.correct_weight, settings.think_weight, settings.marker_weight],
         mask_truncated_completions=settings.mask_truncated, seed=job.seed, data_seed=job.seed,
         **_rollout_arguments(job, rollouts), **training.device_arguments(),
+        **training.distributed_arguments(job.scale, model),
         **watch.reporting_arguments(Place(job.place)),
         **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

@@ -36,6 +36,7 @@ def preflight(
     sft: dsl.OutputPath(str),  # type: ignore[valid-type]
     grpo: dsl.OutputPath(str),  # type: ignore[valid-type]
     training: dsl.OutputPath(str),  # type: ignore[valid-type]
+    scale: dsl.OutputPath(str),  # type: ignore[valid-type]
     evaluate: dsl.OutputPath(str),  # type: ignore[valid-type]
     compare: dsl.OutputPath(str),  # type: ignore[valid-type]
     gate: dsl.OutputPath(str),  # type: ignore[valid-type]

@@ -25,9 +25,9 @@ from components.store import Store, open_store
 
 CHAMPION = "champion.json"
 DISK_NEEDED_GIB = 2
-STEPS = ("sample", "standardize", "sft", "grpo", "training", "evaluate", "compare", "gate", "push")
+STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
 # What does not change what a run would produce.
-_NOT_COMPARED = ("registry", "checkpoints", "always", "training", "cluster")
+_NOT_COMPARED = ("registry", "checkpoints", "always", "training", "trainer", "cluster")
 
 
 @dataclass(frozen=True)

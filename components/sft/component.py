@@ -7,8 +7,9 @@ from components import images
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
 def sft(
-    registry: str, run_id: str, plan: str, settings: str, training: str, checkpoints: str, data: dsl.Input[dsl.Dataset],
-    model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, checkpoints: str,
+    data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Warm the base model up on worked conversations."""
     from components.record import recorded
@@ -17,7 +18,7 @@ def sft(
         from pathlib import Path
 
         from components.plan import Plan
-        from components.schema import Sft, Training
+        from components.schema import Scale, Sft, Training
         from components.settings import from_json
         from components.supervise import train
 
@@ -26,5 +27,5 @@ def sft(
         record.numbers = train(
             stage="sft", model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
-            settings=from_json(Sft, settings), training=from_json(Training, training),
+            settings=from_json(Sft, settings), training=from_json(Training, training), scale=from_json(Scale, scale),
         )  # fmt: skip

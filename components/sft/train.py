@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
 from components import prompts, training, watch
@@ -45,16 +45,17 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
     recorder = watch.Recorder(place.curves, COLUMNS, ("loss",))
+    model = training.load_model(job.model, job.revision)
     with training.old_names():
         trainer = GuardedSft(
-            model=training.load_model(job.model, job.revision),
-            args=sft_config(job, steps),
+            model=model,
+            args=sft_config(job, steps, model),
             train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),
             processing_class=tokenizer,
             peft_config=training.lora(settings.lora_rank),
         )
         trainer.place = place
-        training.check_device(trainer)
+        training.check_device(trainer, job.scale)
         trainer.add_callback(recorder)
         training.run(trainer, Saver(place, job.training), job.resume)
     training.save_model(trainer, tokenizer, model_out)
@@ -102,16 +103,17 @@ def step_count(rows: int, settings: Sft) -> int:
     return min(needed, settings.max_steps) if settings.max_steps else needed
 
 
-def sft_config(job: Job, steps: int) -> SFTConfig:
+def sft_config(job: Job, steps: int, model: PreTrainedModel) -> SFTConfig:
     """TRL's configuration for our settings; rows come tokenized and in order, and are never cut or packed."""
     settings = job.settings
-    micro_batch, passes = training.split_batch(settings.batch_size, settings.micro_batch_size)
+    micro_batch, passes = training.split_batch(settings.batch_size, settings.micro_batch_size, job.scale.world)
     return SFTConfig(
         output_dir=str(Place(job.place).writing), max_steps=steps,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
         weight_decay=settings.weight_decay, **training.schedule_arguments(settings),
         max_length=None, packing=False, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, seed=job.seed, data_seed=job.seed,
-        **training.device_arguments(), **watch.reporting_arguments(Place(job.place)),
+        **training.device_arguments(), **training.distributed_arguments(job.scale, model),
+        **watch.reporting_arguments(Place(job.place)),
         **training.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

@@ -155,7 +155,7 @@ def trained(stage, data, out, model, monkeypatch, how, **changes):
     return supervise.train(
         stage=stage, model=str(model), revision="main", data=data, model_out=out / "model",
         curves_out=out / "curves", checkpoints=None, seed=0, settings=settings,
-        training=replace(TINY.training, save_minutes=0.0, restarts=1),
+        training=replace(TINY.training, save_minutes=0.0, restarts=1), scale=TINY.scale,
     )  # fmt: skip
 
 

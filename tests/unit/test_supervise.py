@@ -24,7 +24,7 @@ def place(tmp_path):
 def job(place):
     settings = replace(TINY.grpo, micro_batch_size=12, prompts_per_step=6, generations=4)
     return Job(stage="grpo", model="tiny", revision="main", data=Path("data"), place=place.path, seed=0,
-               settings=settings, training=replace(TINY.training, restarts=2))  # fmt: skip
+               settings=settings, training=replace(TINY.training, restarts=2), scale=TINY.scale)  # fmt: skip
 
 
 def ending(place, job, *ways):
@@ -38,7 +38,7 @@ def ending(place, job, *ways):
         seen.append(job.settings.micro_batch_size)
         status, said = left.pop(0) if isinstance(left[0], tuple) else (left.pop(0), "")
         if said:
-            (place.path / supervise.SAID).write_text(said)
+            write_json(place.path / supervise.SAID, {"status": status, "said": said})
         end = f"import os, sys; os.kill(os.getpid(), {-status})" if status < 0 else f"raise SystemExit({status})"
         return subprocess.run([sys.executable, "-c", end], check=False).returncode
 
@@ -93,7 +93,7 @@ def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch, capsys):
     arguments = {
         "stage": "sft", "model": "tiny", "revision": "main", "data": tmp_path, "model_out": tmp_path / "model",
         "curves_out": tmp_path / "curves", "checkpoints": tmp_path / "kept", "seed": 0, "settings": TINY.sft,
-        "training": TINY.training,
+        "training": TINY.training, "scale": TINY.scale,
     }  # fmt: skip
     started = []
 
