@@ -41,8 +41,9 @@ format: .venv/ready ## format the code
 	$(PYTHON) -m ruff format .
 
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
-# In the images a step needs KFP's executor, not its client; the compiler is the builder stage's alone.
-IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kubernetes kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
+# In the images a step needs KFP's executor, not its compiler nor its client; causal-conv1d's compiler is the builder
+# stage's alone.
+IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
 
 lock: | $(UV) ## resolve the dependencies anew, with hashes
 	$(LOCK) --extra train --extra dev --output-file requirements.lock

@@ -15,7 +15,7 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
-from components import recipes
+from components import images, recipes
 from components.cluster import verbs as verbs_of_the_cluster
 from components.schema import Recipe
 from components.settings import to_json
@@ -83,7 +83,7 @@ def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any]
     items = {"base": _evaluate(shared, checked, "base", None)}
     trained: dict[str, Any] = {}
     for stage in recipe.stages:
-        trained[stage] = _train(shared, checked, stage, recipe.checkpoints, trained.get("sft"))
+        trained[stage] = _train(shared, checked, stage, recipe, trained.get("sft"))
         items[stage] = _evaluate(shared, checked, stage, trained[stage])
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
     compared = compare(**run, settings=checked["compare"], **items, **curves)
@@ -111,16 +111,20 @@ def _evaluate(shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, 
     return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
 
 
-def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, checkpoints: str, warm: Any) -> Any:
+def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: Recipe, warm: Any) -> Any:
     from components.grpo.component import grpo
     from components.sft.component import sft
 
     settings = {"settings": checked[stage], "training": checked["training"], "scale": checked["scale"]}
-    inputs = {**shared, **settings, "checkpoints": checkpoints}
+    trainjob = to_json(recipe.cluster) if recipe.trainer == "trainjob" else ""
+    inputs = {**shared, **settings, "checkpoints": recipe.checkpoints, "trainjob": trainjob}
     if stage == "sft":
-        return sft(**inputs).set_display_name("SFT")
-    policy = {"policy": warm.outputs["model"]} if warm else {}
-    return grpo(**inputs, **policy).set_display_name("GRPO")
+        task = sft(**inputs).set_display_name("SFT")
+    else:
+        policy = {"policy": warm.outputs["model"]} if warm else {}
+        task = grpo(**inputs, **policy).set_display_name("GRPO")
+    # A step that only launches a TrainJob must not hold the GPU that the job needs.
+    return task.set_container_image(images.DATA) if trainjob else task
 
 
 def _push(run: dict[str, Any], checked: dict[str, Any], trained: Any, items: Any, results: Any) -> None:

@@ -42,8 +42,8 @@ def make_parser(stage: str, function: Callable[..., Any]) -> argparse.ArgumentPa
     summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
     parser = argparse.ArgumentParser(prog=f"python -m components.{stage}", description=summary)
     hints, settings = get_type_hints(function), _settings_of(function)
-    for name in inspect.signature(function).parameters:
-        if name in (*settings, "stage"):
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in (*settings, "stage") or parameter.default is not inspect.Parameter.empty:
             continue
         kind, optional = _plain(hints[name])
         flag = "--" + name.replace("_", "-")

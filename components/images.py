@@ -6,8 +6,10 @@ another registry or build when the pipeline is compiled.
 
 import os
 
-_PREFIX = os.environ.get("GRPO_IMAGE_PREFIX", "grpo-pipeline")
-_TAG = os.environ.get("GRPO_IMAGE_TAG", "dev")
+CHOICE = {
+    "GRPO_IMAGE_PREFIX": os.environ.get("GRPO_IMAGE_PREFIX", "grpo-pipeline"),
+    "GRPO_IMAGE_TAG": os.environ.get("GRPO_IMAGE_TAG", "dev"),
+}
 
-DATA = f"{_PREFIX}/data:{_TAG}"
-TRAINER = f"{_PREFIX}/trainer:{_TAG}"
+DATA = "{GRPO_IMAGE_PREFIX}/data:{GRPO_IMAGE_TAG}".format_map(CHOICE)
+TRAINER = "{GRPO_IMAGE_PREFIX}/trainer:{GRPO_IMAGE_TAG}".format_map(CHOICE)

@@ -9,15 +9,16 @@ from typing import Any
 
 from components import images
 from components.record import RUN_ID_VARIABLE
-from components.schema import Cluster, Recipe
+from components.schema import STAGES, Cluster, Recipe
 
 USER = 10001  # the images' user and group
 CACHE, CHECKPOINTS = "/cache", "/checkpoints"
+HUB_CACHE = f"{CACHE}/huggingface"
 GPU_RESOURCE = "nvidia.com/gpu"
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 GIB_IN_MIB = 1024
 # Environment variable -> key of the Secret.
-SECRET_KEYS = ("HF_TOKEN", "NOTIFY_WEBHOOK")
+SECRET_KEYS = ("HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID")
 S3_SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
 KERNEL_CACHES = {"VLLM_CACHE_ROOT": "vllm", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
 
@@ -41,9 +42,15 @@ def place_all(cluster: Cluster) -> None:
 def place(task: Any, cluster: Cluster) -> None:
     """Put onto one KFP task everything that its Pod needs; steps of the trainer image are the heavy ones."""
     heavy = task.container_spec.image == images.TRAINER
-    _common(task, cluster, heavy)
+    # SFT and GRPO on the light image launch a TrainJob: they wait for it and share its checkpoints.
+    launches = task.name in STAGES and not heavy
+    _common(task, cluster, heavy, cluster.train_timeout_s if heavy or launches else cluster.data_timeout_s)
     _secrets(task, cluster)
     _volumes(task, cluster, heavy)
+    if launches:
+        _checkpoints(task, cluster)
+        for name, value in images.CHOICE.items():  # of the image that the TrainJob runs
+            task.set_env_variable(name, value)
     if heavy:
         _heavy(task, cluster)
 
@@ -75,13 +82,13 @@ def node_label(text: str) -> tuple[str, str]:
     return label, value
 
 
-def _common(task: Any, cluster: Cluster, heavy: bool) -> None:
+def _common(task: Any, cluster: Cluster, heavy: bool, timeout_s: int) -> None:
     from kfp import kubernetes
 
     cpu = cluster.train_cpu if heavy else cluster.data_cpu
     memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
     task.set_cpu_request(f"{round(cpu * 1000)}m").set_memory_request(mebibytes(memory))
-    kubernetes.set_timeout(task, cluster.train_timeout_s if heavy else cluster.data_timeout_s)
+    kubernetes.set_timeout(task, timeout_s)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
     if cluster.image_pull_secret:
@@ -108,14 +115,24 @@ def _volumes(task: Any, cluster: Cluster, heavy: bool) -> None:
 
     if cluster.cache_claim:
         kubernetes.mount_pvc(task, cluster.cache_claim, CACHE)
-        task.set_env_variable("HF_HOME", f"{CACHE}/huggingface")
-        for variable, folder in KERNEL_CACHES.items() if heavy else ():
-            task.set_env_variable(variable, f"{CACHE}/{folder}")
-    if heavy and cluster.checkpoints_claim:
-        kubernetes.mount_pvc(task, cluster.checkpoints_claim, CHECKPOINTS)
+        for variable, folder in kernel_caches().items() if heavy else [("HF_HOME", HUB_CACHE)]:
+            task.set_env_variable(variable, folder)
     if heavy:
+        _checkpoints(task, cluster)
         # A container's own /dev/shm has 64 MiB, too little for vLLM and for workers of a data loader.
         kubernetes.empty_dir_mount(task, "shm", "/dev/shm", medium="Memory", size_limit=mebibytes(cluster.shm_gib))
+
+
+def _checkpoints(task: Any, cluster: Cluster) -> None:
+    from kfp import kubernetes
+
+    if cluster.checkpoints_claim:
+        kubernetes.mount_pvc(task, cluster.checkpoints_claim, CHECKPOINTS)
+
+
+def kernel_caches() -> dict[str, str]:
+    """The variables that put the caches of the Hub and of compiled kernels onto the claim."""
+    return {"HF_HOME": HUB_CACHE, **{name: f"{CACHE}/{folder}" for name, folder in KERNEL_CACHES.items()}}
 
 
 def _heavy(task: Any, cluster: Cluster) -> None:

@@ -33,13 +33,14 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def train(
     *, stage: str, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None,
     seed: int, settings: Any, training: Training, scale: Scale,
+    work: Callable[[Job, int], int] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train in a worker process until the result is there, and put it to `model_out` and `curves_out`.
 
     `model` is a directory, `tiny` or a Hub id at `revision`, `data` holds the files of standardize. Checkpoints lie
     in `checkpoints`, without one beside the curves; whoever calls again with the same inputs, settings and code goes
-    on from there. Returns the numbers to log. `ValueError` for what the user can mend, `RuntimeError` if the
-    training cannot be brought to its end, `SystemExit` after SIGTERM.
+    on from there. `work` makes an attempt, a local worker by default. Returns the numbers to log. `ValueError` for
+    what the user can mend, `RuntimeError` if the training cannot be brought to its end, `SystemExit` after SIGTERM.
     """
     root = checkpoints or curves_out.with_name(f"{curves_out.name}.checkpoints")
     job = Job(
@@ -53,8 +54,8 @@ def train(
             print(f"{stage}: this very training has ended before; its result is taken from {place.finished}")
         else:
             if stage == "grpo" and settings.screen_samples and not screened(place.path):
-                _until_done(replace(job, task="screen"), place, lambda job: run_worker(job, lock))
-            _until_done(job, place, lambda job: run_worker(job, lock))
+                _until_done(replace(job, task="screen"), place, lambda job: (work or run_worker)(job, lock))
+            _until_done(job, place, lambda job: (work or run_worker)(job, lock))
         link_tree(place.finished / "model", model_out)
         link_tree(place.finished / "curves", curves_out)
         return read_json(place.finished / RESULT)

@@ -110,13 +110,13 @@ def _wait(core: Any, namespace: str, name: str) -> str:
         pod = core.read_namespaced_pod(name, namespace)
         if pod.status.phase in ("Succeeded", "Failed"):
             return "" if pod.status.phase == "Succeeded" else _ending(core, namespace, name)
-        if problem := _stuck(pod, time.monotonic() - started):
+        if problem := stuck(pod, time.monotonic() - started):
             return problem
         time.sleep(POLL_S)
     return f"the Pod did not end within {START_S} s"
 
 
-def _stuck(pod: Any, seconds: float) -> str:
+def stuck(pod: Any, seconds: float) -> str:
     """Why a Pod will not start by itself, empty while it may."""
     for status in pod.status.container_statuses or []:
         waiting = status.state.waiting

@@ -7,8 +7,8 @@ from components import images
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
 def grpo(
-    registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, checkpoints: str,
-    data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],
+    registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, trainjob: str,
+    checkpoints: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics], policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Improve `policy`, or the base without one, by group-relative reward on verifiable problems."""
@@ -17,6 +17,7 @@ def grpo(
     with recorded(registry, run_id, "grpo", metrics) as record:
         from pathlib import Path
 
+        from components.cluster.trainjob import launcher
         from components.plan import Plan
         from components.schema import Grpo, Scale, Training
         from components.settings import from_json
@@ -28,4 +29,5 @@ def grpo(
             stage="grpo", model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
             settings=from_json(Grpo, settings), training=from_json(Training, training), scale=from_json(Scale, scale),
+            work=launcher(trainjob),
         )  # fmt: skip

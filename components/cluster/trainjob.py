@@ -1,0 +1,304 @@
+"""One attempt of a training as a TrainJob of Kubeflow Trainer v2: made, followed to its end, and deleted.
+
+Called by the parent of a training (components/supervise.py) in place of a local worker. A TrainJob says nothing of
+itself before its end, and never why its Pods do not start, so that is read from the Pods and the events.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components import images
+from components.cluster.follow import Follower
+from components.cluster.pods import kubernetes_client, reason, refused, stuck
+from components.files import link_tree, read_json, write_json
+from components.job import Job
+from components.placement import (
+    CACHE,
+    CHECKPOINTS,
+    GPU_RESOURCE,
+    S3_SECRET_KEYS,
+    SECRET_KEYS,
+    kernel_caches,
+    mebibytes,
+    node_label,
+    toleration,
+)
+from components.schema import Cluster
+from components.settings import from_json
+from components.supervise import DEVICE, DONE, SAID, TERMINATED
+
+GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+PLACE_LABEL = "grpo-pipeline/place"
+INSTALL = (
+    'kubectl apply --server-side -k "github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.0.0" and '
+    "manifests/components/trainer"
+)
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+POLL_S = 3
+GONE_S = 120  # for the Pods of a deleted job to end
+LAST_LINES = 15
+# Kubernetes' own names for a Pod that was taken away, not for one that failed.
+TAKEN_AWAY = ("OOMKilled", "Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated", "DeadlineExceeded")
+
+
+def launcher(cluster: str) -> Callable[[Job, int], int] | None:
+    """What `supervise.train` calls for each attempt, from the settings of the cluster as JSON.
+
+    None, hence a local worker, if they are empty.
+    """
+    if not cluster:
+        return None
+
+    def attempt(job: Job, lock: int) -> int:
+        check_place(job.place)
+        return Trainer(from_json(Cluster, cluster), own_namespace()).run(job)
+
+    return attempt
+
+
+class Trainer:
+    """Kubeflow Trainer in one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        client = kubernetes_client()
+        self.cluster, self.namespace = cluster, namespace
+        self.core, self.custom = client.CoreV1Api(), client.CustomObjectsApi()
+
+    def run(self, job: Job) -> int:
+        """One attempt; its exit status as `supervise` knows them. Its reason lies in the place's said.json.
+
+        `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no place on a node, ...
+        """
+        job = with_inputs_on_the_volume(job)
+        self.delete_others(job.place.name)
+        name = self._create(self.manifest(job))
+        print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
+        try:
+            with self._followed(name) as follower:
+                started = time.monotonic()
+                while (ended := self._condition(name)) is None:
+                    self._check_start(name, job, time.monotonic() - started)
+                    follower.look()
+                    time.sleep(POLL_S)
+            return DONE if ended == "Complete" else self._failure(name, job, follower.lines)
+        finally:
+            self._delete(name)
+
+    def manifest(self, job: Job) -> dict[str, Any]:
+        """The TrainJob: the trainer's image under torchrun, placed as a training step would be."""
+        name = f"{job.place.name}-{secrets.token_hex(2)}"
+        metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
+        if owner := _owner():
+            metadata["ownerReferences"] = [owner]
+        return {
+            "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
+            "spec": {
+                "runtimeRef": {"name": job.scale.runtime, "kind": "TrainingRuntime", "apiGroup": GROUP},
+                "trainer": {
+                    "image": images.TRAINER, "command": ["torchrun", "-m", "components.worker"], "args": [job.text()],
+                    "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
+                    "resourcesPerNode": _resources(self.cluster, job), "env": _environment(self.cluster),
+                },
+                "podSpecOverrides": [_pod(self.cluster)],
+            },
+        }  # fmt: skip
+
+    def delete_others(self, place: str) -> None:
+        """Delete what an earlier launcher of this place has left, and wait until nobody writes there any more."""
+        left = self.custom.list_namespaced_custom_object(
+            GROUP, VERSION, self.namespace, PLURAL, label_selector=f"{PLACE_LABEL}={place}"
+        )["items"]
+        for found in left:
+            self._delete(found["metadata"]["name"])
+
+    def pods(self, name: str) -> list[Any]:
+        """The Pods of a TrainJob, by their rank."""
+        found = self.core.list_namespaced_pod(
+            self.namespace, label_selector=f"jobset.sigs.k8s.io/jobset-name={name}"
+        ).items
+        return sorted(found, key=lambda pod: int(pod.metadata.labels["batch.kubernetes.io/job-completion-index"]))
+
+    def _create(self, manifest: dict[str, Any]) -> str:
+        try:
+            self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, manifest)
+        except refused() as error:
+            raise ValueError(why_refused(error, self.namespace, manifest["spec"]["runtimeRef"]["name"])) from None
+        return manifest["metadata"]["name"]
+
+    def _condition(self, name: str) -> str | None:
+        """Complete or Failed, None before the end; `ValueError` if somebody deleted the job."""
+        try:
+            found = self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        except refused() as error:
+            if error.status == 404:
+                raise ValueError(f"TrainJob {name} was deleted while it ran; start the run again") from None
+            raise
+        conditions = found.get("status", {}).get("conditions", [])
+        return next(
+            (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
+        )
+
+    def _check_start(self, name: str, job: Job, seconds: float) -> None:
+        """`ValueError` with the reason if a Pod will not start by itself, or has not within the timeout."""
+        pods = self.pods(name)
+        if len(pods) == job.scale.nodes and all(pod.status.phase != "Pending" for pod in pods):
+            return
+        problem = next((text for pod in pods if (text := stuck(pod, seconds))), "")
+        late = seconds > job.scale.start_timeout_s
+        if late or (problem and not problem.startswith("no place")):  # a place may come free
+            why = problem or self._events(name) or f"{len(pods)} of {job.scale.nodes} Pods are there"
+            raise ValueError(
+                f"TrainJob {name} did not start within {seconds:.0f} s ({why}); mend that, or raise "
+                "scale_start_timeout_s"
+            )
+
+    def _failure(self, name: str, job: Job, lines: list[str]) -> int:
+        """The status of a job that failed; where no process could say why, the Pods' reasons are noted down."""
+        said = job.place / SAID
+        found = read_json(said) if said.exists() else None
+        if found and found["status"] != TERMINATED:
+            return found["status"]
+        reasons = [text for pod in self.pods(name) if (text := _ending(pod))]
+        taken = found is not None or not reasons or any(word in text for text in reasons for word in TAKEN_AWAY)
+        text = f"TrainJob {name} failed: " + ("; ".join(reasons) or "its Pods were deleted")
+        if lines:
+            text += "; its last lines: " + " / ".join(line.strip() for line in lines[-LAST_LINES:])
+        write_json(said, {"status": DEVICE if taken else 1, "said": text})
+        return DEVICE if taken else 1
+
+    def _events(self, name: str) -> str:
+        """The last warning that Kubernetes has about a job, its JobSet, its Job or its Pods."""
+        events = self.core.list_namespaced_event(self.namespace).items
+        mine = [e for e in events if (e.involved_object.name or "").startswith(name) and e.type == "Warning"]
+        mine.sort(key=lambda e: str(e.last_timestamp or e.event_time or e.metadata.creation_timestamp))
+        return f"{mine[-1].reason}: {mine[-1].message}" if mine else ""
+
+    @contextlib.contextmanager
+    def _followed(self, name: str) -> Iterator[Follower]:
+        follower = Follower(self.core, self.namespace, lambda: self.pods(name))
+        try:
+            yield follower
+        finally:
+            follower.finish()
+
+    def _delete(self, name: str) -> None:
+        """Delete a job and wait until its Pods have ended, so that they write no more."""
+        with contextlib.suppress(refused()):
+            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        deadline = time.monotonic() + GONE_S
+        while self.pods(name) and time.monotonic() < deadline:
+            time.sleep(1)
+
+
+def with_inputs_on_the_volume(job: Job) -> Job:
+    """The job with data and model below its place, which its Pods share; a Hub model is fetched by them."""
+    inputs = job.place / "inputs"
+    link_tree(job.data, inputs / "data")
+    model = job.model
+    if Path(model).is_dir():
+        link_tree(Path(model), inputs / "model")
+        model = str(inputs / "model")
+    return replace(job, data=inputs / "data", model=model)
+
+
+def check_place(place: Path) -> None:
+    """Refuse a place that the Pods would not see."""
+    if not place.is_relative_to(CHECKPOINTS):
+        raise ValueError(
+            f"trainer=trainjob needs the checkpoints on a volume that all Pods mount; {place} is none: set "
+            f"cluster_checkpoints_claim, and leave checkpoints empty or below {CHECKPOINTS}"
+        )
+
+
+def why_refused(error: Any, namespace: str, runtime: str) -> str:
+    """What to do about an API server that refuses a TrainJob."""
+    said = reason(error) if not getattr(error, "body", None) else _message(error)
+    if error.status == 404:
+        return f"the cluster knows no TrainJob: Kubeflow Trainer is not installed; {INSTALL}"
+    if error.status == 403 and "runtime" in said.lower():
+        return (
+            f"namespace {namespace} has no TrainingRuntime {runtime!r}; kubectl apply -k manifests/components/trainer"
+        )
+    if error.status == 403:
+        return f"this step's account may not make TrainJobs ({said}); apply the Role of manifests/components/trainer"
+    return f"the API server refuses the TrainJob ({error.status}): {said}"
+
+
+def own_namespace() -> str:
+    """The namespace of this Pod."""
+    return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.body)[:300]
+
+
+def _owner() -> dict[str, Any] | None:
+    """The Pod of the launching step, with which the job goes."""
+    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
+
+
+def _resources(cluster: Cluster, job: Job) -> dict[str, Any]:
+    requests = {"cpu": f"{round(cluster.train_cpu * 1000)}m", "memory": mebibytes(cluster.train_memory_gib)}
+    limits = {GPU_RESOURCE: str(job.scale.processes)} if cluster.gpus else {}
+    if cluster.memory_limit_gib:
+        limits["memory"] = mebibytes(cluster.memory_limit_gib)
+    return {"requests": requests | ({GPU_RESOURCE: limits[GPU_RESOURCE]} if cluster.gpus else {}), "limits": limits}
+
+
+def _environment(cluster: Cluster) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"name": "PYTHONUNBUFFERED", "value": "1"}]
+    if cluster.cache_claim:
+        found += [{"name": name, "value": value} for name, value in kernel_caches().items()]
+    if cluster.s3_endpoint:
+        found.append({"name": "S3_ENDPOINT", "value": cluster.s3_endpoint})
+    if cluster.gpu_uuid:
+        found.append({"name": "NVIDIA_VISIBLE_DEVICES", "value": cluster.gpu_uuid})
+    for secret, keys in ((cluster.secret, {k: k for k in SECRET_KEYS}), (cluster.s3_secret, S3_SECRET_KEYS)):
+        for key, variable in keys.items() if secret else ():
+            source = {"secretKeyRef": {"name": secret, "key": key, "optional": True}}
+            found.append({"name": variable, "valueFrom": source})
+    return found
+
+
+def _pod(cluster: Cluster) -> dict[str, Any]:
+    """What differs from the runtime's Pods: where they go, and which claims they mount."""
+    claims = [("cache", cluster.cache_claim, CACHE), ("checkpoints", cluster.checkpoints_claim, CHECKPOINTS)]
+    used = [claim for claim in claims if claim[1]]
+    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": mebibytes(cluster.shm_gib)}}
+    return {
+        "targetJobs": [{"name": "node"}],
+        "nodeSelector": dict(node_label(text) for text in cluster.node_selector),
+        "tolerations": [toleration(text) for text in cluster.tolerations],
+        "volumes": [{"name": n, "persistentVolumeClaim": {"claimName": c}} for n, c, _ in used] + [shm],
+        "containers": [
+            {
+                "name": "node",
+                "volumeMounts": [{"name": n, "mountPath": path} for n, _, path in used]
+                + [{"name": "shm", "mountPath": "/dev/shm"}],
+            }
+        ],
+    }
+
+
+def _ending(pod: Any) -> str:
+    """How a Pod's container ended, empty if it ended well or has not."""
+    status = pod.status
+    for found in status.container_statuses or []:
+        ended = found.state.terminated
+        if ended and ended.exit_code:
+            return f"{pod.metadata.name} ended with {ended.reason or 'Error'}, exit code {ended.exit_code}"
+    if status.phase == "Failed":
+        return f"{pod.metadata.name}: {status.reason or 'Failed'} {status.message or ''}".strip()
+    return f"{pod.metadata.name}: Terminated" if pod.metadata.deletion_timestamp else ""
