@@ -22,7 +22,8 @@ from tests.pipeline.test_end_to_end import SMALL
 NAMESPACE = "kubeflow"
 RUN_S = 1500
 CHANGES = {**SMALL, "gate_force": "true", "cluster_gpus": "1", "cluster_node_selector": "kubernetes.io/os=linux",
-           "cluster_tolerations": "nvidia.com/gpu:NoSchedule", "cluster_memory_limit_gib": "6"}  # fmt: skip
+           "cluster_tolerations": "nvidia.com/gpu:NoSchedule", "cluster_memory_limit_gib": "6",
+           "cluster_gpu_uuid": "GPU-of-the-test"}  # fmt: skip
 
 
 class Run:

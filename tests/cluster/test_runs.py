@@ -92,6 +92,7 @@ def test_every_steps_pod_is_as_asked(run_id):
         check_container(name, main, heavy)
         check_place(name, pod["spec"], heavy)
         assert pod["metadata"]["labels"]["app.kubernetes.io/part-of"] == "grpo-pipeline", name
+        assert ("retry-system-container" in pod["metadata"]["name"]) == heavy, name  # Argo's template with set_retry
 
 
 def check_container(name, main, heavy):
@@ -107,6 +108,8 @@ def check_container(name, main, heavy):
     }
     assert secrets["HF_TOKEN"]["name"] == cluster.secret and secrets["HF_TOKEN"]["optional"], name
     assert secrets["AWS_SECRET_ACCESS_KEY"]["name"] == cluster.s3_secret, name
+    visible = [e["value"] for e in main["env"] if e["name"] == "NVIDIA_VISIBLE_DEVICES"]
+    assert visible == (["GPU-of-the-test"] if heavy else []), name
     context = main["securityContext"]
     assert context["runAsUser"] == context["runAsGroup"] == USER and context["runAsNonRoot"], name
     assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"], name
@@ -125,6 +128,14 @@ def check_place(name, spec, heavy):
     assert claims == ({cluster.cache_claim, cluster.checkpoints_claim} if heavy else {cluster.cache_claim}), name
     memory = [v["emptyDir"] for v in spec["volumes"] if v.get("emptyDir", {}).get("medium") == "Memory"]
     assert memory == ([{"medium": "Memory", "sizeLimit": "256Mi"}] if heavy else []), name
+
+
+def test_every_steps_pod_is_admitted_under_pod_security_restricted(run_id, namespace):
+    for name, pods in steps(run_id).items():
+        spec = {key: value for key, value in pods[-1]["spec"].items() if key not in ("nodeName", "priority")}
+        spec |= {"serviceAccountName": "default", "serviceAccount": "default"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+        kubectl("apply", "--dry-run=server", "-f", "-", given=json.dumps(pod))
 
 
 def test_argo_keeps_the_workflow_for_a_week(run_id):
