@@ -6,13 +6,12 @@ from typing import Any
 
 import yaml
 
-from components.cluster.api import arguments_of, compiled, connect, experiment_of, quiet
+from components.cluster.api import ENDED, arguments_of, compiled, connect, experiment_of, quiet
 from components.schema import Recipe
 from components.store import open_store
 
 POLL_S = 5
 SILENT_S = 600  # for which a server that does not answer is asked again: a port-forward that broke may come back
-ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 LOG_LINES = 20
 INTERRUPTED = 130  # the exit status of a command that was ended by Ctrl-C
 

@@ -53,7 +53,7 @@ def verb(*arguments, registry=None, check=True):
         env=dict(os.environ),
     )
     assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
+    return done.stdout if check else done
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +180,10 @@ def test_the_stock_command_line_schedules_the_yaml(run_id, endpoint, compiled):
     client = connect(endpoint, NAMESPACE)
     try:
         fired = wait_for_run(client, made["recurring_run_id"])
+        verb("schedule", "pause", name)
+        assert ended(client, fired) == "SUCCEEDED" and set(steps(fired)) == {"preflight", "notify"}
     finally:
-        verb("schedule", "delete", name)
-    assert ended(client, fired) == "SUCCEEDED" and set(steps(fired)) == {"preflight", "notify"}
+        verb("schedule", "delete", name, "--force")
 
 
 def test_the_account_of_the_overlay_kubeflow_has_the_rights_that_a_run_needs(run_id, endpoint, registry):
@@ -248,13 +249,17 @@ def test_a_schedule_fires_pauses_resumes_is_replaced_and_goes(run_id, endpoint, 
         assert f"{name}: 0 * * * * *, on\n  next: " in verb("schedule", "list")
         again = wait_for_run(client, first.recurring_run_id, before)
         assert before == [fired] and again != fired
+        for refused in (("create", name, "--cron", "0 3 * * 0"), ("delete", name)):
+            done = verb("schedule", *refused, registry=registry, check=False)
+            assert done.returncode == 2 and f"run {again} of schedule {name} is working" in done.stderr
+        verb("schedule", "pause", name)
+        assert ended(client, again) == "SUCCEEDED"
         printed = verb("schedule", "create", name, "--cron", "0 3 * * 0", registry=registry)
         assert "in place of the one before" in printed
         left = [job for job in schedule.jobs(client, NAMESPACE) if job.display_name == name]
         assert [job.trigger.cron_schedule.cron for job in left] == ["0 0 3 * * 0"]
-        assert ended(client, again) == "SUCCEEDED"
     finally:
-        verb("schedule", "delete", name)
+        verb("schedule", "delete", name, "--force")
     assert name not in verb("schedule", "list")
 
 
