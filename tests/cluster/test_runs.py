@@ -143,10 +143,10 @@ def test_argo_keeps_the_workflow_for_a_week(run_id):
     assert workflow["spec"]["ttlStrategy"]["secondsAfterCompletion"] == TINY.cluster.keep_s
 
 
-@pytest.fixture
-def compiled(registry, tmp_path):
+@pytest.fixture(scope="module")
+def compiled(registry, tmp_path_factory):
     """The pipeline as a file."""
-    path = tmp_path / "pipeline.yaml"
+    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     verb("compile", "--output", str(path), registry=registry)
     return str(path)
 
@@ -159,13 +159,22 @@ def kfp(endpoint, *arguments, given=None):
     return json.loads(done.stdout[min(done.stdout.index(bracket) for bracket in "[{" if bracket in done.stdout) :])
 
 
-def test_the_stock_command_line_takes_the_yaml(run_id, endpoint, registry, compiled):
-    """Nothing has changed since the first run, so this one ends after preflight."""
+@pytest.fixture(scope="module")
+def stock(run_id, endpoint, registry, compiled):
+    """A run of the stock command line. Nothing has changed since the first run, so it ends after preflight."""
     values = ["seed=0", "grpo_learning_rate=1e-4", "gate_force=true", f"registry={registry}"]
-    made = kfp(endpoint, "run", "create", "-e", "stock", "-r", "stock", "-f", compiled, *values)
-    client = connect(endpoint, NAMESPACE)
-    assert ended(client, made["run_id"]) == "SUCCEEDED"
-    assert set(steps(made["run_id"])) == {"preflight", "notify"}
+    return kfp(endpoint, "run", "create", "-e", "stock", "-r", "stock", "-f", compiled, *values)["run_id"]
+
+
+def test_the_stock_command_line_takes_the_yaml(stock, endpoint):
+    assert ended(connect(endpoint, NAMESPACE), stock) == "SUCCEEDED"
+    assert set(steps(stock)) == {"preflight", "notify"}
+
+
+@pytest.mark.xfail(strict=True, reason="KFP calls a run RUNNING whose last If was not taken; notify says failed")
+def test_a_run_that_finds_nothing_changed_says_so(stock, endpoint, registry):
+    ended(connect(endpoint, NAMESPACE), stock)
+    assert open_store(registry).read_json(f"runs/{stock}/outcome.json")["ending"] == "no-change"
 
 
 def test_the_stock_command_line_schedules_the_yaml(run_id, endpoint, compiled):
