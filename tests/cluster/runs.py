@@ -1,7 +1,7 @@
 """Runs on a cluster with Kubeflow Pipelines: submitted, disturbed while a step works, and looked at afterwards.
 
 with submitted({**CHANGES, "registry": registry}) as run:
-    pod = run.pod_of("grpo", says="checkpoint")   # waits for a Pod of the step, and for a word in its log
+    pod = run.pod_of("grpo", says="saved step")   # waits for a Pod of the step, and for words in its log
     drain(pod)                                    # or delete(pod)
     assert run.end() == 0, run.printed
 """
