@@ -125,7 +125,7 @@ def test_a_pod_finds_no_place(core, namespace):
     assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
 
 
-def test_a_volume_is_not_writable_by_the_images_user(core, namespace):
+def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     claim = CLAIM.replace("NAME", "locked").replace("CLASS", "")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
@@ -142,7 +142,7 @@ def test_a_volume_is_not_writable_by_the_images_user(core, namespace):
     assert not line.ok and "user 10001 cannot write there" in line.detail and "root-chown" in line.mend
 
 
-def test_the_bucket_is_not_there_and_the_key_is_wrong(core, namespace):
+def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
     if "S3_ENDPOINT_IN_CLUSTER" not in os.environ:
         pytest.skip("needs S3_ENDPOINT_IN_CLUSTER, MinIO as Pods see it: no bucket is asked for")
     access, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
@@ -170,7 +170,7 @@ def test_the_bucket_is_not_there_and_the_key_is_wrong(core, namespace):
     ).ok
 
 
-def test_the_hub_does_not_answer_for_a_token(core, namespace):
+def test_the_hub_does_not_answer_for_a_token(pushed, core, namespace):
     kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
     settings = replace(SETTINGS, secret="token")
     manifest = pods.probe_pod(settings, images.DATA, False, "/tmp/registry", "")
@@ -181,7 +181,7 @@ def test_the_hub_does_not_answer_for_a_token(core, namespace):
     )
 
 
-def test_no_gpu_is_seen_inside_the_pod(core, namespace):
+def test_no_gpu_is_seen_inside_the_pod(pushed, core, namespace):
     settings = replace(SETTINGS, gpus=1)
     outcome = probe(core, namespace, settings, image=images.TRAINER, heavy=True)
     if outcome.problem.startswith("no place"):

@@ -53,7 +53,7 @@ def rendered(directory, namespace, *components):
     return text.replace("grpo-pipeline/data:dev", images.DATA)
 
 
-def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(namespace, tmp_path):
+def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(pushed, namespace, tmp_path):
     secret = ("create", "secret", "generic", "mlpipeline-minio-artifact")
     kubectl("-n", namespace, *secret, "--from-literal=accesskey=tester", "--from-literal=secretkey=tester-secret")
     kubectl("apply", "-f", "-", given=rendered(tmp_path, namespace, "minio", "network-policy"))
@@ -75,7 +75,7 @@ def test_the_root_container_is_refused_where_the_namespace_is_restricted(namespa
     assert done.returncode == 0 and "would violate PodSecurity" in done.stderr
 
 
-def test_volumes_that_are_roots_are_given_to_the_images_user(namespace, tmp_path):
+def test_volumes_that_are_roots_are_given_to_the_images_user(pushed, namespace, tmp_path):
     """By the kubelet, or where storage ignores fsGroup by root-chown, under the Pod Security of KFP's namespace."""
     kubectl("apply", "-f", "-", given=rendered(tmp_path, namespace))
     with pod_security(namespace, "baseline"):
