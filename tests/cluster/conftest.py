@@ -49,7 +49,7 @@ def pushed(cluster):
     problem = pods.run(pods.kubernetes_client().CoreV1Api(), "default", pod).problem
     if "image" in problem.lower():
         pytest.skip(
-            f"needs the image {images.DATA} (GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG): no Pod of ours runs; {problem}"
+            f"needs the image {images.DATA} (GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG) on the cluster: no Pod of ours runs"
         )
 
 
