@@ -62,6 +62,7 @@ BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BASE=$(BASE) --build-arg C
 image: ## build the images of the steps (REGISTRY, TAG, BASE, TRAINER=slim or full)
 	$(BUILD) --file images/data/Dockerfile --tag $(REGISTRY)/data:$(TAG)
 	$(BUILD) --file images/trainer/Dockerfile --target $(TRAINER) --tag $(REGISTRY)/trainer:$(TAG)
+	@echo export GRPO_IMAGE_PREFIX=$(REGISTRY) GRPO_IMAGE_TAG=$(TAG)
 
 test-docker: .venv/ready ## run the tiny pipeline in containers; needs `make image TRAINER=slim`
 	OMP_NUM_THREADS=1 GRPO_IMAGE_PREFIX=$(REGISTRY) GRPO_IMAGE_TAG=$(TAG) $(PYTHON) -m pytest -m docker

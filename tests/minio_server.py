@@ -23,10 +23,13 @@ def find_minio() -> str | None:
 
 
 class MinioServer:
-    """A MinIO server over `data`; use it in a with statement. `kill` and `start` let it die and come back."""
+    """A MinIO server over `data`; use it in a with statement. `kill` and `start` let it die and come back.
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
+    `settings` are environment variables of the server.
+    """
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        self.data, self.settings = data, settings
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -53,7 +56,7 @@ class MinioServer:
         own = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
         self.process = subprocess.Popen(
             [binary, "server", "--quiet", "--address", address, str(self.data)],
-            env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=os.environ | own | self.settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + START_S
         while not self._ready():

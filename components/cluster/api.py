@@ -17,6 +17,7 @@ from components.schema import Recipe
 ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
 TOKEN_VARIABLE = "KF_PIPELINES_EXISTING_TOKEN"
 CONNECT_S = 5
+ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")  # states in which a run stays
 FORWARD = "kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80"
 
 

@@ -29,11 +29,13 @@ def writable(directory: Path) -> Finding:
 
 def bucket(registry: str) -> Finding:
     """Whether the registry takes an object and gives it back."""
+    from minio.error import MinioException
+
     from components.preflight.preflight import checked_registry
 
     try:
         checked_registry(registry)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MinioException) as error:
         return _finding("registry", False, str(error))
     return _finding("registry", True, f"{registry} is writable")
 

@@ -1,13 +1,13 @@
 """The verb `schedule`: recurring runs on a cluster, one at a time and without catching up on missed ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from components.cluster import cron
-from components.cluster.api import arguments_of, compiled, experiment_of, only
+from components.cluster.api import ENDED, arguments_of, compiled, experiment_of, only
 from components.schema import Recipe
 
 SHOWN = 3  # firings
@@ -16,11 +16,12 @@ PAGE = 50
 
 def create(
     recipe: Recipe, pipeline: Any, client: Any, *, name: str, expression: str, zone: str, experiment: str,
-    namespace: str, service_account: str,
+    namespace: str, service_account: str, force: bool,
 ) -> str:  # fmt: skip
     """Make the recurring run `name`, replace the one that had the name before, and return its id.
 
     `zone` is the time zone by which the cluster's scheduler works (CRON_SCHEDULE_TIMEZONE, the same for all).
+    `force` replaces a schedule whose run is working, see `delete`.
     """
     parsed = cron.parse(expression)
     place = zone_of(zone)
@@ -28,6 +29,8 @@ def create(
         raise ValueError(f"cron {expression!r} never fires within five years; check day and month")
     arguments = arguments_of(recipe)
     before = [job for job in jobs(client, namespace) if job.display_name == name]
+    for old in before:
+        _refuse_while_working(client, namespace, old, force)
     with compiled(pipeline) as path:
         job = client.create_recurring_run(
             experiment_id=experiment_of(client, experiment, namespace),
@@ -62,19 +65,25 @@ def show(client: Any, namespace: str, zone: str) -> None:
 
 def pause(client: Any, namespace: str, name: str) -> None:
     """Stop a schedule from firing; runs that have begun go on."""
-    client.disable_recurring_run(_find(client, namespace, name))
+    client.disable_recurring_run(_find(client, namespace, name).recurring_run_id)
     print(f"schedule {name} is paused")
 
 
 def resume(client: Any, namespace: str, name: str) -> None:
     """Let a paused schedule fire again."""
-    client.enable_recurring_run(_find(client, namespace, name))
+    client.enable_recurring_run(_find(client, namespace, name).recurring_run_id)
     print(f"schedule {name} is on")
 
 
-def delete(client: Any, namespace: str, name: str) -> None:
-    """Remove a schedule; its runs stay."""
-    client.delete_recurring_run(_find(client, namespace, name))
+def delete(client: Any, namespace: str, name: str, force: bool) -> None:
+    """Remove a schedule. With it Kubernetes removes the workflows and Pods of its runs; what they made stays.
+
+    So a run that is working would die without its exit handler, and stay RUNNING in KFP's list for good: that is a
+    `ValueError` unless `force`.
+    """
+    job = _find(client, namespace, name)
+    _refuse_while_working(client, namespace, job, force)
+    client.delete_recurring_run(job.recurring_run_id)
     print(f"schedule {name} is deleted")
 
 
@@ -96,15 +105,29 @@ def zone_of(name: str) -> Any:
 
 
 def jobs(client: Any, namespace: str) -> Iterator[Any]:
-    """Every recurring run of a namespace, page by page."""
+    """Every recurring run of a namespace."""
+    yield from _all(client.list_recurring_runs, "recurring_runs", namespace)
+
+
+def _all(listed: Callable[..., Any], field: str, namespace: str) -> Iterator[Any]:
+    """What one of KFP's lists holds, page by page."""
     token = ""
     while True:
-        page = client.list_recurring_runs(page_token=token, page_size=PAGE, namespace=namespace)
-        yield from page.recurring_runs or []
+        page = listed(page_token=token, page_size=PAGE, namespace=namespace)
+        yield from getattr(page, field) or []
         token = page.next_page_token or ""
         if not token:
             return
 
 
-def _find(client: Any, namespace: str, name: str) -> str:
-    return only([job for job in jobs(client, namespace) if job.display_name == name], "schedule", name).recurring_run_id
+def _refuse_while_working(client: Any, namespace: str, job: Any, force: bool) -> None:
+    for run in () if force else _all(client.list_runs, "runs", namespace):
+        if run.recurring_run_id == job.recurring_run_id and run.state not in ENDED:
+            raise ValueError(
+                f"run {run.run_id} of schedule {job.display_name} is working and would be killed with it; wait for its "
+                "end (`schedule pause` keeps it from firing again), or add --force"
+            )
+
+
+def _find(client: Any, namespace: str, name: str) -> Any:
+    return only([job for job in jobs(client, namespace) if job.display_name == name], "schedule", name)

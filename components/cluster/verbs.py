@@ -34,6 +34,7 @@ def add(
     schedule.add_argument("name", nargs="?", default="", metavar="NAME", help="name of the schedule")
     schedule.add_argument("--cron", default="", help="5 fields, or 6 with seconds first, by the cluster's time zone")
     schedule.add_argument("--zone", default="UTC", help="time zone of the cluster's scheduler (default: UTC)")
+    schedule.add_argument("--force", action="store_true", help="replace or delete it although its run is working")
     add_recipe(schedule)
     _add_server(schedule)
     doctor = verb(verbs, "doctor", "check a cluster before a run", with_recipe(_doctor))
@@ -89,9 +90,12 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Re
             experiment=arguments.experiment,
             namespace=arguments.namespace,
             service_account=arguments.service_account,
+            force=arguments.force,
         )
+    elif arguments.action == "delete":
+        schedule.delete(client, arguments.namespace, arguments.name, arguments.force)
     else:
-        change = {"pause": schedule.pause, "resume": schedule.resume, "delete": schedule.delete}[arguments.action]
+        change = {"pause": schedule.pause, "resume": schedule.resume}[arguments.action]
         change(client, arguments.namespace, arguments.name)
     return 0
 

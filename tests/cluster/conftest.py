@@ -4,9 +4,13 @@ import json
 import os
 import secrets
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from components import images, recipes
+from components.cluster import pods
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +42,19 @@ def namespace(cluster):
 
 
 @pytest.fixture(scope="session")
-def endpoint(cluster):
+def pushed(cluster):
+    """The node can pull the data image of this build."""
+    settings = replace(recipes.TINY.cluster, cache_claim="")
+    pod = pods.probe_pod(settings, images.DATA, False, "", "")
+    problem = pods.run(pods.kubernetes_client().CoreV1Api(), "default", pod).problem
+    if "image" in problem.lower():
+        pytest.skip(
+            f"needs the image {images.DATA} (GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG) on the cluster: no Pod of ours runs"
+        )
+
+
+@pytest.fixture(scope="session")
+def endpoint(cluster, pushed):
     """The address of Kubeflow Pipelines."""
     if "KF_PIPELINES_ENDPOINT" not in os.environ:
         pytest.skip("needs KF_PIPELINES_ENDPOINT: no run is started on a cluster")

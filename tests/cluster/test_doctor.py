@@ -125,7 +125,7 @@ def test_a_pod_finds_no_place(core, namespace):
     assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
 
 
-def test_a_volume_is_not_writable_by_the_images_user(core, namespace):
+def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     claim = CLAIM.replace("NAME", "locked").replace("CLASS", "")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
@@ -142,7 +142,7 @@ def test_a_volume_is_not_writable_by_the_images_user(core, namespace):
     assert not line.ok and "user 10001 cannot write there" in line.detail and "root-chown" in line.mend
 
 
-def test_the_bucket_is_not_there_and_the_key_is_wrong(core, namespace):
+def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
     if "S3_ENDPOINT_IN_CLUSTER" not in os.environ:
         pytest.skip("needs S3_ENDPOINT_IN_CLUSTER, MinIO as Pods see it: no bucket is asked for")
     access, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
@@ -162,36 +162,34 @@ def test_the_bucket_is_not_there_and_the_key_is_wrong(core, namespace):
         ("wrong", "s3://mlpipeline/x", "mlpipeline"),
     ):
         settings = replace(SETTINGS, s3_secret=name, s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
-        line = _line_of("registry", probe(core, namespace, settings, registry=registry).log, settings, namespace)
+        line = _line_of("registry", probe(core, namespace, settings, registry=registry), settings, namespace)
         assert not line.ok and said in line.detail and name in line.mend
     settings = replace(SETTINGS, s3_secret="right", s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
-    assert _line_of(
-        "registry", probe(core, namespace, settings, registry="s3://mlpipeline/x").log, settings, namespace
-    ).ok
+    assert _line_of("registry", probe(core, namespace, settings, registry="s3://mlpipeline/x"), settings, namespace).ok
 
 
-def test_the_hub_does_not_answer_for_a_token(core, namespace):
+def test_the_hub_does_not_answer_for_a_token(pushed, core, namespace):
     kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
     settings = replace(SETTINGS, secret="token")
     manifest = pods.probe_pod(settings, images.DATA, False, "/tmp/registry", "")
     manifest["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": "http://127.0.0.1:9"})
-    line = _line_of("hub", pods.run(core, namespace, manifest).log, settings, namespace)
+    line = _line_of("hub", pods.run(core, namespace, manifest), settings, namespace)
     assert (
         not line.ok and "hub token" in line.what and "the Hub does not answer" in line.detail and "token" in line.mend
     )
 
 
-def test_no_gpu_is_seen_inside_the_pod(core, namespace):
+def test_no_gpu_is_seen_inside_the_pod(pushed, core, namespace):
     settings = replace(SETTINGS, gpus=1)
     outcome = probe(core, namespace, settings, image=images.TRAINER, heavy=True)
     if outcome.problem.startswith("no place"):
         pytest.skip("no node counts a GPU: no Pod asks for one")
-    line = _line_of("gpu", outcome.log, settings, namespace)
+    line = _line_of("gpu", outcome, settings, namespace)
     assert "torch 2.13.0" in line.detail and (line.ok or "default runtime" in line.mend)
 
 
-def _line_of(check, log, settings, namespace):
-
-    found = [json.loads(text) for text in log.splitlines() if text.startswith("{")]
-    finding = next(finding for finding in found if finding["check"].startswith(check))
+def _line_of(check, outcome, settings, namespace):
+    assert not outcome.problem, outcome.problem
+    found = [json.loads(text) for text in outcome.log.splitlines() if text.startswith("{")]
+    (finding,) = [finding for finding in found if finding["check"].startswith(check)]
     return doctor._found(finding, "data", settings, namespace)

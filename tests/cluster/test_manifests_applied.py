@@ -1,12 +1,14 @@
 """The manifests on a real API server: admitted under Pod Security, bound, run to their end."""
 
+import contextlib
 import os
-import subprocess
 
 import pytest
 import yaml
 
-from components import images
+from components import images, recipes
+from components.cluster import pods
+from tests import kfp_manifests
 from tests.cluster.conftest import ROOT, kubectl, objects
 
 pytestmark = pytest.mark.cluster
@@ -25,23 +27,36 @@ def test_an_overlay_is_taken_by_the_api_server(namespace, overlay):
     kubectl("apply", "--dry-run=server", "-f", "-", given=yaml.safe_dump_all(here))
 
 
-def applied(directory, namespace, *components):
-    """Apply base or a component in a namespace, with this build's data image; returns the objects."""
+def test_kfp_on_minio_is_taken_by_the_api_server(namespace, tmp_path):
+    """A server-side dry run of manifests/kfp, in a namespace under the Pod Security that KFP's own has."""
+    if not kfp_manifests.available():
+        pytest.skip(f"{kfp_manifests.MISSING} is not tried")
+    items = kfp_manifests.render(tmp_path)
+    for item in items:
+        if item["metadata"].get("namespace") == "kubeflow":
+            item["metadata"]["namespace"] = namespace
+    with pod_security(namespace, "baseline"):
+        done = kubectl("apply", "--dry-run=server", "-f", "-", given=yaml.safe_dump_all(items), check=False)
+    assert done.returncode == 0 and done.stdout.count("(server dry run)") == len(items), done.stderr
+    assert "would violate PodSecurity" not in done.stderr
+
+
+def rendered(directory, namespace, *components):
+    """The base and some components as YAML for a namespace, with this build's data image."""
     lines = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": namespace}
     resources = [str(os.path.relpath(MANIFESTS / "base", directory))]
     parts = [str(os.path.relpath(MANIFESTS / "components" / name, directory)) for name in components]
-    name, tag = images.DATA.rsplit(":", 1)
-    chosen = [{"name": "grpo-pipeline/data", "newName": name, "newTag": tag}]
-    text = yaml.safe_dump({**lines, "resources": resources, "components": parts, "images": chosen})
-    (directory / "kustomization.yaml").write_text(text)
-    items = kubectl("kustomize", "--load-restrictor", "LoadRestrictionsNone", str(directory))
-    kubectl("apply", "-f", "-", given=items)
+    (directory / "kustomization.yaml").write_text(
+        yaml.safe_dump({**lines, "resources": resources, "components": parts})
+    )
+    text = kubectl("kustomize", "--load-restrictor", "LoadRestrictionsNone", str(directory))
+    return text.replace("grpo-pipeline/data:dev", images.DATA)
 
 
-def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(namespace, tmp_path):
+def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(pushed, namespace, tmp_path):
     secret = ("create", "secret", "generic", "mlpipeline-minio-artifact")
     kubectl("-n", namespace, *secret, "--from-literal=accesskey=tester", "--from-literal=secretkey=tester-secret")
-    applied(tmp_path, namespace, "minio", "network-policy")
+    kubectl("apply", "-f", "-", given=rendered(tmp_path, namespace, "minio", "network-policy"))
     kubectl(
         "-n", namespace, "wait", "--for=condition=complete", "--timeout=300s", "job/grpo-prepare", "job/minio-bucket"
     )
@@ -53,16 +68,54 @@ def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(namespace, tmp_
 
 
 def test_the_root_container_is_refused_where_the_namespace_is_restricted(namespace, tmp_path):
-    component = MANIFESTS / "components" / "root-chown"
-    lines = {"kind": "Kustomization", "namespace": namespace, "nameSuffix": "-root"}
-    parts = {
-        "resources": [os.path.relpath(MANIFESTS / "base", tmp_path)],
-        "components": [os.path.relpath(component, tmp_path)],
-    }
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({**lines, **parts}))
-    items = kubectl("kustomize", "--load-restrictor", "LoadRestrictionsNone", str(tmp_path))
+    items = rendered(tmp_path, namespace, "root-chown")
     job = next(item for item in yaml.safe_load_all(items) if item["kind"] == "Job")
-    done = subprocess.run(
-        ["kubectl", "apply", "--dry-run=server", "-f", "-"], input=yaml.safe_dump(job), capture_output=True, text=True
-    )
+    job["metadata"]["name"] = "refused"
+    done = kubectl("apply", "--dry-run=server", "-f", "-", given=yaml.safe_dump(job), check=False)
     assert done.returncode == 0 and "would violate PodSecurity" in done.stderr
+
+
+def test_volumes_that_are_roots_are_given_to_the_images_user(pushed, namespace, tmp_path):
+    """By the kubelet, or where storage ignores fsGroup by root-chown, under the Pod Security of KFP's namespace."""
+    kubectl("apply", "-f", "-", given=rendered(tmp_path, namespace))
+    with pod_security(namespace, "baseline"):
+        take_away(namespace)
+        again(rendered(tmp_path, namespace), namespace, "complete")
+        take_away(namespace)
+        again(ignored(rendered(tmp_path, namespace)), namespace, "failed")
+        assert "user 10001 cannot write there" in kubectl("-n", namespace, "logs", "job/grpo-prepare")
+        again(ignored(rendered(tmp_path, namespace, "root-chown")), namespace, "complete")
+        assert "/checkpoints: writable" in kubectl("-n", namespace, "logs", "job/grpo-prepare", "-c", "prepare")
+
+
+def ignored(manifests):
+    """The Job without fsGroup, which is what storage makes of it that ignores it; it gives up at once."""
+    assert "fsGroup: 10001" in manifests and "backoffLimit: 2" in manifests
+    return manifests.replace("fsGroup: 10001", "fsGroup: null").replace("backoffLimit: 2", "backoffLimit: 0")
+
+
+def again(manifests, namespace, ending):
+    """Delete the Job, apply the manifests and wait until it has ended so."""
+    kubectl("-n", namespace, "delete", "job", "grpo-prepare")
+    kubectl("apply", "-f", "-", given=manifests)
+    kubectl("-n", namespace, "wait", f"--for=condition={ending}", "--timeout=120s", "job/grpo-prepare")
+
+
+def take_away(namespace):
+    """Make both volumes root's, as storage does that ignores fsGroup."""
+    command = ["python3", "-c", "import os\nfor p in '/cache', '/checkpoints': os.chown(p, 0, 0); os.chmod(p, 0o755)"]
+    settings = recipes.TINY.cluster
+    pod = pods.probe_pod(settings, images.DATA, True, "", "")
+    pod["spec"]["containers"][0] |= {"command": command, "securityContext": {"runAsUser": 0}}
+    assert pods.run(pods.kubernetes_client().CoreV1Api(), namespace, pod).problem == ""
+
+
+@contextlib.contextmanager
+def pod_security(namespace, level):
+    """The namespace under another level of Pod Security than `restricted`."""
+    label = "pod-security.kubernetes.io/enforce"
+    kubectl("label", "namespace", namespace, f"{label}={level}", "--overwrite")
+    try:
+        yield
+    finally:
+        kubectl("label", "namespace", namespace, f"{label}=restricted", "--overwrite")

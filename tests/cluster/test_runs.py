@@ -1,10 +1,9 @@
 """Runs of the tiny recipe on a cluster with Kubeflow Pipelines: submitted, scheduled, by the stock command line."""
 
-import base64
-import gzip
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,19 +16,28 @@ from components.cluster import schedule
 from components.cluster.api import connect
 from components.placement import USER
 from components.recipes import TINY
+from components.store import open_store
 from tests.cluster.conftest import ROOT, kubectl, objects
-from tests.pipeline.test_end_to_end import SMALL
+from tests.cluster.runs import (
+    CHANGES,
+    NAMESPACE,
+    delete,
+    drain,
+    ended,
+    lost_attempts,
+    steps,
+    submitted,
+)
+from tests.relay import Relay
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3000)]
-NAMESPACE = "kubeflow"
-RUN_S = 1500
-CHANGES = {**SMALL, "gate_force": "true", "cluster_gpus": "1", "cluster_node_selector": "kubernetes.io/os=linux",
-           "cluster_tolerations": "nvidia.com/gpu:NoSchedule", "cluster_memory_limit_gib": "6"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def registry(endpoint):
     """A prefix of its own in KFP's bucket."""
+    if "S3_ENDPOINT" not in os.environ:
+        pytest.skip("needs S3_ENDPOINT, the bucket as this machine sees it: no run is started on a cluster")
     return f"s3://mlpipeline/test-{time.strftime('%H%M%S')}"
 
 
@@ -45,73 +53,25 @@ def verb(*arguments, registry=None, check=True):
         env=dict(os.environ),
     )
     assert not check or done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def steps(run_id):
-    """The Pods of a run's steps by the name of the step's function, in the order in which they were made."""
-    found = {}
-    for pod in sorted(
-        objects("pods", NAMESPACE, "-l", f"pipeline/runid={run_id}"), key=lambda p: p["metadata"]["creationTimestamp"]
-    ):
-        main = next(c for c in pod["spec"]["containers"] if c["name"] == "main")
-        words = [*main.get("command", []), *main.get("args", [])]
-        if "--function_to_execute" in words:
-            found.setdefault(words[words.index("--function_to_execute") + 1], []).append(pod)
-    return found
-
-
-def nodes(workflow):
-    """Argo's nodes of a workflow, which it packs when they grow."""
-    packed = workflow["status"].get("compressedNodes")
-    return json.loads(gzip.decompress(base64.b64decode(packed))) if packed else workflow["status"].get("nodes", {})
-
-
-def argo_saw_it_run(pod):
-    """Whether Argo knows that a Pod runs; one that it takes for pending is made anew without counting as an attempt."""
-    about = pod["metadata"]
-    name = about["labels"]["workflows.argoproj.io/workflow"]
-    workflow = json.loads(kubectl("-n", NAMESPACE, "get", "workflow", name, "-o", "json"))
-    return nodes(workflow).get(about["annotations"]["workflows.argoproj.io/node-id"], {}).get("phase") == "Running"
-
-
-def attempts(run_id):
-    """Argo's phases of all attempts of a run whose Pod was deleted."""
-    workflow = objects("workflows", NAMESPACE, "-l", f"pipeline/runid={run_id}")[0]
-    return [n["phase"] for n in nodes(workflow).values() if n["type"] == "Pod" and "deleted" in n.get("message", "")]
-
-
-def ended(client, run_id):
-    """The state in which a run ends."""
-    return client.wait_for_run_completion(run_id, timeout=RUN_S).state
+    return done.stdout if check else done
 
 
 @pytest.fixture(scope="module")
 def run_id(endpoint, registry):
-    """A submitted run whose SFT Pod is deleted while it works; it must end well all the same."""
-    command = [sys.executable, "pipeline.py", "submit", "--wait"]
-    command += [f"--set={name}={value}" for name, value in {**CHANGES, "registry": registry}.items()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as submitted:
-        assert submitted.stdout is not None
-        name = re.fullmatch(r"run .+: ([0-9a-f-]{36})\n", submitted.stdout.readline())
-        assert name and submitted.stdout.readline() == f"page: {endpoint}/#/runs/details/{name[1]}\n"
-        deadline = time.monotonic() + RUN_S
-        while not (found := [pod for pod in steps(name[1]).get("sft", []) if argo_saw_it_run(pod)]):
-            assert time.monotonic() < deadline and submitted.poll() is None, "SFT never ran"
-            time.sleep(2)
-        kubectl("-n", NAMESPACE, "delete", "pod", found[0]["metadata"]["name"], "--wait=false")
-        rest = submitted.stdout.read()
-        assert submitted.wait() == 0, rest
-        print(rest)
-    return name[1]
+    """A submitted run whose SFT Pod is deleted while it works, and whose node is drained under GRPO."""
+    with submitted({**CHANGES, "registry": registry}) as run:
+        delete(run.pod_of("sft"))
+        drain(run.pod_of("grpo"))
+        assert run.end() == 0, run.printed
+    assert run.printed.startswith(f"page: {endpoint}/#/runs/details/{run.id}\n")
+    assert run.printed.splitlines()[-1] == f"record: {registry}/runs/{run.id}/outcome.json"
+    print(run.printed)
+    return run.id
 
 
-def test_a_submitted_run_ends_well_although_a_pod_was_deleted(run_id, registry):
-    from components.store import open_store
-
-    assert attempts(run_id) == ["Error"]
-    if "S3_ENDPOINT" not in os.environ:
-        pytest.skip("needs S3_ENDPOINT, the bucket as this machine sees it: the registry is not read")
+def test_a_submitted_run_ends_well_although_it_lost_two_pods(run_id, registry):
+    lost = lost_attempts(run_id)
+    assert len(lost) >= 2 and {phase for phase, _ in lost} == {"Error"}
     store = open_store(registry)
     outcome = store.read_json(f"runs/{run_id}/outcome.json")
     assert outcome["ending"] == "promoted" and outcome["failed_step"] is None
@@ -132,6 +92,7 @@ def test_every_steps_pod_is_as_asked(run_id):
         check_container(name, main, heavy)
         check_place(name, pod["spec"], heavy)
         assert pod["metadata"]["labels"]["app.kubernetes.io/part-of"] == "grpo-pipeline", name
+        assert ("retry-system-container" in pod["metadata"]["name"]) == heavy, name  # Argo's template with set_retry
 
 
 def check_container(name, main, heavy):
@@ -147,6 +108,8 @@ def check_container(name, main, heavy):
     }
     assert secrets["HF_TOKEN"]["name"] == cluster.secret and secrets["HF_TOKEN"]["optional"], name
     assert secrets["AWS_SECRET_ACCESS_KEY"]["name"] == cluster.s3_secret, name
+    visible = [e["value"] for e in main["env"] if e["name"] == "NVIDIA_VISIBLE_DEVICES"]
+    assert visible == (["GPU-of-the-test"] if heavy else []), name
     context = main["securityContext"]
     assert context["runAsUser"] == context["runAsGroup"] == USER and context["runAsNonRoot"], name
     assert context["allowPrivilegeEscalation"] is False and context["capabilities"]["drop"] == ["ALL"], name
@@ -167,24 +130,69 @@ def check_place(name, spec, heavy):
     assert memory == ([{"medium": "Memory", "sizeLimit": "256Mi"}] if heavy else []), name
 
 
+def test_every_steps_pod_is_admitted_under_pod_security_restricted(run_id, namespace):
+    for name, pods in steps(run_id).items():
+        spec = {key: value for key, value in pods[-1]["spec"].items() if key not in ("nodeName", "priority")}
+        spec |= {"serviceAccountName": "default", "serviceAccount": "default"}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+        kubectl("apply", "--dry-run=server", "-f", "-", given=json.dumps(pod))
+
+
 def test_argo_keeps_the_workflow_for_a_week(run_id):
     workflow = objects("workflows", NAMESPACE, "-l", f"pipeline/runid={run_id}")[0]
     assert workflow["spec"]["ttlStrategy"]["secondsAfterCompletion"] == TINY.cluster.keep_s
 
 
-def test_the_stock_command_line_takes_the_yaml(run_id, endpoint, registry, tmp_path):
-    """Nothing has changed since the first run, so this one ends after preflight."""
-    path = tmp_path / "pipeline.yaml"
+@pytest.fixture(scope="module")
+def compiled(registry, tmp_path_factory):
+    """The pipeline as a file."""
+    path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     verb("compile", "--output", str(path), registry=registry)
-    kfp = str(Path(sys.executable).with_name("kfp"))
-    command = [kfp, "--endpoint", endpoint, "--output", "json", "run", "create", "-e", "stock", "-r", "stock"]
-    values = ["seed=0", "grpo_learning_rate=1e-4", "gate_force=true", f"registry={registry}"]
-    done = subprocess.run([*command, "-f", str(path), *values], capture_output=True, text=True)
+    return str(path)
+
+
+def kfp(endpoint, *arguments, given=None):
+    """What the stock command line answers."""
+    command = [str(Path(sys.executable).with_name("kfp")), "--endpoint", endpoint, "--output", "json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, input=given)
     assert done.returncode == 0, done.stderr
-    made = json.loads(done.stdout[done.stdout.index("{") :])
+    return json.loads(done.stdout[min(done.stdout.index(bracket) for bracket in "[{" if bracket in done.stdout) :])
+
+
+@pytest.fixture(scope="module")
+def stock(run_id, endpoint, registry, compiled):
+    """A run of the stock command line. Nothing has changed since the first run, so it ends after preflight."""
+    values = ["seed=0", "grpo_learning_rate=1e-4", "gate_force=true", f"registry={registry}"]
+    return kfp(endpoint, "run", "create", "-e", "stock", "-r", "stock", "-f", compiled, *values)["run_id"]
+
+
+def test_the_stock_command_line_takes_the_yaml(stock, endpoint):
+    assert ended(connect(endpoint, NAMESPACE), stock) == "SUCCEEDED"
+    assert set(steps(stock)) == {"preflight", "notify"}
+
+
+@pytest.mark.xfail(strict=True, reason="KFP calls a run RUNNING whose last If was not taken; notify says failed")
+def test_a_run_that_finds_nothing_changed_says_so(stock, endpoint, registry):
+    ended(connect(endpoint, NAMESPACE), stock)
+    assert open_store(registry).read_json(f"runs/{stock}/outcome.json")["ending"] == "no-change"
+
+
+def test_the_stock_command_line_schedules_the_yaml(run_id, endpoint, compiled):
+    name = f"stock-{os.getpid()}"
+    pipeline = kfp(endpoint, "pipeline", "create", "-p", name, compiled)["pipeline_id"]
+    version = kfp(endpoint, "pipeline", "list-versions", pipeline)[0]["pipeline_version_id"]
+    made = kfp(
+        endpoint, "recurring-run", "create", "--experiment-name", "stock", "--job-name", name, "--cron-expression",
+        "0 * * * * *", "--no-catchup", "--max-concurrency", "1", "--enabled", "--pipeline-id", pipeline,
+        "--version-id", version,
+    )  # fmt: skip
     client = connect(endpoint, NAMESPACE)
-    assert ended(client, made["run_id"]) == "SUCCEEDED"
-    assert set(steps(made["run_id"])) == {"preflight", "notify"}
+    try:
+        fired = wait_for_run(client, made["recurring_run_id"])
+        verb("schedule", "pause", name)
+        assert ended(client, fired) == "SUCCEEDED" and set(steps(fired)) == {"preflight", "notify"}
+    finally:
+        verb("schedule", "delete", name, "--force")
 
 
 def test_the_account_of_the_overlay_kubeflow_has_the_rights_that_a_run_needs(run_id, endpoint, registry):
@@ -200,7 +208,38 @@ def test_the_account_of_the_overlay_kubeflow_has_the_rights_that_a_run_needs(run
         kubectl("-n", NAMESPACE, "delete", "-f", account)
 
 
-def test_a_schedule_fires_pauses_is_replaced_and_goes(run_id, endpoint, registry):
+def test_a_run_that_fails_says_where_and_why_although_the_connection_broke(endpoint, registry):
+    sources = '[{"path": "s3://mlpipeline/there-is-none.jsonl", "adapter": "gsm8k"}]'
+    with Relay(endpoint) as relay:
+        changes = {**CHANGES, "registry": registry, "sources": sources}
+        with submitted(changes, environment={"KF_PIPELINES_ENDPOINT": relay.url}) as run:
+            run.pod_of("preflight", running=False)
+            relay.cut(seconds=12)
+            assert run.end() == 1
+    said = run.printed.splitlines()
+    assert "Kubeflow Pipelines does not answer; asking again for 600 s" in said
+    assert re.fullmatch(r"failed: preflight failed: ValueError: s3://mlpipeline/there-is-none.jsonl .+", said[-2])
+    assert said[-1] == f"record: {registry}/runs/{run.id}/outcome.json" and "Traceback" not in said[0]
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_run(endpoint, registry):
+    with submitted({**CHANGES, "registry": registry}) as run:
+        run.pod_of("preflight", running=False)
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 130 and run.printed.endswith(f"\nrun {run.id} goes on, unwatched\n")
+    client = connect(endpoint, NAMESPACE)
+    assert client.get_run(run.id).state in ("PENDING", "RUNNING")
+    client.terminate_run(run.id)
+
+
+def test_a_run_whose_step_was_killed_names_the_step(endpoint, registry):
+    small = {"cluster_train_memory_gib": "0.2", "cluster_memory_limit_gib": "0.3"}
+    with submitted({**CHANGES, **small, "registry": registry, "seed": "7"}) as run:
+        assert run.end() == 1
+    assert re.fullmatch(r"failed: (sft|evaluate-base) .*(killed|memory).*", run.printed.splitlines()[-2]), run.printed
+
+
+def test_a_schedule_fires_pauses_resumes_is_replaced_and_goes(run_id, endpoint, registry):
     client = connect(endpoint, NAMESPACE)
     name = f"test-{os.getpid()}"
     printed = verb("schedule", "create", name, "--cron", "0 * * * * *", registry=registry)
@@ -210,24 +249,41 @@ def test_a_schedule_fires_pauses_is_replaced_and_goes(run_id, endpoint, registry
         assert first.max_concurrency == "1" and first.no_catchup and first.trigger.cron_schedule.cron == "0 * * * * *"
         fired = wait_for_run(client, first.recurring_run_id)
         verb("schedule", "pause", name)
-        assert f"{name}: 0 * * * * *, paused" in verb("schedule", "list")
+        paused = time.monotonic()
+        assert f"{name}: 0 * * * * *, paused\n" in verb("schedule", "list")
         assert ended(client, fired) == "SUCCEEDED"
+        time.sleep(max(0.0, paused + 80 - time.monotonic()))  # it would have fired again
+        before = runs_of(client, first.recurring_run_id)
+        verb("schedule", "resume", name)
+        assert f"{name}: 0 * * * * *, on\n  next: " in verb("schedule", "list")
+        again = wait_for_run(client, first.recurring_run_id, before)
+        assert before == [fired] and again != fired
+        for refused in (("create", name, "--cron", "0 3 * * 0"), ("delete", name)):
+            done = verb("schedule", *refused, registry=registry, check=False)
+            assert done.returncode == 2 and f"run {again} of schedule {name} is working" in done.stderr
+        verb("schedule", "pause", name)
+        assert ended(client, again) == "SUCCEEDED"
         printed = verb("schedule", "create", name, "--cron", "0 3 * * 0", registry=registry)
         assert "in place of the one before" in printed
         left = [job for job in schedule.jobs(client, NAMESPACE) if job.display_name == name]
         assert [job.trigger.cron_schedule.cron for job in left] == ["0 0 3 * * 0"]
     finally:
-        verb("schedule", "delete", name)
+        verb("schedule", "delete", name, "--force")
     assert name not in verb("schedule", "list")
 
 
-def wait_for_run(client, recurring_run_id):
-    """The id of the first run that a schedule makes."""
+def runs_of(client, recurring_run_id):
+    """The ids of the runs that a schedule has made."""
+    runs = client.list_runs(page_size=50, sort_by="created_at desc", namespace=NAMESPACE).runs or []
+    return [run.run_id for run in runs if run.recurring_run_id == recurring_run_id]
+
+
+def wait_for_run(client, recurring_run_id, known=()):
+    """The id of the next run that a schedule makes."""
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
-        runs = client.list_runs(page_size=20, sort_by="created_at desc", namespace=NAMESPACE).runs or []
-        if found := [run.run_id for run in runs if run.recurring_run_id == recurring_run_id]:
-            return found[0]
+        if new := [run for run in runs_of(client, recurring_run_id) if run not in known]:
+            return new[0]
         time.sleep(3)
     raise AssertionError("the schedule did not fire within three minutes")
 

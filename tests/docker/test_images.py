@@ -81,10 +81,15 @@ def test_the_trainer_starts_without_a_gpu_and_says_what_it_found():
 
 
 def test_the_full_trainer_imports_its_kernels_without_a_gpu():
-    """FLA, causal-conv1d's extension and vLLM load; Triton's one module is there although no compiler is."""
+    """FLA, causal-conv1d's extension and vLLM load; Triton's one module is there although no compiler is.
+
+    The first two are hidden where there is no GPU, so that transformers does not call them on the CPU.
+    """
     if python(images.TRAINER, "import importlib.util as u; print(u.find_spec('vllm'))").strip() == "None":
         pytest.skip("the trainer image is the slim one (`make image TRAINER=full`): its kernels are not imported")
     code = (
+        "import sys\n"
+        "assert sys.modules.pop('fla') is None and sys.modules.pop('causal_conv1d') is None\n"
         "import fla, causal_conv1d_cuda, causal_conv1d, vllm\n"
         "import os, pathlib, subprocess, triton\n"
         "source = pathlib.Path(triton.__file__).parent / 'backends/nvidia/driver.c'\n"

@@ -1,9 +1,17 @@
 """What `doctor` finds from inside a Pod, and how it says it."""
 
+import http.server
 import json
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
 
 from components.cluster import probe
 from components.cluster.doctor import Line
+from tests.hub_server import HubServer
 
 
 def test_directories_that_can_be_written_and_not(tmp_path, capsys):
@@ -18,6 +26,45 @@ def test_findings_are_json_lines(tmp_path, capsys, monkeypatch):
     assert probe.main(["look", str(tmp_path), "--registry", str(tmp_path / "registry")]) == 0
     found = {line["check"]: line["ok"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found == {"image": True, f"volume {tmp_path}": True, "registry": True, "hub token": True}
+
+
+def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
+    """As a server that disagrees about the time, which no credentials or names can mend."""
+
+    class Skewed(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(403)
+            self.send_header("Content-Type", "application/xml")
+            self.end_headers()
+            self.wfile.write(b"<Error><Code>RequestTimeTooSkewed</Code><Message>The clocks differ.</Message></Error>")
+
+        do_GET = do_HEAD = do_PUT
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Skewed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tester")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tester-secret")
+        finding = probe.bucket("s3://bucket/registry")
+        server.shutdown()
+    assert not finding["ok"] and "RequestTimeTooSkewed" in finding["detail"]
+
+
+@pytest.mark.parametrize(
+    ("token", "ok", "said"),
+    [("hf_write", True, "of tester, role write"), ("hf_wrong", False, "the Hub refuses it: ")],
+)
+def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said):
+    command = [sys.executable, "-m", "components.cluster.probe", "look", "--registry", str(tmp_path / "registry")]
+    with HubServer() as hub:
+        environment = {**os.environ, **hub.environment(tmp_path, token)}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    (finding,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["check"] == "hub token"]
+    assert finding["ok"] == ok and said in finding["detail"]
 
 
 def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):

@@ -12,7 +12,6 @@ import pipeline
 from components import recipes
 from components.cluster import schedule
 from components.cluster.api import arguments_of, endpoint_of, health
-from components.cluster.submit import step_states
 
 RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
 
@@ -76,21 +75,3 @@ def test_firings_are_shown_in_utc_and_here():
 def test_a_zone_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no time zone 'Mars/North'; write an IANA name"):
         schedule.zone_of("Mars/North")
-
-
-def test_step_states_leave_out_kfps_own_tasks():
-    class Thing:
-        def __init__(self, **fields):
-            self.__dict__.update(fields)
-
-    tasks = [
-        Thing(display_name="Gate", state="RUNNING", create_time=2),
-        Thing(display_name="gate-driver", state="SUCCEEDED", create_time=1),
-        Thing(display_name="root", state="RUNNING", create_time=0),
-        Thing(display_name="sft(0)", state="RUNNING", create_time=0),
-        Thing(display_name="executor", state="RUNNING", create_time=0),
-        Thing(display_name="condition-2", state="RUNNING", create_time=0),
-        Thing(display_name="SFT", state=None, create_time=1),
-    ]
-    found = step_states(Thing(run_details=Thing(task_details=tasks)))
-    assert list(found.items()) == [("SFT", "PENDING"), ("Gate", "RUNNING")]
