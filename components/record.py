@@ -1,14 +1,16 @@
 """The run record: what each step of a run did, kept in the registry and keyed by run.
 
 A KFP exit task is told neither which step failed nor why, so every step writes
-`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), and when it ends (succeeded or
-failed) with its numbers, seconds and last log lines. A record that stays `running` belongs to a step whose
-process was killed. Values of secret environment variables are struck out of everything written.
+`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), every BEAT_S while it runs (`seen`,
+and the last log lines), and when it ends (succeeded or failed) with its numbers, seconds and what it ran on. A
+record that stays `running` belongs to a step whose process was killed. Values of secret environment variables
+are struck out of everything written.
 """
 
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -19,9 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from components import machine
 from components.store import Store, open_store
 
 LOG_LINES = 40
+BEAT_S = 10.0
 RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
@@ -62,19 +66,19 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None) -> Iter
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = Record(step)
-    started = time.time()
-    key = record_key(run_id, step)
-    store.write_json(key, {"step": step, "outcome": "running", "started": _iso(started)})
+    where = {"pod": os.environ.get("HOSTNAME"), "artifact": getattr(metrics, "uri", None)}
     with _last_lines() as tail:
+        writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:
-            yield record
+            with writer.beating():
+                yield record
         except BaseException as error:
             last = traceback.format_exception_only(error)[-1].strip()
             # The traceback is printed after this process has left the record, so it is added here.
-            lines = [*tail, *traceback.format_exc().splitlines()][-LOG_LINES:]
-            _write(store, key, record, "failed", started, lines, error=last)
+            tail.extend(traceback.format_exc().splitlines())
+            writer.end("failed", last)
             raise
-        _write(store, key, record, "succeeded", started, list(tail), error=None)
+        writer.end("succeeded", None)
     for name, number in record.numbers.items() if metrics is not None else ():
         metrics.log_metric(name, number)
 
@@ -90,26 +94,53 @@ def publish(registry: str, run_id: str, directory: Path) -> None:
     open_store(registry).put_tree(f"runs/{run_id}/results", directory)
 
 
-def _write(
-    store: Store, key: str, record: Record, outcome: str, started: float, lines: list[str], error: str | None
-) -> None:
-    now = time.time()
-    value = {
-        "step": record.step,
-        "outcome": outcome,
-        "started": _iso(started),
-        "ended": _iso(now),
-        "seconds": round(now - started, 3),
-        "numbers": record.numbers,
-        "result": redact(record.result),
-        "details": record.details,
-        "error": None if error is None else redact(error),
-        "log": [redact(line) for line in lines],
-    }
-    store.write_json(key, value)
+class _Writer:
+    """Writes one step's record; `where` says in which Pod it runs and where KFP keeps one of its artifacts."""
+
+    def __init__(
+        self, store: Store, key: str, record: Record, tail: deque[str], where: Mapping[str, str | None]
+    ) -> None:
+        self.store, self.key, self.record, self.tail, self.where = store, key, record, tail, where
+        self.started = time.time()
+        self._write("running")
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the record every BEAT_S until the block ends; a registry that is away meanwhile does no harm."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_S):
+                try:
+                    self._write("running")
+                except Exception as error:  # whatever it is, it must not end the step's work
+                    print(f"{self.key}: {error}", flush=True)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def end(self, outcome: str, error: str | None) -> None:
+        """Write the final record."""
+        ended = time.time()
+        self._write(
+            outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
+            result=redact(self.record.result), details=self.record.details,
+            error=None if error is None else redact(error), machine=machine.describe(),
+        )  # fmt: skip
+
+    def _write(self, outcome: str, **more: Any) -> None:
+        log = [redact(line) for line in list(self.tail)]  # another thread appends
+        value = {"step": self.record.step, "outcome": outcome, "started": iso(self.started), "seen": iso(time.time())}
+        self.store.write_json(self.key, {**value, **self.where, "log": log, **more})
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as text."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
