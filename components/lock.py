@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,15 @@ class Held:
         return str(self.value["run_id"])
 
 
-def take(store: Store, run_id: str, timeout_s: int) -> None:
-    """Take the lock for a run; `ValueError` names the run that holds it and what to do. Ours may be taken again."""
-    held = current(store)
+def take(store: Store, run_id: str, timeout_s: int) -> str:
+    """Take the lock for a run, once or again; returns the dead run from which it was taken over, empty if none.
+
+    `ValueError` names the run that holds it and what to do.
+    """
+    held, dead = current(store), ""
     if held and not held.value["released"]:
         if held.run_id == run_id:
-            return
+            return ""
         dead = why_dead(store, held, timeout_s)
         if not dead:
             raise ValueError(_in_use(store, held, timeout_s))
@@ -61,6 +64,7 @@ def take(store: Store, run_id: str, timeout_s: int) -> None:
     for key in store.keys(PREFIX):
         if key < _key(number):
             store.delete(key)
+    return held.run_id if held and dead else ""
 
 
 def release(store: Store, run_id: str) -> None:
@@ -99,12 +103,21 @@ def why_dead(store: Store, held: Held, timeout_s: int) -> str:
     host, process, started = (held.value["owner"] or "  ").split(" ")
     if started and host == socket.gethostname():
         return "" if _started(int(process)) == started else "its process is gone"
-    age_s = time.time() - _last_sign(store, held)
+    age_s = time.time() - last_sign(store, held.run_id)
     return f"no sign of life for {age_s:,.0f} s" if age_s > timeout_s else ""
 
 
+def last_sign(store: Store, run_id: str) -> float:
+    """When a run last showed that it lives, in seconds since the epoch: in a step's record, or by taking the lock."""
+    held = current(store)
+    seen = [record.get("seen", record["started"]) for record in read_records(store, run_id)]
+    if held and held.run_id == run_id:
+        seen.append(held.value["taken"])
+    return max((datetime.fromisoformat(text).timestamp() for text in seen), default=0.0)
+
+
 def owner() -> str:
-    """This process as an owner: `host process start`, the start in clock ticks since boot, empty without /proc."""
+    """The owner that this process is: `host process start`, the start in clock ticks since boot if /proc tells it."""
     return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
 
 
@@ -118,13 +131,8 @@ def _started(process: int) -> str:
         return ""
 
 
-def _last_sign(store: Store, held: Held) -> float:
-    seen = [record.get("seen", record["started"]) for record in read_records(store, held.run_id)]
-    return max(datetime.fromisoformat(text).astimezone(UTC).timestamp() for text in [held.value["taken"], *seen])
-
-
 def _in_use(store: Store, held: Held, timeout_s: int) -> str:
-    age_s = time.time() - _last_sign(store, held)
+    age_s = time.time() - last_sign(store, held.run_id)
     return (
         f"the registry {store.url('')} is in use by run {held.run_id} since {held.value['taken']}, its last sign of "
         f"life {age_s:,.0f} s ago; wait until it has ended (a dead run's lock is taken over after {timeout_s} s), or, "

@@ -111,7 +111,7 @@ def _volumes(task: Any, cluster: Cluster, heavy: bool) -> None:
         task.set_env_variable("HF_HOME", f"{CACHE}/huggingface")
         for variable, folder in KERNEL_CACHES.items() if heavy else ():
             task.set_env_variable(variable, f"{CACHE}/{folder}")
-    if heavy and cluster.checkpoints_claim:
+    if (heavy or task.name == "preflight") and cluster.checkpoints_claim:  # preflight deletes old ones
         kubernetes.mount_pvc(task, cluster.checkpoints_claim, CHECKPOINTS)
     if heavy:
         # A container's own /dev/shm has 64 MiB, too little for vLLM and for workers of a data loader.

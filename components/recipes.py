@@ -82,8 +82,8 @@ TINY = Recipe(
     ),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
-        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, gate_protocols=("zero-shot",),
-        temperature=0.0, samples=1,
+        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400,
+        gate_protocols=("zero-shot",), temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(

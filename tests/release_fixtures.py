@@ -35,6 +35,7 @@ def make_run(
     )  # fmt: skip
     return {
         "model": model, "evaluation": directory / "evaluation", "results": directory / "results", "plan": plan,
+        "data": None, "decision": None,
         "recipe": to_json(recipe), "fingerprint": f"fingerprint-{seed}", "registry": registry,
         "run_id": f"run-{seed}", "settings": settings,
     }  # fmt: skip
@@ -67,8 +68,8 @@ def write_evaluation(out: Path, right: int = 60) -> None:
         {
             "checkpoint": "grpo", "split": split, "protocol": "zero-shot", "id": f"{split}{number}", "sample": 0,
             "prompt_sha256": f"{number}", "question": "?", "gold": "42", "completion": "#### 42", "prefilled": True,
-            "tokens": 3, "finish_reason": "stop", "sampling": "greedy", "answer": "42", "correct": number < right, "think_ok": True,
-            "answer_marked": True, "unparsed": False,
+            "tokens": 3, "finish_reason": "stop", "sampling": "greedy", "answer": "42",
+            "correct": number < right, "think_ok": True, "answer_marked": True, "unparsed": False,
         }
         for split in ("evaluation", "gate")
         for number in range(100)

@@ -36,7 +36,7 @@ def pods_of(run_id: str) -> list[dict[str, Any]]:
 
 def function_of(pod: dict[str, Any]) -> str:
     """The name of the step's function that a Pod runs; empty for KFP's own Pods."""
-    main = next((c for c in pod["spec"]["containers"] if c["name"] == MAIN), {})
+    main: dict[str, Any] = next((c for c in pod["spec"]["containers"] if c["name"] == MAIN), {})
     words = [*main.get("command", []), *main.get("args", [])]
     flag = "--function_to_execute"
     return words[words.index(flag) + 1] if flag in words[:-1] else ""

@@ -12,7 +12,8 @@ from pathlib import Path
 from components import schema
 from components.evaluate.evaluate import evaluate
 from components.files import write_json
-from components.gate.gate import CHAMPION, DECIDING, MEASURED, champion_mismatch
+from components.gate.gate import DECIDING, MEASURED, champion_mismatch
+from components.outcome import CHAMPION
 from components.store import open_store
 
 

@@ -28,8 +28,13 @@ def evaluate(
 
         inputs = Plan.read(plan)
         model, revision = inputs.start(policy)
-        shared = {"data": Path(data.path), "seed": inputs.seed, "settings": from_json(Evaluate, settings)}
-        out = Path(items.path)
-        record.numbers = evaluate(model=model, revision=revision, checkpoint=checkpoint, out=out, **shared)
+        out, asked = Path(items.path), from_json(Evaluate, settings)
+        record.numbers = evaluate(
+            model=model, revision=revision, checkpoint=checkpoint, data=Path(data.path), out=out, seed=inputs.seed,
+            settings=asked,
+        )  # fmt: skip
         if champion:
-            record.numbers |= measure_champion(version=champion, registry=registry, candidate=out, **shared)
+            record.numbers |= measure_champion(
+                version=champion, registry=registry, candidate=out, data=Path(data.path), seed=inputs.seed,
+                settings=asked,
+            )  # fmt: skip

@@ -18,10 +18,10 @@ from typing import Any
 
 from components.evaluate.judging import judge_item
 from components.files import read_json, read_jsonl, write_text
+from components.outcome import CHAMPION
 from components.schema import Gate
 from components.store import Store, open_store
 
-CHAMPION = "champion.json"  # in the registry: what was promoted last
 MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
 DECIDING = "zero-shot"  # the protocol in which models are compared
 
@@ -188,9 +188,8 @@ def _guard_failures(numbers: dict[str, Any], settings: Gate) -> list[str]:
         share = f"{numbers['well_formed']:.1%} of its completions"
         failures.append(f"only {share} are well formed (at least {settings.min_well_formed:.1%})")
     if settings.max_mean_tokens and numbers["mean_tokens"] > settings.max_mean_tokens:
-        failures.append(
-            f"its completions have {numbers['mean_tokens']:.1f} tokens on average (at most {settings.max_mean_tokens:g})"
-        )
+        mean = f"{numbers['mean_tokens']:.1f} tokens on average"
+        failures.append(f"its completions have {mean} (at most {settings.max_mean_tokens:g})")
     return failures
 
 
