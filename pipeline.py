@@ -5,6 +5,7 @@ python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
 python pipeline.py doctor --recipe qwen3.5-0.8b       is a cluster ready for it?
+python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
 python pipeline.py score completions.jsonl            judge completions against gold answers
 """
 
@@ -163,6 +164,12 @@ def _verb_score(arguments: argparse.Namespace) -> int:
     return score_file(arguments.file, arguments.output)
 
 
+def _verb_history(arguments: argparse.Namespace) -> int:
+    from components.history.history import show
+
+    return show(arguments.registry, arguments.output)
+
+
 def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
     """The recipe of `--recipe` with every `--set name=value` on top."""
     return recipes.chosen(arguments.recipe, arguments.set)
@@ -182,6 +189,9 @@ def parser() -> argparse.ArgumentParser:
     recipes.add_arguments(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
     verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=recipes.add_arguments, chosen=chosen_recipe, build=build)
+    history = _verb(verbs, "history", "show past runs and champions of a registry", _verb_history)
+    history.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
+    history.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
     score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
     score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
     score.add_argument(

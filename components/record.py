@@ -55,18 +55,19 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 @contextmanager
-def recorded(registry: str, run_id: str, step: str, metrics: Any = None) -> Iterator[Record]:
+def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[Record]:
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
-    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too.
-    An empty `run_id` is read from GRPO_RUN_ID.
+    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
+    or else `artifact`, is kept, because it tells where KFP has the run's artifacts. An empty `run_id` is read from
+    GRPO_RUN_ID.
     """
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
     if not run_id:
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = Record(step)
-    where = {"pod": os.environ.get("HOSTNAME"), "artifact": getattr(metrics, "uri", None)}
+    where = {"pod": os.environ.get("HOSTNAME"), "artifact": getattr(metrics, "uri", artifact)}
     with _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:

@@ -53,7 +53,7 @@ def run_preflight(given: dict[str, Any]) -> str:
     parameters = {name: given[name] for name in recipes.PARAMETERS}
     if not parameters["registry"]:
         raise ValueError("registry is empty; give a directory or an s3:// address that all steps can write")
-    with recorded(parameters["registry"], given["run_id"], "preflight") as record:
+    with recorded(parameters["registry"], given["run_id"], "preflight", artifact=given["merged"]) as record:
         recipe = merge(from_json(Recipe, given["recipe"]), parameters)
         _own_registry(recipe, given["run_id"])
         checked = check_run(given["recipe"], parameters)
