@@ -146,6 +146,5 @@ def artifact_root(uri: str, run_id: str) -> str:
     head, found, _ = uri.partition(f"/{run_id}/")
     if found:
         return f"{head}/{run_id}"
-    if uri.startswith("/") and Path(uri).parents[1].name.startswith("grpo-pipeline-"):
-        return str(Path(uri).parents[1])
-    return ""
+    place = Path(uri).parent.parent
+    return str(place) if uri.startswith("/") and place.name.startswith("grpo-pipeline-") else ""

@@ -6,6 +6,7 @@ is then answered with None or nothing, and so is one that the account may not as
 
 import json
 import os
+import re
 import ssl
 import urllib.error
 import urllib.parse
@@ -18,6 +19,11 @@ PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
 ASK_S = 5
 MAIN = "main"  # the container of a step's Pod that does the work
+# KFP's own nodes: attempts as `sft(0)`, Pods and drivers, the groups of the DAG.
+INNER = re.compile(r".*\)|.*-driver|root|executor|(condition|exit-handler|grpo-pipeline)-.*")
+# What KFP's launcher and Argo's executor print around a step's own lines.
+_NOISE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |time=\S+ level=\w+ msg=.*argo=true|Error: exit status \d+$")
+_NOISE_LINES = 100  # at most, around a step's end
 
 
 def own_image() -> str | None:
@@ -43,13 +49,14 @@ def function_of(pod: dict[str, Any]) -> str:
 
 
 def log_of(pod: str, lines: int) -> list[str]:
-    """The last log lines of a Pod's main container."""
-    data = get(f"pods/{pod}/log?container={MAIN}&tailLines={lines}")
-    return [] if data is None else [line for line in data.decode(errors="replace").splitlines() if line.strip()]
+    """The last lines that the step itself printed in a Pod."""
+    data = get(f"pods/{pod}/log?container={MAIN}&tailLines={lines + _NOISE_LINES}") or b""
+    found = [line for line in data.decode(errors="replace").splitlines() if line.strip() and not _NOISE.match(line)]
+    return found[-lines:]
 
 
 def failed_tasks(run_id: str) -> list[tuple[str, str]]:
-    """(name, error) of the tasks of a run that Kubeflow Pipelines calls failed, the innermost first."""
+    """(name, error) of the steps of a run that Kubeflow Pipelines calls failed, the latest first."""
     endpoint = (os.environ.get(PIPELINES_VARIABLE) or PIPELINES).rstrip("/")
     if not (ACCOUNT / "token").exists():
         return []
@@ -57,7 +64,8 @@ def failed_tasks(run_id: str) -> list[tuple[str, str]]:
     details = (json.loads(data) if data else {}).get("run_details") or {}
     failed = [task for task in details.get("task_details") or [] if task.get("state") == "FAILED"]
     failed.sort(key=lambda task: str(task.get("create_time")), reverse=True)
-    return [(task.get("display_name", "?"), (task.get("error") or {}).get("message", "")) for task in failed]
+    named = [(task.get("display_name") or "", (task.get("error") or {}).get("message", "")) for task in failed]
+    return [(name, error) for name, error in named if name and not INNER.fullmatch(name)]
 
 
 def statuses(pod: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -97,7 +97,8 @@ def champion_sentence(history: History) -> str:
     if not history.reigns:
         return "No model has been promoted yet."
     last = history.reigns[-1]
-    words = f"Champion number {len(history.reigns)}: {last.version} of run {last.run_id}, since {moment(last.since.isoformat())} UTC"
+    since = moment(last.since.isoformat())
+    words = f"Champion number {len(history.reigns)}: {last.version} of run {last.run_id}, since {since} UTC"
     if last.result:
         low, high = last.result["interval"]
         words += f", {percent(last.result['accuracy'])} % right ({percent(low)} to {percent(high)})"

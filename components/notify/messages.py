@@ -38,7 +38,7 @@ def title(outcome: Outcome) -> str:
 
 def lines(outcome: Outcome) -> list[str]:
     """What happened and the numbers, without log and link."""
-    found = [outcome.sentence[:1].upper() + outcome.sentence[1:].rstrip(".") + "."]
+    found = [f"{outcome.sentence.rstrip('.')}."]
     for protocol in dict.fromkeys(row["protocol"] for row in outcome.results):
         rows = [row for row in outcome.results if row["protocol"] == protocol]
         found.append(f"{protocol}, {rows[0]['n']:,} problems: {', '.join(_accuracy(row) for row in rows)}.")

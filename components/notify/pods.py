@@ -26,7 +26,9 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
         return Failure(step=known.step, why=why, log=log or known.log)
     for found in reversed(pods):
         if reason := redact(reason_of(found)):
-            return Failure(step=inside.function_of(found), why=f"failed: {reason}", log=_log(found))
+            log = _log(found)
+            last = f": {log[-1].strip()}" if log else ""
+            return Failure(step=inside.function_of(found), why=f"failed: {reason}{last}", log=log)
     for name, error in inside.failed_tasks(run_id):
         reason = redact(error) or "its Pod is gone, and Kubeflow Pipelines names no reason"
         return Failure(step=name, why=f"failed: {reason}", log=[])
