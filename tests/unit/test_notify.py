@@ -25,7 +25,8 @@ REJECTED = outcome(
 )  # fmt: skip
 FAILED = outcome(
     "week-05", ending="failed", failed_step="grpo",
-    sentence="grpo died before it could say why: OOMKilled, exit code 137", log=[f"step {n}/500  reward <{n}> & more" for n in range(40)],
+    sentence="grpo died before it could say why: OOMKilled, exit code 137",
+    log=[f"step {n}/500  reward <{n}> & more" for n in range(40)],
 )  # fmt: skip
 LINK = "https://kubeflow.example/#/runs/details/week-06"
 
