@@ -25,7 +25,7 @@ from components import machine
 from components.store import Store, open_store
 
 LOG_LINES = 40
-BEAT_S = 10.0
+BEAT_S = 5.0
 RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
