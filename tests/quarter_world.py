@@ -120,22 +120,32 @@ class Gate:
 
 
 class Week:
-    """`pipeline.py run` as a schedule starts it, in a process of its own."""
+    """`pipeline.py run` as a schedule starts it, in a process of its own; use it in a with statement."""
 
     def __init__(self, output: Path, environment: dict[str, str], **changes: Any) -> None:
         sets = [f"--set={name}={value}" for name, value in {**SIZES, **changes}.items()]
         command = [sys.executable, "pipeline.py", "run", "--recipe", "tiny", "--output", str(output), *sets]
         self.output, self.started = output, time.monotonic()
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self.log = output.with_suffix(".log")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT
+            )
 
-    def kill_step(self, step: str, when: Callable[[], bool]) -> None:
-        """Kill the process of a step with SIGKILL once `when` is true."""
+    def __enter__(self) -> "Week":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def kill_step(self, step: str, when: Callable[[], bool]) -> bool:
+        """Kill the process of a step with SIGKILL once `when` is true; False if the run ended without."""
         wait_for(lambda: self.process.poll() is not None or (self.step_process(step) is not None and when()))
         process = self.step_process(step)
-        assert process is not None, f"{step} was not caught: {self.printed()}"
-        os.kill(process, signal.SIGKILL)
+        if process is not None:
+            os.kill(process, signal.SIGKILL)
+        return process is not None
 
     def step_process(self, step: str) -> int | None:
         """The process that runs a step of this run."""
@@ -146,15 +156,11 @@ class Week:
         return None
 
     def end(self) -> dict[str, Any]:
-        """Wait for the end; the content of summary.json with the exit status, the time and what was printed."""
-        printed = self.printed()
+        """Wait for the end; the content of summary.json with the exit status and the seconds it took."""
+        self.process.wait()
         summary = json.loads((self.output / "summary.json").read_text())
         seconds = time.monotonic() - self.started
-        return summary | {"status": self.process.returncode, "wall_s": seconds, "printed": printed}
-
-    def printed(self) -> str:
-        """Everything that the run printed, once it has ended."""
-        return self.process.communicate()[0]
+        return summary | {"status": self.process.returncode, "wall_s": seconds}
 
 
 def descendants(pid: int) -> Iterator[int]:
