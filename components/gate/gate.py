@@ -173,7 +173,7 @@ def _beats(candidate: Items, rival: Items, name: str, settings: Gate, numbers: d
     failures = []
     if difference < settings.margin:
         failures.append(f"it gains {difference:+.1%} on the {name}, less than the margin of {settings.margin:+.1%}")
-    if p_value > settings.alpha:
+    elif p_value > settings.alpha:
         failures.append(f"its {difference:+.1%} on the {name} may be chance (p = {p_value:.3g} > {settings.alpha:g})")
     return failures
 

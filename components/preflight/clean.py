@@ -55,7 +55,8 @@ def _runs(store: Store, outcomes: list[Outcome], champion: dict[str, Any], keep:
     horizon = worked[-keep.runs].started
     crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
     for outcome in outcomes:
-        protected = outcome.run_id == champion.get("run_id") or outcome.inputs in crowned
+        cached = outcome.inputs in crowned and outcome.ending != "no-change"
+        protected = outcome.run_id == champion.get("run_id") or cached
         if outcome.started < horizon and not protected and not outcome.cleaned:
             if _delete_artifacts(outcome):
                 for part in ("record", "results"):

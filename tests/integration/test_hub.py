@@ -119,6 +119,16 @@ def test_an_interrupted_push_leaves_main_alone_and_resumes(hub: HubServer, tmp_p
     assert not [line for line in hub.log if line.startswith("PUT")], "the weights are not sent again"
 
 
+def test_what_an_interrupted_push_left_goes_with_the_next_one_of_whatever_version(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.faults.append(Fault("POST .*/commit/main", status=500, times=6))
+    with pytest.raises(HfHubHTTPError, match="500"):
+        pushed(tmp_path)
+    assert len(hub.repos["model", HUB_REPO].branches) == 2
+    assert_released(hub, tmp_path, pushed(tmp_path, seed=1))
+
+
 def test_a_wrong_checksum_never_reaches_main(hub: HubServer, tmp_path: Path) -> None:
     old = pushed(tmp_path)
     hub.faults.append(Fault("PUT /_lfs", "corrupt"))

@@ -67,7 +67,8 @@ def test_old_runs_keep_their_outcome_and_nothing_else(store, tmp_path):
 def test_the_champions_run_and_what_it_may_have_from_the_cache_stay(store, tmp_path):
     places = [make_artifacts(tmp_path / f"grpo-pipeline-2026-{n}") for n in range(6)]
     for number in range(6):
-        make_run(store, number, places[number], inputs="same" if number in (0, 2) else f"{number}")
+        ending = "no-change" if number == 3 else "failed"
+        make_run(store, number, places[number], inputs="other" if number == 1 else "same", ending=ending)
     champion(store, "week-02", "v2")
     assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-0{n}" for n in (1, 3)]
     assert places[0].exists() and places[2].exists() and store.keys("runs/week-02/results")

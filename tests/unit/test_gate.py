@@ -81,6 +81,8 @@ def test_the_champion_must_be_beaten_too(write: Write) -> None:
     assert not decision.promote
     assert "on the champion may be chance" in decision.reason
     assert decision.numbers["champion_won"] == 1
+    worse = decide(evaluations=evaluations, champion=write("better", range(70)), settings=SETTINGS)
+    assert worse.reason == "grpo is rejected: it gains -10.0% on the champion, less than the margin of +0.0%."
     weak = write("weak", range(30)) / "items.jsonl"
     decision = decide(evaluations=evaluations, champion=weak, settings=SETTINGS)
     assert decision.promote and "+30.0% on the champion" in decision.reason
