@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components import machine
+from components.cluster import inside
 from components.store import Store, open_store
 
 LOG_LINES = 40
@@ -67,7 +68,7 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = Record(step)
-    where = {"pod": os.environ.get("HOSTNAME"), "artifact": getattr(metrics, "uri", artifact)}
+    where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
     with _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+POD_VARIABLE = "KFP_POD_NAME"  # set by KFP; the host name of a Pod with a long name is cut off
 PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
 ASK_S = 5
@@ -26,9 +27,15 @@ _NOISE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |time=\S+ level=\w+ msg=.*
 _NOISE_LINES = 100  # at most, around a step's end
 
 
+def own_pod() -> str | None:
+    """The name of this Pod."""
+    return os.environ.get(POD_VARIABLE)
+
+
 def own_image() -> str | None:
     """The image of this Pod by digest, as the node pulled it."""
-    pod = get_json(f"pods/{os.environ.get('HOSTNAME', '')}")
+    name = own_pod()
+    pod = get_json(f"pods/{name}") if name else None
     return next((s.get("imageID") or None for s in statuses(pod) if s["name"] == MAIN), None)
 
 

@@ -34,7 +34,7 @@ def cluster(certificate, tmp_path, monkeypatch):
     shutil.copy(certificate.with_name("cert.pem"), tmp_path / "ca.crt")
     with serve(cluster, certificate) as port, serve(cluster, None) as pipelines:
         monkeypatch.setattr(inside, "ACCOUNT", tmp_path)
-        monkeypatch.setenv("HOSTNAME", "notify-pod")
+        monkeypatch.setenv("KFP_POD_NAME", "notify-pod")
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"http://127.0.0.1:{pipelines}")

@@ -87,7 +87,7 @@ def test_a_registry_that_is_away_for_a_while_does_not_end_a_step(tmp_path, monke
 
 
 def test_a_step_says_what_it_ran_on_and_where_its_artifacts_are(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOSTNAME", "some-pod")
+    monkeypatch.setenv("KFP_POD_NAME", "some-pod")
     metrics = Metrics()
     metrics.uri = "minio://bucket/v2/artifacts/grpo-pipeline/r1/sft/u/metrics"
     with recorded(str(tmp_path), "r1", "sft", metrics):
