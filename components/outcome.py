@@ -103,17 +103,24 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
 def _ending(
     state: str, failure: Failure | None, steps: Mapping[str, dict[str, Any]], champion: Mapping[str, Any] | None
 ) -> tuple[str, str]:
-    """The ending and its sentence; `champion` is what this run has made the champion, if it has."""
+    """The ending and its sentence; `champion` is what this run has made the champion, if it has.
+
+    The records decide, not KFP's state: on a cluster that is RUNNING also when all that was left to do was skipped.
+    """
     if champion and failure:
         return "promoted", f"version {champion['version']} is the champion, although {failure.step} {failure.why}"
     if failure:
         return "failed", f"{failure.step} {failure.why}"
-    if state not in GOOD_STATES:
-        return "failed", f"the run ended in state {state} and no step recorded a failure; look at its Pods"
-    for step, ending in (("push", "promoted"), ("gate", "rejected"), ("preflight", "no-change")):
-        if step in steps:
-            return ending, steps[step]["result"]
-    return "failed", "no step left a record; is the registry the one that the steps wrote to?"
+    details = {step: record.get("details", {}) for step, record in steps.items()}
+    if "push" in steps:
+        return "promoted", steps["push"]["result"] + (", by force" if details.get("gate", {}).get("forced") else "")
+    if details.get("gate", {}).get("promoted") is False:
+        return "rejected", steps["gate"]["result"]
+    if details.get("preflight", {}).get("changed") is False:
+        return "no-change", steps["preflight"]["result"]
+    if not steps:
+        return "failed", f"no step left a record (state {state}); is the registry the one that the steps wrote to?"
+    return "failed", f"the run ended in state {state} after {list(steps)[-1]}; look at the Pod that was to follow"
 
 
 def write_outcome(store: Store, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ import urllib.request
 from components import lock
 from components.notify.messages import Request, message
 from components.notify.pods import investigate
-from components.outcome import GOOD_STATES, Outcome, conclude, failure_of, write_outcome
+from components.outcome import Outcome, conclude, failure_of, write_outcome
 from components.record import read_records, redact
 from components.schema import Notify
 from components.store import Store, open_store
@@ -28,12 +28,13 @@ def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outco
     the log and changes nothing else. At the end the registry's lock is released if this run holds it.
     """
     store = open_store(registry)
-    records = read_records(store, run_id)
+    records, ended = read_records(store, run_id), time.time()
     failure = failure_of(state, records)
-    if state not in GOOD_STATES and not any(record["outcome"] == "failed" for record in records):
+    outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
+    if outcome.ending == "failed" and not any(record["outcome"] == "failed" for record in records):
         running = [record for record in records if record["outcome"] == "running"]
         failure = investigate(run_id, failure, running[-1]["pod"] if running else None)
-    outcome = conclude(store, run_id, state=state, ended=time.time(), failure=failure)
+        outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
     write_outcome(store, outcome)
     lock.release(store, run_id)
     print(f"run {run_id}: {outcome.ending}: {outcome.sentence}")

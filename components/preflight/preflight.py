@@ -63,6 +63,7 @@ def run_preflight(given: dict[str, Any]) -> str:
         record.result = checked.reason
         record.details = {
             "recipe": checked.recipe.name, "plan": checked.plan.text(), "fingerprint": checked.fingerprint,
+            "changed": checked.changed,
         }  # fmt: skip
         print(f"preflight: {checked.reason}; model {checked.plan.model} at {checked.plan.revision}")
     return checked.plan.text() if checked.changed else ""

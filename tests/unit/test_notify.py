@@ -36,25 +36,35 @@ def step(name, outcome, **more):
             "log": [f"{name} line"], "numbers": {}, **more}  # fmt: skip
 
 
+CHANGED = step("preflight", "succeeded", details={"changed": True})
+PROMOTE = step("gate", "succeeded", details={"promoted": True, "forced": False})
+FORCE = step("gate", "succeeded", details={"promoted": True, "forced": True})
+
+
 @pytest.mark.parametrize(
     ("state", "records", "ending", "sentence"),
     [
-        ("SUCCEEDED", [step("preflight", "succeeded")], "no-change", "preflight result"),
-        ("COMPLETE", [step("preflight", "succeeded"), step("gate", "succeeded")], "rejected", "gate result"),
-        ("COMPLETE", [step("gate", "succeeded"), step("push", "succeeded")], "promoted", "push result"),
+        ("SUCCEEDED", [step("preflight", "succeeded", details={"changed": False})], "no-change", "preflight result"),
+        ("RUNNING", [step("preflight", "succeeded", details={"changed": False})], "no-change", "preflight result"),
+        ("RUNNING", [CHANGED, step("gate", "succeeded", details={"promoted": False})], "rejected", "gate result"),
+        ("COMPLETE", [CHANGED, PROMOTE, step("push", "succeeded")], "promoted", "push result"),
+        ("COMPLETE", [CHANGED, FORCE, step("push", "succeeded")], "promoted", "push result, by force"),
         ("FAILED", [step("sft", "failed", error="ValueError: bad")], "failed", "sft failed: ValueError: bad"),
         ("RUNNING", [step("sft", "succeeded"), step("grpo", "running")], "failed", "grpo died before"),
-        ("RUNNING", [], "failed", "no step recorded a failure"),
+        ("RUNNING", [CHANGED], "failed", "the run ended in state RUNNING after preflight; look at the Pod"),
+        ("FAILED", [CHANGED, PROMOTE], "failed", "the run ended in state FAILED after gate; look at the Pod"),
+        ("RUNNING", [], "failed", "no step left a record (state RUNNING)"),
         ("COMPLETE", [], "failed", "no step left a record"),
     ],
 )
 def test_endings(tmp_path, state, records, ending, sentence):
     store = open_store(str(tmp_path))
-    for record in records:
-        store.write_json(f"runs/r1/record/{record['step']}.json", record)
+    for number, record in enumerate(records):
+        started = f"2026-01-04T03:0{number}:00+00:00"
+        store.write_json(f"runs/r1/record/{record['step']}.json", record | {"started": started})
     found = conclude(store, "r1", state=state, ended=0.0, failure=failure_of(state, records))
     assert found.ending == ending and sentence in found.sentence
-    assert (found.failed_step is None) == (ending != "failed" or not records or state == "COMPLETE")
+    assert found.failed_step == next((r["step"] for r in records if r["outcome"] in ("failed", "running")), None)
 
 
 def test_a_push_that_died_after_the_crowning_has_promoted(tmp_path):
@@ -175,7 +185,7 @@ def test_report_writes_the_outcome_calls_the_webhook_and_lets_go(tmp_path, monke
         monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://127.0.0.1:{webhook.server.server_port}/hook")
         lock.take(store, "r1", 3600)
         with recorded(str(tmp_path), "r1", "preflight") as record:
-            record.result = "nothing has changed"
+            record.result, record.details = "nothing has changed", {"changed": False}
         settings = replace(SETTINGS, format=format)
         report(state="SUCCEEDED", registry=str(tmp_path), run_id="r1", settings=settings)
     ((headers, body),) = webhook.received

@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 
-from components import machine
+from components import machine, recipes
 from components.cluster import inside
+from components.notify.notify import report
 from components.notify.pods import investigate
 from components.outcome import Failure
+from components.record import recorded
 from tests.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: no cluster is asked over TLS")
@@ -103,6 +105,19 @@ def test_a_step_knows_its_image_by_digest(cluster, monkeypatch):
     monkeypatch.setenv("GRPO_COMMIT", "a" * 40)
     found = machine.describe()
     assert found["image"] == "registry.example/data@sha256:c616" and found["commit"] == "a" * 40
+
+
+def test_the_exit_handler_asks_only_when_the_records_show_no_end(cluster, tmp_path):
+    """A Pod that failed and was replaced is no failure of a run whose model was rejected in the end."""
+    cluster.pods = [pod("s", "sft", state=OOM, phase="Failed")]
+    ask = {"registry": str(tmp_path / "registry"), "settings": recipes.TINY.notify, "state": "RUNNING"}
+    with recorded(ask["registry"], "rejected", "gate") as record:
+        record.details = {"promoted": False}
+    assert report(run_id="rejected", **ask).ending == "rejected" and not any("pods?" in path for path in cluster.asked)
+    with recorded(ask["registry"], RUN, "preflight") as record:
+        record.details = {"changed": True}
+    found = report(run_id=RUN, **ask)
+    assert (found.ending, found.failed_step) == ("failed", "sft") and "OOMKilled" in found.sentence
 
 
 def test_outside_a_pod_nobody_is_asked(tmp_path, monkeypatch):
