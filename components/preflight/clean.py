@@ -52,28 +52,37 @@ def _runs(store: Store, outcomes: list[Outcome], champion: dict[str, Any], keep:
     worked = [outcome for outcome in outcomes if outcome.ending != "no-change"]
     if len(worked) <= keep.runs:
         return
-    horizon = worked[-keep.runs].started
+    horizon, root = worked[-keep.runs].started, _artifacts_of_all(outcomes)
     crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
     for outcome in outcomes:
         cached = outcome.inputs in crowned and outcome.ending != "no-change"
         protected = outcome.run_id == champion.get("run_id") or cached
         if outcome.started < horizon and not protected and not outcome.cleaned:
-            if _delete_artifacts(outcome):
+            if _delete_artifacts(outcome, outcome.artifacts or (root and f"{root}/{outcome.run_id}")):
                 for part in ("record", "results"):
                     store.delete_tree(f"runs/{outcome.run_id}/{part}")
                 write_outcome(store, replace(outcome, cleaned=True))
                 yield f"records and artifacts of run {outcome.run_id}"
 
 
-def _delete_artifacts(outcome: Outcome) -> bool:
-    """Delete what KFP keeps of a run; whether nothing is left of it."""
-    place = outcome.artifacts.replace("minio://", "s3://", 1)
+def _artifacts_of_all(outcomes: list[Outcome]) -> str:
+    """Where a cluster keeps the artifacts of all runs; a run that ended in preflight could not tell."""
+    for outcome in reversed(outcomes):
+        home = outcome.artifacts.removesuffix(f"/{outcome.run_id}")
+        if home != outcome.artifacts:
+            return home
+    return ""
+
+
+def _delete_artifacts(outcome: Outcome, place: str) -> bool:
+    """Delete what KFP keeps of a run in `place`, empty if nobody knows; whether nothing is left of it."""
+    place = place.replace("minio://", "s3://", 1)
     try:
         if place.startswith("s3://"):
             store = open_store(place)
             for key in store.keys(""):
                 store.delete(key)
-        elif place.startswith("/"):
+        elif Path(place).name.startswith("grpo-pipeline-"):
             shutil.rmtree(place, ignore_errors=not Path(place).exists())
         elif place:
             print(f"the artifacts of run {outcome.run_id} stay: nothing here can delete {place}", flush=True)
