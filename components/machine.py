@@ -3,34 +3,28 @@
 import importlib.metadata
 import os
 import platform
-import re
+import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from components.cluster import inside
 
 COMMIT_VARIABLE = "GRPO_COMMIT"  # set in the images
-DRIVER = Path("/proc/driver/nvidia/version")
+VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
+ASK_S = 10
 _ROOT = Path(__file__).parents[1]
 
 
-def describe() -> dict[str, Any]:
-    """Commit, image digest (in a Pod), Python, GPUs and driver; with torch in use its process's packages as well.
+def describe(*, heavy: bool) -> dict[str, Any]:
+    """Commit, image digest (in a Pod) and Python; of a `heavy` step, one that uses a model, GPUs and packages too.
 
-    What cannot be found out is None or empty. Call it when the work is done: torch then knows its GPUs.
+    What cannot be found out is None or empty.
     """
-    torch = sys.modules.get("torch")
-    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch else []
-    found: dict[str, Any] = {
-        "commit": commit(),
-        "image": inside.own_image(),
-        "python": platform.python_version(),
-        "gpus": gpus,
-        "driver": driver() if gpus else None,
-    }
-    return found | ({"packages": packages()} if torch else {})
+    found: dict[str, Any] = {"commit": commit(), "image": inside.own_image(), "python": platform.python_version()}
+    if not heavy:
+        return found | {"gpus": [], "driver": None}
+    return found | gpus() | {"packages": packages()}
 
 
 def commit() -> str | None:
@@ -39,14 +33,21 @@ def commit() -> str | None:
         return known
     if not (_ROOT / ".git").exists():
         return None
-    head, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    git = ("git", "-C", str(_ROOT))
+    head, changed = _output(*git, "rev-parse", "HEAD"), _output(*git, "status", "--porcelain", "--untracked-files=no")
     return f"{head}-dirty" if head and changed else head
 
 
-def driver() -> str | None:
-    """The version of the NVIDIA driver."""
-    found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", DRIVER.read_text()) if DRIVER.exists() else None
-    return found[0] if found else None
+def gpus() -> dict[str, Any]:
+    """The names of the GPUs that this process may use, and their driver, by nvidia-smi."""
+    if shutil.which("nvidia-smi") is None:
+        return {"gpus": [], "driver": None}
+    text = _output("nvidia-smi", "--query-gpu=index,uuid,name,driver_version", "--format=csv,noheader") or ""
+    rows = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.count(",") == 3]
+    if (chosen := os.environ.get(VISIBLE_VARIABLE)) is not None:
+        wanted = [part.strip() for part in chosen.split(",") if part.strip()]
+        rows = [row for row in rows if any(row[0] == part or row[1].startswith(part) for part in wanted)]
+    return {"gpus": [name for _, _, name, _ in rows], "driver": rows[0][3] if rows else None}
 
 
 def packages() -> dict[str, str]:
@@ -54,9 +55,10 @@ def packages() -> dict[str, str]:
     return {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
 
 
-def _git(*arguments: str) -> str | None:
+def _output(*command: str) -> str | None:
+    """What a program prints, None if it fails."""
     try:
-        done = subprocess.run(["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -47,6 +47,11 @@ def record_key(run_id: str, step: str) -> str:
     return f"runs/{run_id}/record/{step}.json"
 
 
+def is_heavy(step: str) -> bool:
+    """Whether a step uses a model, hence a GPU where there is one."""
+    return step in ("sample", "sft", "grpo") or step.startswith("evaluate-")
+
+
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` with the values of secret environment variables replaced by their names."""
     for name, secret in (os.environ if environment is None else environment).items():
@@ -132,7 +137,7 @@ class _Writer:
         self._write(
             outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
             result=redact(self.record.result), details=self.record.details,
-            error=None if error is None else redact(error), machine=machine.describe(),
+            error=None if error is None else redact(error), machine=machine.describe(heavy=is_heavy(self.record.step)),
         )  # fmt: skip
 
     def _write(self, outcome: str, **more: Any) -> None:

@@ -22,14 +22,8 @@ def origin_of(store: Store, run_id: str, fingerprint: str, stages: Sequence[str]
             for record in _done(store, outcome.run_id):
                 if records.setdefault(record["step"], record) is record:
                     others[record["step"]] = outcome.run_id
-    expected = [
-        "preflight",
-        "standardize",
-        *stages,
-        *(f"evaluate-{name}" for name in ("base", *stages)),
-        "compare",
-        "gate",
-    ]
+    evaluations = [f"evaluate-{name}" for name in ("base", *stages)]
+    expected = ["preflight", "standardize", *stages, *evaluations, "compare", "gate"]
     machines = {step: dict(record.get("machine") or {}) for step, record in records.items()}
     packages = [found.pop("packages", None) for found in machines.values()]
     return {

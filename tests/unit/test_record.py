@@ -96,3 +96,4 @@ def test_a_step_says_what_it_ran_on_and_where_its_artifacts_are(tmp_path, monkey
     assert found["pod"] == "some-pod" and found["artifact"] == metrics.uri
     assert found["machine"]["python"].startswith("3.") and found["machine"]["gpus"] == []
     assert len((found["machine"]["commit"] or "").removesuffix("-dirty")) in (0, 40)
+    assert found["machine"]["packages"]["kfp"] == "2.17.0"
