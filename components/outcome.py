@@ -5,7 +5,7 @@ It is what the history, the question whether anything has changed, and the clean
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +129,11 @@ def write_outcome(store: Store, outcome: Outcome) -> None:
 
 
 def read_outcomes(store: Store) -> list[Outcome]:
-    """The outcomes of all runs in the order in which they began."""
+    """The outcomes of all runs in the order in which they began; those of other versions of this code are left out."""
+    names = {field.name for field in fields(Outcome)}
     keys = [key for key in store.keys("runs") if key.endswith("/outcome.json") and key.count("/") == 2]
-    return sorted((Outcome(**store.read_json(key)) for key in keys), key=lambda outcome: outcome.started)  # type: ignore[arg-type]
+    values = [value for key in keys if (value := store.read_json(key)) and set(value) == names]
+    return sorted((Outcome(**value) for value in values), key=lambda outcome: outcome.started)
 
 
 def inputs_of(plan: Plan) -> str:

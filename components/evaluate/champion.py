@@ -1,15 +1,16 @@
 """The champion on the gate problems, measured anew where its kept answers are to other problems, prompts or sampling.
 
 This happens in the step that evaluates the candidate, which has a GPU already; when nothing has changed it costs the
-fetching of one small file.
+fetching of one small file. By hand: `python -m components.evaluate.champion --help`.
 """
 
 import gc
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from components import schema
+from components import command, schema
 from components.evaluate.evaluate import evaluate
 from components.files import write_json
 from components.gate.gate import DECIDING, MEASURED, champion_mismatch
@@ -47,3 +48,7 @@ def measure_champion(
         )
     write_json(out / "champion.json", {"version": version, "why": why})
     return {f"champion/{name}": value for name, value in numbers.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(command.main("evaluate", measure_champion))

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -150,6 +152,14 @@ def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
         settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json",
     )  # fmt: skip
     assert decision.numbers["champion_difference"] == 0.0 and not decision.promote
+
+
+def test_the_champion_can_be_measured_by_hand(data, crowned, tmp_path):
+    run(data, tmp_path / "grpo", checkpoint="grpo")
+    command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", crowned.url("")]
+    command += ["--candidate", str(tmp_path / "grpo"), "--data", str(data), "--seed", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "does not name v0 any more" in done.stderr
 
 
 def test_a_champion_that_has_changed_since_preflight_is_named(data, crowned, tmp_path):

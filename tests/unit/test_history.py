@@ -60,6 +60,14 @@ def test_the_verb_reads_the_registry_alone_and_writes_nothing_there(store, tmp_p
     assert store.keys("") == before
 
 
+def test_outcomes_of_another_version_are_left_out(store):
+    """An upgrade may add a field; the runs before it must not end the next one."""
+    before = len(read_history(store).runs)
+    store.write_json("runs/old/outcome.json", {"run_id": "old", "ending": "promoted", "sentence": "x"})
+    store.write_json("runs/newer/outcome.json", store.read_json("runs/week-01/outcome.json") | {"more": 1})
+    assert len(read_history(store).runs) == before
+
+
 def test_a_registry_without_runs_is_named(tmp_path, capsys):
     assert pipeline.main(["history", "--registry", str(tmp_path / "none"), "--output", str(tmp_path / "h.html")]) == 2
     assert "none holds no runs; give the one of your runs with --registry" in capsys.readouterr().err
