@@ -5,6 +5,7 @@ python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
 python pipeline.py doctor --recipe qwen3.5-0.8b       is a cluster ready for it?
+python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
 python pipeline.py score completions.jsonl            judge completions against gold answers
 """
 
@@ -60,7 +61,8 @@ def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str | None) -> Non
     from components.preflight.component import preflight
 
     run = {"registry": parameters["registry"], "run_id": run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-    with dsl.ExitHandler(notify(**run).set_display_name("Report the ending"), name="run"):
+    ending = notify(**run, settings=to_json(recipe.notify))
+    with dsl.ExitHandler(ending.set_display_name("Report the ending"), name="run"):
         checked = preflight(recipe=to_json(recipe), run_id=run["run_id"], **parameters)
         checked.set_display_name("Preflight").set_caching_options(False)
         with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
@@ -81,19 +83,24 @@ def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any]
     data.set_display_name("Standardize")
     shared = {**cached, "plan": plan, "data": data.outputs["data"]}
     items = {"base": _evaluate(shared, checked, "base", None)}
+    last = recipe.stages[-1]
     trained: dict[str, Any] = {}
     for stage in recipe.stages:
         trained[stage] = _train(shared, checked, stage, recipe, trained.get("sft"))
-        items[stage] = _evaluate(shared, checked, stage, trained[stage])
+        # The candidate's step also measures the champion, where its kept answers cannot be compared.
+        champion = {"champion": checked["champion"]} if stage == last else {}
+        items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
-    compared = compare(**run, settings=checked["compare"], **items, **curves)
+    compared = compare(**run, settings=checked["compare"], data=shared["data"], **items, **curves)
     compared.set_display_name("Compare").set_caching_options(False)
-    last = recipe.stages[-1]
     decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
     # Compare comes first, so that a rejected model has its report too.
     decision.set_display_name("Gate").set_caching_options(False).after(compared)
     with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
-        _push(run, checked, trained[last], items[last], compared.outputs["results"])
+        _push(
+            run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
+            results=compared.outputs["results"], decision=decision.outputs["decision"],
+        )  # fmt: skip
 
 
 def _sample(cached: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
@@ -103,11 +110,13 @@ def _sample(cached: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
     return {"samples": task.set_display_name("Sample").outputs["samples"]}
 
 
-def _evaluate(shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, trained: Any) -> Any:
+def _evaluate(
+    shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, trained: Any, champion: Any = ""
+) -> Any:
     from components.evaluate.component import evaluate
 
     policy = {"policy": trained.outputs["model"]} if trained else {}
-    task = evaluate(**shared, settings=checked["evaluate"], checkpoint=checkpoint, **policy)
+    task = evaluate(**shared, settings=checked["evaluate"], checkpoint=checkpoint, champion=champion, **policy)
     return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
 
 
@@ -127,12 +136,12 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
     return task.set_container_image(images.DATA) if trainjob else task
 
 
-def _push(run: dict[str, Any], checked: dict[str, Any], trained: Any, items: Any, results: Any) -> None:
+def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> None:
     from components.push.component import push
 
     task = push(
         **run, plan=checked["Output"], recipe=checked["merged"], fingerprint=checked["fingerprint"],
-        settings=checked["push"], model=trained.outputs["model"], candidate=items, results=results,
+        settings=checked["push"], **artifacts,
     )  # fmt: skip
     task.set_display_name("Push").set_caching_options(False)
 
@@ -160,6 +169,12 @@ def _verb_score(arguments: argparse.Namespace) -> int:
     return score_file(arguments.file, arguments.output)
 
 
+def _verb_history(arguments: argparse.Namespace) -> int:
+    from components.history.history import show
+
+    return show(arguments.registry, arguments.output)
+
+
 def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
     """The recipe of `--recipe` with every `--set name=value` on top."""
     return recipes.chosen(arguments.recipe, arguments.set)
@@ -179,6 +194,9 @@ def parser() -> argparse.ArgumentParser:
     recipes.add_arguments(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
     verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=recipes.add_arguments, chosen=chosen_recipe, build=build)
+    history = _verb(verbs, "history", "show past runs and champions of a registry", _verb_history)
+    history.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
+    history.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
     score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
     score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
     score.add_argument(

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from components import images
+from components import images, lock
 from components.compare.table import text_table
 from components.files import write_json
-from components.notify.notify import Outcome
+from components.outcome import Outcome
 from components.record import read_records
 from components.schema import Recipe
 from components.settings import to_json
@@ -55,8 +55,14 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     (output / "recipe.json").write_text(to_json(recipe) + "\n")
     started = time.time()
     print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
-    _execute(build(recipe, run_id), output, runner)
-    return _finish(open_store(recipe.registry), run_id, output, time.time() - started)
+    if runner == "subprocess":  # a container does not see this process
+        os.environ[lock.OWNER_VARIABLE] = lock.owner()
+    store = open_store(recipe.registry)
+    try:
+        _execute(build(recipe, run_id), output, runner)
+    finally:  # the exit handler does it, unless it was kept from running
+        lock.release(store, run_id)
+    return _finish(store, run_id, output, time.time() - started)
 
 
 def _execute(pipeline: Any, output: Path, runner: str) -> None:

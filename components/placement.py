@@ -47,8 +47,9 @@ def place(task: Any, cluster: Cluster) -> None:
     _common(task, cluster, heavy, cluster.train_timeout_s if heavy or launches else cluster.data_timeout_s)
     _secrets(task, cluster)
     _volumes(task, cluster, heavy)
-    if launches:
+    if launches or task.name == "preflight":  # preflight deletes old ones
         _checkpoints(task, cluster)
+    if launches:
         for name, value in images.CHOICE.items():  # of the image that the TrainJob runs
             task.set_env_variable(name, value)
     if heavy:

@@ -20,6 +20,7 @@ class Plan:
     sources: tuple[Source, ...] = setting("sources with `revision` resolved")
     evaluation: tuple[Source, ...] = setting("evaluation sources with `revision` resolved")
     seed: int = setting("seed of the run")
+    generation: int = 0  # how often what was made from all this has been cleaned away: a cache must not name that
 
     def text(self) -> str:
         """The plan as the string that travels through KFP."""

@@ -20,6 +20,8 @@ from components.schema import (
     Evaluate,
     Gate,
     Grpo,
+    Keep,
+    Notify,
     Push,
     Recipe,
     Sample,
@@ -62,6 +64,7 @@ TINY = Recipe(
     checkpoints="",
     trainer="process",
     always=False,
+    lock_timeout_s=3600,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=1.0, max_new_tokens=48, batch_size=128,
         batch_tokens=65_536, gpu_memory_utilization=0.85,
@@ -88,11 +91,17 @@ TINY = Recipe(
     scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=600),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
-        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400, temperature=0.0, samples=1,
+        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400,
+        gate_protocols=("zero-shot",), temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
-    gate=Gate(margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, force=False),
-    push=Push(hub_repo="", private=True, licence="apache-2.0"),
+    gate=Gate(
+        margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0, max_few_shot_loss=0.02,
+        force=False,
+    ),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
+    keep=Keep(runs=10, models=2, checkpoint_days=14.0),
+    notify=Notify(format="json", ui=""),
     cluster=Cluster(
         gpus=0, gpu_uuid="", node_selector=(), tolerations=(), data_cpu=0.1, data_memory_gib=0.5, train_cpu=0.25,
         train_memory_gib=2.0, memory_limit_gib=0.0, shm_gib=0.25, data_timeout_s=1800, train_timeout_s=3600, retries=2,
@@ -129,6 +138,7 @@ QWEN = Recipe(
     checkpoints="",
     trainer="process",
     always=False,
+    lock_timeout_s=86_400,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=64,
         batch_tokens=131_072, gpu_memory_utilization=0.85,
@@ -172,11 +182,17 @@ QWEN = Recipe(
     scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=1800),
     evaluate=Evaluate(
         protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
-        batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, temperature=0.0, samples=1,
+        batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, gate_protocols=("zero-shot",),
+        temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),
-    gate=Gate(margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, force=False),
-    push=Push(hub_repo="", private=True, licence="apache-2.0"),
+    gate=Gate(
+        margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0, max_few_shot_loss=0.02,
+        force=False,
+    ),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
+    keep=Keep(runs=10, models=2, checkpoint_days=14.0),
+    notify=Notify(format="json", ui=""),
     cluster=replace(
         TINY.cluster, gpus=1, tolerations=("nvidia.com/gpu:NoSchedule",), train_cpu=2.0, train_memory_gib=8.0,
         memory_limit_gib=13.0, shm_gib=2.0, data_timeout_s=3 * 3600, train_timeout_s=48 * 3600,
@@ -196,6 +212,7 @@ REFERENCE = replace(
         marker_weight=0.2, screen_samples=0, plateau_steps=0, plateau_patience=0,
     ),
     evaluate=replace(QWEN.evaluate, max_new_tokens=512),
+    gate=replace(QWEN.gate, max_mean_tokens=400.0),
 )  # fmt: skip
 
 RECIPES = {recipe.name: recipe for recipe in (TINY, QWEN, REFERENCE)}
@@ -284,6 +301,10 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
     if recipe.grpo.curriculum and not recipe.grpo.screen_samples:
         raise ValueError("grpo_curriculum needs to know how hard the problems are; set grpo_screen_samples, such as 8")
+    if not recipe.evaluate.protocols:
+        raise ValueError(f"evaluate_protocols is empty; name at least one of {', '.join(PROTOCOLS)}")
+    if "zero-shot" not in recipe.evaluate.gate_protocols:
+        raise ValueError("evaluate_gate_protocols has no zero-shot, by which the gate decides; add it")
     if recipe.sample.problems and any(source.label == SAMPLED for source in (*recipe.sources, *recipe.evaluation)):
         raise ValueError(f"a source is called {SAMPLED!r}, as that of sample_problems will be; give it another name")
     for stage, whole in (

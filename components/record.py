@@ -1,14 +1,16 @@
 """The run record: what each step of a run did, kept in the registry and keyed by run.
 
 A KFP exit task is told neither which step failed nor why, so every step writes
-`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), and when it ends (succeeded or
-failed) with its numbers, seconds and last log lines. A record that stays `running` belongs to a step whose
-process was killed. Values of secret environment variables are struck out of everything written.
+`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), every BEAT_S while it runs (`seen`,
+and the last log lines), and when it ends (succeeded or failed) with its numbers, seconds and what it ran on. A
+record that stays `running` belongs to a step whose process was killed. Values of secret environment variables
+are struck out of everything written.
 """
 
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections import deque
@@ -19,9 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from components import machine
+from components.cluster import inside
 from components.store import Store, open_store
 
 LOG_LINES = 40
+BEAT_S = 5.0
 RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
@@ -42,6 +47,11 @@ def record_key(run_id: str, step: str) -> str:
     return f"runs/{run_id}/record/{step}.json"
 
 
+def is_heavy(step: str) -> bool:
+    """Whether a step uses a model, hence a GPU where there is one."""
+    return step in ("sample", "sft", "grpo") or step.startswith("evaluate-")
+
+
 def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     """`text` with the values of secret environment variables replaced by their names."""
     for name, secret in (os.environ if environment is None else environment).items():
@@ -51,30 +61,31 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 @contextmanager
-def recorded(registry: str, run_id: str, step: str, metrics: Any = None) -> Iterator[Record]:
+def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[Record]:
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
-    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too.
-    An empty `run_id` is read from GRPO_RUN_ID.
+    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
+    or else `artifact`, is kept, because it tells where KFP has the run's artifacts. An empty `run_id` is read from
+    GRPO_RUN_ID.
     """
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
     if not run_id:
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = Record(step)
-    started = time.time()
-    key = record_key(run_id, step)
-    store.write_json(key, {"step": step, "outcome": "running", "started": _iso(started)})
+    where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
     with _last_lines() as tail:
+        writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:
-            yield record
+            with writer.beating():
+                yield record
         except BaseException as error:
             last = traceback.format_exception_only(error)[-1].strip()
             # The traceback is printed after this process has left the record, so it is added here.
-            lines = [*tail, *traceback.format_exc().splitlines()][-LOG_LINES:]
-            _write(store, key, record, "failed", started, lines, error=last)
+            tail.extend(traceback.format_exc().splitlines())
+            writer.end("failed", last)
             raise
-        _write(store, key, record, "succeeded", started, list(tail), error=None)
+        writer.end("succeeded", None)
     for name, number in record.numbers.items() if metrics is not None else ():
         metrics.log_metric(name, number)
 
@@ -90,26 +101,53 @@ def publish(registry: str, run_id: str, directory: Path) -> None:
     open_store(registry).put_tree(f"runs/{run_id}/results", directory)
 
 
-def _write(
-    store: Store, key: str, record: Record, outcome: str, started: float, lines: list[str], error: str | None
-) -> None:
-    now = time.time()
-    value = {
-        "step": record.step,
-        "outcome": outcome,
-        "started": _iso(started),
-        "ended": _iso(now),
-        "seconds": round(now - started, 3),
-        "numbers": record.numbers,
-        "result": redact(record.result),
-        "details": record.details,
-        "error": None if error is None else redact(error),
-        "log": [redact(line) for line in lines],
-    }
-    store.write_json(key, value)
+class _Writer:
+    """Writes one step's record; `where` says in which Pod it runs and where KFP keeps one of its artifacts."""
+
+    def __init__(
+        self, store: Store, key: str, record: Record, tail: deque[str], where: Mapping[str, str | None]
+    ) -> None:
+        self.store, self.key, self.record, self.tail, self.where = store, key, record, tail, where
+        self.started = time.time()
+        self._write("running")
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the record every BEAT_S until the block ends; a registry that is away meanwhile does no harm."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_S):
+                try:
+                    self._write("running")
+                except Exception as error:  # whatever it is, it must not end the step's work
+                    print(f"{self.key}: {error}", flush=True)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def end(self, outcome: str, error: str | None) -> None:
+        """Write the final record."""
+        ended = time.time()
+        self._write(
+            outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
+            result=redact(self.record.result), details=self.record.details,
+            error=None if error is None else redact(error), machine=machine.describe(heavy=is_heavy(self.record.step)),
+        )  # fmt: skip
+
+    def _write(self, outcome: str, **more: Any) -> None:
+        log = [redact(line) for line in list(self.tail)]  # another thread appends
+        value = {"step": self.record.step, "outcome": outcome, "started": iso(self.started), "seen": iso(time.time())}
+        self.store.write_json(self.key, {**value, **self.where, "log": log, **more})
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as text."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 

@@ -13,6 +13,7 @@ PROTOCOLS = ("zero-shot", "8-shot", "8-shot-think")
 BACKENDS = ("transformers", "vllm")
 TRAINERS = ("process", "trainjob")
 SHARDING = ("none", "optimizer", "full")
+MESSAGES = ("json", "slack", "ntfy")
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
 
 
@@ -179,6 +180,9 @@ class Evaluate:
     gpu_memory_utilization: float = setting("share of the GPU's memory that vLLM takes", minimum=0.05, maximum=0.98)
     problems: int = setting("evaluation problems used, 0: all", minimum=0)
     gate_problems: int = setting("gate problems used, 0: all", minimum=0)
+    gate_protocols: tuple[str, ...] = setting(
+        "how the gate problems are asked; zero-shot decides, for another the gate has a floor", choices=PROTOCOLS
+    )
     temperature: float = setting("sampling temperature, 0: greedy", minimum=0)
     samples: int = setting("completions per problem; more than 1 gives pass@k and maj@k", minimum=1)
 
@@ -202,6 +206,11 @@ class Gate:
     min_well_formed: float = setting(
         "least share of completions with a think block and a marked answer", minimum=0, maximum=1
     )
+    max_mean_tokens: float = setting("largest mean length of a completion in tokens, 0: any", minimum=0)
+    max_few_shot_loss: float = setting(
+        "accuracy that may be lost against the base in each few-shot protocol of evaluate_gate_protocols",
+        minimum=0, maximum=1,
+    )  # fmt: skip
     force: bool = setting("promote whatever the numbers say; it is recorded")
 
 
@@ -212,6 +221,28 @@ class Push:
     hub_repo: str = setting("Hub repository owner/name; empty: the registry only")
     private: bool = setting("make a new Hub repository private")
     licence: str = setting("licence of the released model, as the Hub spells it")
+    data: bool = setting("publish the SFT conversations of a promoted model too, on the Hub as <hub_repo>-data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Settings of the cleaning that each run begins with; what belongs to the champion always stays."""
+
+    runs: int = setting(
+        "newest runs whose step records, reports and KFP artifacts stay; of older ones the outcome", minimum=1
+    )
+    models: int = setting("former champions whose models and data sets stay in the registry", minimum=0)
+    checkpoint_days: float = setting("days without use after which training checkpoints are deleted", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Settings of the message about a run's end, which goes to the address in NOTIFY_WEBHOOK."""
+
+    format: str = setting("what the webhook expects", choices=MESSAGES)
+    ui: str = setting(
+        "address of the Kubeflow UI for the link to the run, as https://HOST or https://HOST/pipeline; empty: none"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +287,7 @@ class Recipe:
     checkpoints: str = setting("directory that outlives a step, for training checkpoints; empty: none are kept")
     trainer: str = setting("where SFT and GRPO train: a process of the step, or a TrainJob", choices=TRAINERS)
     always: bool = setting("run even if nothing has changed since the champion")
+    lock_timeout_s: int = setting("time without a sign of life after which a run's lock is taken over", minimum=60)
     sample: Sample
     standardize: Standardize
     sft: Sft
@@ -266,4 +298,6 @@ class Recipe:
     compare: Compare
     gate: Gate
     push: Push
+    keep: Keep
+    notify: Notify
     cluster: Cluster

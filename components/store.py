@@ -5,10 +5,12 @@ A key is a relative path with `/`, as `runs/r1/results.json`. A tree is a direct
 and is not readable. Every write shows either the old content or the new one, never a part.
 """
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from components.files import sha256
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"  # where a directory store keeps what is not whole yet; no key may begin with it
+STALE_S = 86_400  # age at which a file below PARTIAL belongs to a write that was killed
 RACES = 100  # times that a directory may vanish under a write before it is an error
 
 
@@ -55,6 +58,10 @@ class Store(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove one key; nothing happens if it is not there."""
+
+    def sweep(self) -> int:
+        """Delete what writes that were killed have left, if it is older than a day; returns how many files went."""
+        return 0  # an S3 server drops the parts of an upload that nobody finished by itself
 
     def read_json(self, key: str) -> Any | None:
         """The JSON value under a key, None if there is none; `ValueError` if it is not JSON."""
@@ -206,6 +213,16 @@ class DirectoryStore(Store):
                 parent.rmdir()
             except OSError:  # not empty, or gone already: another process is at work there
                 return
+
+    def sweep(self) -> int:
+        """Delete the old files below PARTIAL; a write that is under way is younger."""
+        count = 0
+        for path in (self.root / PARTIAL).glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # another process's, that is in its place by now
+                if path.stat().st_mtime < time.time() - STALE_S:
+                    path.unlink()
+                    count += 1
+        return count
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

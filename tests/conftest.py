@@ -86,7 +86,7 @@ def saved_item(checkpoint: str, split: str, protocol: str, number: int, right: b
         "checkpoint": checkpoint, "split": split, "protocol": protocol, "id": f"{split}/{number:03}", "sample": sample,
         "prompt_sha256": f"{protocol}{number}", "question": f"Case {number}: <b>2+2</b> & more?", "gold": "4",
         "completion": text, "prefilled": True, "tokens": 10 + number,
-        "finish_reason": "length" if kind == "cut" else "stop",
+        "finish_reason": "length" if kind == "cut" else "stop", "sampling": "greedy",
         "stopped_at_answer": False, "answer": {"right": "4", "wrong": "5"}.get(kind),
         "lenient": {"cut": None, "wrong": "5"}.get(kind, "4"), "correct": right,
         "correct_lenient": kind in ("right", "elsewhere"), "lm_eval_strict": right,

@@ -72,14 +72,17 @@ def _whoami(hub: "HubServer", request: Request) -> Answer:
     role = _role(hub, request)
     if role is None:
         raise Refused(401, "", "Invalid username or password.")
-    token = {"displayName": "test", "role": role}
-    return _json({"type": "user", "name": "tester", "orgs": [], "auth": {"type": "access_token", "accessToken": token}})
+    token: dict[str, Any] = {"displayName": "test", "role": role}
+    if isinstance(role, list):
+        token |= {"role": "fineGrained", "fineGrained": {"canReadGatedRepos": False, "global": [], "scoped": role}}
+    auth = {"type": "access_token", "accessToken": token}
+    return _json({"type": "user", "name": "tester", "orgs": hub.orgs, "auth": auth})
 
 
 def _create(hub: "HubServer", request: Request) -> Answer:
-    _require_write(hub, request)
     asked = request.json()
     kind, id = asked.get("type", "model"), f"{asked.get('organization') or 'tester'}/{asked['name']}"
+    _require_write(hub, request, kind, id)
     url = f"{hub.url}/{'' if kind == 'model' else kind + 's/'}{id}"
     if (kind, id) in hub.repos:
         return Answer(409, {"error": "You already created this model repo", "url": url})
@@ -149,7 +152,7 @@ def _refs(hub: "HubServer", request: Request, kind: str, id: str) -> Answer:
 def _auth_check(hub: "HubServer", request: Request, kind: str, id: str, write: str = "") -> Answer:
     _repo(hub, request, kind, id)
     if write:
-        _require_write(hub, request)
+        _require_write(hub, request, kind, id)
     return _json({})
 
 
@@ -174,7 +177,7 @@ def _resolve(hub: "HubServer", request: Request, id: str, revision: str, path: s
 
 
 def _preupload(hub: "HubServer", request: Request, kind: str, id: str, revision: str) -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     _, commit = _at(hub, request, kind, id, revision)
     files = []
     for asked in request.json()["files"]:
@@ -186,7 +189,7 @@ def _preupload(hub: "HubServer", request: Request, kind: str, id: str, revision:
 
 
 def _lfs_batch(hub: "HubServer", request: Request, id: str, kind: str = "model") -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     _repo(hub, request, kind, id)
     objects = []
     for asked in request.json()["objects"]:
@@ -228,7 +231,7 @@ def _lfs_verify(hub: "HubServer", request: Request, oid: str) -> Answer:
 
 
 def _commit(hub: "HubServer", request: Request, kind: str, id: str, revision: str) -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     repo, head = _at(hub, request, kind, id, revision)
     if revision not in repo.branches:
         raise Refused(400, "", f"{revision} is not a branch")
@@ -268,7 +271,7 @@ def _apply(repo: Repo, files: dict[str, File], key: str, value: dict[str, Any]) 
 
 
 def _add_branch(hub: "HubServer", request: Request, kind: str, id: str, name: str) -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     start = (request.json() if request.body else {}).get("startingPoint", "main")
     repo, commit = _at(hub, request, kind, id, start)
     if name in repo.branches:
@@ -278,7 +281,7 @@ def _add_branch(hub: "HubServer", request: Request, kind: str, id: str, name: st
 
 
 def _add_tag(hub: "HubServer", request: Request, kind: str, id: str, revision: str) -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     repo, commit = _at(hub, request, kind, id, revision)
     if request.json()["tag"] in repo.tags:
         raise Refused(409, "", "Tag reference exists already")
@@ -287,7 +290,7 @@ def _add_tag(hub: "HubServer", request: Request, kind: str, id: str, revision: s
 
 
 def _drop_ref(hub: "HubServer", request: Request, kind: str, id: str, what: str, name: str) -> Answer:
-    _require_write(hub, request)
+    _require_write(hub, request, kind, id)
     repo = _repo(hub, request, kind, id)
     refs = repo.branches if what == "branch" else repo.tags
     if name == "main" or name not in refs:
@@ -296,13 +299,18 @@ def _drop_ref(hub: "HubServer", request: Request, kind: str, id: str, what: str,
     return _json({})
 
 
-def _role(hub: "HubServer", request: Request) -> str | None:
+def _role(hub: "HubServer", request: Request) -> str | list[dict[str, Any]] | None:
     return hub.tokens.get((request.headers.get("Authorization") or "").removeprefix("Bearer "))
 
 
-def _require_write(hub: "HubServer", request: Request) -> None:
+def _require_write(hub: "HubServer", request: Request, kind: str, id: str) -> None:
     role = _role(hub, request)
-    if role != "write":
+    named = (("user", id.split("/")[0]), ("org", id.split("/")[0]), (kind.removesuffix("s"), id))
+    scopes = role if isinstance(role, list) else []
+    granted = any(
+        (s["entity"]["type"], s["entity"]["name"]) in named and "repo.write" in s["permissions"] for s in scopes
+    )
+    if role != "write" and not granted:
         raise Refused(401 if role is None else 403, "", "You don't have the rights to write to this repository.")
 
 

@@ -40,12 +40,17 @@ class Fault:
 
 
 class HubServer:
-    """The server; use it in a with statement. `tokens` maps a token to "read" or "write"."""
+    """The server; use it in a with statement.
+
+    `tokens` maps a token to its role: "read", "write", or the list of a fine-grained one's scopes, as the Hub gives
+    them: {"entity": {"type", "name"}, "permissions": [...]}.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.blobs: dict[str, bytes] = {}
         self.repos: dict[tuple[str, str], Repo] = {}
-        self.tokens = {"hf_write": "write", "hf_read": "read"}
+        self.tokens: dict[str, str | list[dict[str, Any]]] = {"hf_write": "write", "hf_read": "read"}
+        self.orgs: list[dict[str, Any]] = []  # of the one user, as whoami tells them
         self.faults: list[Fault] = []
         self.log: list[str] = []  # "METHOD /path" of every request, in order
         self.parts: dict[tuple[str, int], bytes] = {}  # parts of multipart uploads

@@ -26,7 +26,7 @@ def make_run(
         write_model(model, seed)
     write_evaluation(directory / "evaluation")
     write_json(directory / "results" / "results.json", {"results": [entry("base", 0.2), entry("grpo", 0.6)]})
-    settings = recipes.Push(hub_repo=hub_repo, private=True, licence="apache-2.0")
+    settings = replace(recipes.QWEN.push, hub_repo=hub_repo)
     recipe = replace(recipes.QWEN, push=settings)
     plan = Plan(
         model=recipe.model, revision="b" * 40, seed=seed,
@@ -35,6 +35,7 @@ def make_run(
     )  # fmt: skip
     return {
         "model": model, "evaluation": directory / "evaluation", "results": directory / "results", "plan": plan,
+        "data": None, "decision": None,
         "recipe": to_json(recipe), "fingerprint": f"fingerprint-{seed}", "registry": registry,
         "run_id": f"run-{seed}", "settings": settings,
     }  # fmt: skip
@@ -67,8 +68,8 @@ def write_evaluation(out: Path, right: int = 60) -> None:
         {
             "checkpoint": "grpo", "split": split, "protocol": "zero-shot", "id": f"{split}{number}", "sample": 0,
             "prompt_sha256": f"{number}", "question": "?", "gold": "42", "completion": "#### 42", "prefilled": True,
-            "tokens": 3, "finish_reason": "stop", "answer": "42", "correct": number < right, "think_ok": True,
-            "answer_marked": True, "unparsed": False,
+            "tokens": 3, "finish_reason": "stop", "sampling": "greedy", "answer": "42",
+            "correct": number < right, "think_ok": True, "answer_marked": True, "unparsed": False,
         }
         for split in ("evaluation", "gate")
         for number in range(100)

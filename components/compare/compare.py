@@ -10,6 +10,7 @@ from components.compare import load, results
 from components.compare.markdown import markdown
 from components.compare.report import html
 from components.files import write_json, write_text
+from components.schema import PROTOCOLS
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
 _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "right_anywhere")
@@ -61,7 +62,9 @@ def numbers(found: Mapping[str, Any]) -> dict[str, float]:
     """Flat numbers of computed results, for a metrics artifact."""
     flat: dict[str, float] = {}
     for row in [*found["results"], *found["gate"]]:
-        protocol = "gate" if row["split"] == "gate" else row["protocol"].replace("-", "_")
+        protocol = row["protocol"].replace("-", "_")
+        if row["split"] == "gate":
+            protocol = "gate" if row["protocol"] == PROTOCOLS[0] else f"gate_{protocol}"
         prefix = f"{row['checkpoint']}_{protocol}"
         flat |= {f"{prefix}_{name}": float(row[name]) for name in _LOGGED}
         flat |= {f"{prefix}_{name}".replace("@", "_at_"): value for name, value in row["sampled"].items()}

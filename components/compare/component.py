@@ -7,13 +7,13 @@ from components import images
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
 def compare(
-    registry: str, run_id: str, settings: str, base: dsl.Input[dsl.Dataset],
+    registry: str, run_id: str, settings: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
     report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
-    """Compare the evaluated checkpoints in one report."""
+    """Compare the evaluated checkpoints in one report, and keep it with the list of the rows in `data`."""
     from components.record import publish, recorded
 
     with recorded(registry, run_id, "compare", metrics) as record:
@@ -21,13 +21,16 @@ def compare(
         from pathlib import Path
 
         from components.compare.compare import compare
+        from components.compare.rows import trace_rows
         from components.schema import Compare
         from components.settings import from_json
+        from components.store import open_store
 
         out = Path(results.path)
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
         curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}
         record.numbers = compare(evaluations=evaluations, curves=curves, out=out, settings=from_json(Compare, settings))
+        record.numbers |= trace_rows(Path(data.path), open_store(registry), out)
         shutil.copy(out / "report.html", report.path)
         shutil.copy(out / "report.md", summary.path)
         publish(registry, run_id, out)

@@ -7,16 +7,20 @@ from components import images
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
 def evaluate(
-    registry: str, run_id: str, plan: str, settings: str, checkpoint: str, data: dsl.Input[dsl.Dataset],
+    registry: str, run_id: str, plan: str, settings: str, checkpoint: str, champion: str, data: dsl.Input[dsl.Dataset],
     items: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
-    """Ask one checkpoint every evaluation and gate problem; `policy` is the checkpoint, the base without one."""
+    """Ask one checkpoint every evaluation and gate problem; `policy` is the checkpoint, the base without one.
+
+    `champion` is the version that the checkpoint will have to beat, empty if there is none or it is not a candidate.
+    """
     from components.record import recorded
 
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
         from pathlib import Path
 
+        from components.evaluate.champion import measure_champion
         from components.evaluate.evaluate import evaluate
         from components.plan import Plan
         from components.schema import Evaluate
@@ -24,7 +28,13 @@ def evaluate(
 
         inputs = Plan.read(plan)
         model, revision = inputs.start(policy)
+        out, asked = Path(items.path), from_json(Evaluate, settings)
         record.numbers = evaluate(
-            model=model, revision=revision, checkpoint=checkpoint, data=Path(data.path), out=Path(items.path),
-            seed=inputs.seed, settings=from_json(Evaluate, settings),
+            model=model, revision=revision, checkpoint=checkpoint, data=Path(data.path), out=out, seed=inputs.seed,
+            settings=asked,
         )  # fmt: skip
+        if champion:
+            record.numbers |= measure_champion(
+                version=champion, registry=registry, candidate=out, data=Path(data.path), seed=inputs.seed,
+                settings=asked,
+            )  # fmt: skip

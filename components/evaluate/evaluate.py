@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components import generate, prompts, recipes, schema
+from components import generate, prompts, schema
 from components.evaluate import judging, measures, protocols
 from components.evaluate.partial import Partial
 from components.files import read_jsonl, write_json, write_jsonl
 from components.models import model_directory, model_sha256
 
-CHECKPOINTS = ("base", "sft", "grpo")
+CHECKPOINTS = ("base", "sft", "grpo", "champion")
 CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of its own
 _PROGRESS_S = 10.0  # seconds between progress lines
 
@@ -38,7 +38,7 @@ class Request:
 def evaluate(
     *, model: str, revision: str, checkpoint: str, data: Path, out: Path, seed: int, settings: schema.Evaluate
 ) -> dict[str, float]:
-    """Evaluate a model on `data`/evaluation.jsonl (all protocols) and `data`/gate.jsonl (zero-shot).
+    """Evaluate a model on `data`/evaluation.jsonl and `data`/gate.jsonl, each under its protocols.
 
     Writes `out`/items.jsonl, one row per completion in the order of the files, and `out`/summary.json. Returns
     numbers like "zero-shot/accuracy" and "gate/zero-shot/accuracy". `ValueError` for an unknown checkpoint, for
@@ -51,7 +51,11 @@ def evaluate(
     requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
     partial = Partial(out / "partial.jsonl")
     complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
-    items = [judging.judge_item(_item(checkpoint, request, partial.rows[request.key])) for request in requests]
+    sampling = sampling_text(seed, settings)
+    items = [
+        judging.judge_item(_item(checkpoint, request, partial.rows[request.key]) | {"sampling": sampling})
+        for request in requests
+    ]
     groups = [
         _summary(split, protocol, items, requests, partial)
         for split, protocol in dict.fromkeys((request.split, request.protocol) for request in requests)
@@ -79,8 +83,9 @@ def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, setti
     # Every row of both files is kept out of the exemplars, also those that are not asked today.
     asked = [row["question"] for name in ("evaluation", "gate") for row in read_jsonl(data / f"{name}.jsonl")]
     plan = [("evaluation", protocol, problems) for protocol in dict.fromkeys(settings.protocols)]
+    plan += [("gate", protocol, gate) for protocol in dict.fromkeys(settings.gate_protocols)]
     requests = []
-    for split, protocol, rows in [*plan, ("gate", "zero-shot", gate)]:
+    for split, protocol, rows in plan:
         shots = protocols.exemplars(protocol, data, asked, seed)
         for row in rows:
             prompt = prompts.render(tokenizer, protocols.messages(row["question"], shots))
@@ -138,8 +143,12 @@ def _check(checkpoint: str, settings: schema.Evaluate) -> None:
             f"evaluate_samples={settings.samples} at temperature 0 gives the same completion each time; "
             "set evaluate_temperature above 0 or evaluate_samples=1"
         )
-    if not settings.protocols:
-        raise ValueError(f"evaluate_protocols is empty; name at least one of {', '.join(recipes.PROTOCOLS)}")
+
+
+def sampling_text(seed: int, settings: schema.Evaluate) -> str:
+    """How completions are drawn, in words; those of two models can be compared if it is the same."""
+    drawn = f"temperature {settings.temperature:g} and seed {seed}" if settings.temperature else "greedy"
+    return f"{settings.backend}, at most {settings.max_new_tokens} tokens, {drawn}"
 
 
 def request_key(

@@ -25,5 +25,5 @@ def gate(
             decision_out=Path(decision.path),
         )  # fmt: skip
         record.numbers, record.result = outcome.scalars, outcome.reason
-        record.details = {"promoted": outcome.promote}
+        record.details = {"promoted": outcome.promote, "forced": outcome.numbers["forced"]}
     return "promote" if outcome.promote else "reject"

@@ -1,7 +1,11 @@
 """The decision whether a trained model may take the champion's place.
 
 The candidate must beat the base model and the champion, problem by problem, on a split that nothing else has
-looked at, and must not have bought its score with cut-off or badly formed completions.
+looked at, and must not have bought its score with cut-off, long-winded or badly formed completions, nor lost what
+the base does with examples in the prompt.
+
+The champion's answers are kept with it. The step that evaluates the candidate has measured it anew if those are to
+other problems, prompts or sampling (components/evaluate/champion.py); all are judged by today's parser.
 """
 
 import dataclasses
@@ -12,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import read_jsonl, write_text
+from components.evaluate.judging import judge_item
+from components.files import read_json, read_jsonl, write_text
+from components.outcome import CHAMPION
 from components.schema import Gate
 from components.store import Store, open_store
 
-CHAMPION = "champion.json"
+MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
+DECIDING = "zero-shot"  # the protocol in which models are compared
 
 Items = dict[str, dict[str, Any]]  # problem id -> row of items.jsonl
 
@@ -42,23 +49,26 @@ class Decision:
 def run_gate(*, base: Path, candidate: Path, registry: str, settings: Gate, decision_out: Path) -> Decision:
     """Decide about a candidate against base and the registry's champion, and write the decision as JSON.
 
-    `base` and `candidate` are directories that `evaluate` wrote. The champion is what the registry's
-    champion.json names; its `items` key holds its rows of the gate split.
+    `base` and `candidate` are directories that `evaluate` wrote, the latter with the champion's new answers in
+    `champion/` if it was measured anew; otherwise those count that the registry keeps with it.
     """
     name = next(iter(read_items(candidate).values()))["checkpoint"]
+    store = open_store(registry)
+    champion = store.read_json(CHAMPION)
     with tempfile.TemporaryDirectory() as directory:
-        champion = champion_items(open_store(registry), Path(directory))
-        decision = decide(evaluations={"base": base, name: candidate}, champion=champion, settings=settings)
+        items = champion_items(store, champion, candidate, Path(directory)) if champion else None
+        decision = decide(evaluations={"base": base, name: candidate}, champion=items, settings=settings)
+    decision.numbers["champion"] = champion["version"] if champion else ""
     write_text(decision_out, decision.to_json() + "\n")
     print(decision.reason)
     return decision
 
 
-def champion_items(store: Store, directory: Path) -> Path | None:
-    """Fetch the champion's gate items into `directory`; None if nothing was ever promoted."""
-    champion = store.read_json(CHAMPION)
-    if champion is None:
-        return None
+def champion_items(store: Store, champion: dict[str, Any], candidate: Path, directory: Path) -> Path:
+    """The champion's answers to the gate problems: measured with the candidate, else fetched into `directory`."""
+    measured = candidate / MEASURED
+    if measured.is_dir() and read_json(measured / "champion.json")["version"] == champion["version"]:
+        return measured
     path = directory / "champion.jsonl"
     store.get_file(champion["items"], path)
     return path
@@ -69,28 +79,26 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
 
     `evaluations` maps base, [sft], [grpo] in this order to the directories that `evaluate` wrote (items.jsonl);
     `champion` is the items.jsonl of the last promoted model, or None if there is none yet. Only rows of the gate
-    split, zero-shot, sample 0 count. `ValueError` if there are none, or if base and candidate answered other
-    problems. A champion that was measured on other problems or prompts is not compared; `numbers` and the reason
-    say so (`champion_mismatch` tells beforehand, so that it can be measured anew).
+    split, sample 0, count: zero-shot ones decide, those of the few-shot protocols must not fall far behind the base.
+    `ValueError` if there are none, or if the models did not answer the same problems under the same conditions.
     """
     names = list(evaluations)
     if len(names) < 2 or names[0] != "base":
         raise ValueError(f"the gate got evaluations of {names}; it needs base first and the candidate last")
     base, candidate = (read_items(evaluations[name]) for name in (names[0], names[-1]))
-    if why := _mismatch(candidate, base, prompts=False):
+    if why := _mismatch(candidate, base, ("gold", "sampling")):
         raise ValueError(f"{names[-1]} and base cannot be paired on the gate split: {why}; evaluate both anew")
     numbers: dict[str, Any] = {"candidate": names[-1], "forced": False} | _guarded(candidate)
     numbers |= {"margin": settings.margin, "alpha": settings.alpha}
     failures = _beats(candidate, base, "base", settings, numbers)
-    note = ""
     if champion is not None:
-        rival = read_items(champion)
-        note = _mismatch(candidate, rival, prompts=True)
-        if not note:
-            failures += _beats(candidate, rival, "champion", settings, numbers)
-    numbers |= {"champion_compared": champion is not None and not note, "champion_mismatch": note}
+        if why := champion_mismatch(evaluations[names[-1]], champion):
+            mend = f"evaluate {names[-1]} anew, then run `python -m components.evaluate.champion`"
+            raise ValueError(f"{names[-1]} and the champion cannot be paired: {why}; {mend}")
+        failures += _beats(candidate, rejudged(read_items(champion)), "champion", settings, numbers)
     failures += _guard_failures(numbers, settings)
-    return _verdict(failures, note, numbers, settings)
+    failures += _few_shot_failures(evaluations["base"], evaluations[names[-1]], settings, numbers)
+    return _verdict(failures, numbers, settings)
 
 
 def champion_mismatch(evaluation: Path, champion: Path) -> str:
@@ -98,20 +106,25 @@ def champion_mismatch(evaluation: Path, champion: Path) -> str:
 
     Both are an items.jsonl or the directory that holds it.
     """
-    return _mismatch(read_items(evaluation), read_items(champion), prompts=True)
+    return _mismatch(read_items(evaluation), read_items(champion), ("gold", "prompt_sha256", "sampling"))
 
 
-def read_items(path: Path) -> Items:
-    """The rows that the gate looks at, by problem id; `ValueError` if there are none or one comes twice."""
+def rejudged(items: Items) -> Items:
+    """Kept answers with the verdicts of today's parser."""
+    return {key: judge_item(row) for key, row in items.items()}
+
+
+def read_items(path: Path, protocol: str = DECIDING) -> Items:
+    """The rows of the gate split by problem id; `ValueError` if there are none or one comes twice."""
     path = path / "items.jsonl" if path.is_dir() else path
     items: Items = {}
     for row in read_jsonl(path):
-        if row["split"] == "gate" and row["protocol"] == "zero-shot" and row["sample"] == 0:
+        if row["split"] == "gate" and row["protocol"] == protocol and row["sample"] == 0:
             if row["id"] in items:
                 raise ValueError(f"{path}: problem {row['id']} is there twice in the gate split; evaluate anew")
             items[row["id"]] = row
     if not items:
-        raise ValueError(f"{path} has no zero-shot rows of the gate split; raise standardize_gate_share and rerun")
+        raise ValueError(f"{path} has no {protocol} rows of the gate split; raise standardize_gate_share and rerun")
     return items
 
 
@@ -125,14 +138,17 @@ def mcnemar_greater(won: int, lost: int) -> float:
     return sum(math.comb(pairs, k) for k in range(won, pairs + 1)) / 2**pairs
 
 
-def _mismatch(candidate: Items, other: Items, *, prompts: bool) -> str:
+_WORDS = {"gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling"}
+
+
+def _mismatch(candidate: Items, other: Items, fields: tuple[str, ...]) -> str:
     """Why two sets of items cannot be paired; empty if they can."""
     if only := set(candidate) ^ set(other):
         return f"{len(only)} problems are in one of them only, such as {min(only)}"
-    for name, what in (("gold", "golds"), *([("prompt_sha256", "prompts")] if prompts else [])):
+    for name in fields:
         differing = sum(row[name] != other[key][name] for key, row in candidate.items())
         if differing:
-            return f"{differing} of {len(candidate)} {what} differ"
+            return f"{differing} of {len(candidate)} {_WORDS[name]} differ"
     return ""
 
 
@@ -143,6 +159,7 @@ def _guarded(candidate: Items) -> dict[str, Any]:
         "accuracy": sum(row["correct"] for row in rows) / len(candidate),
         "truncated": sum(row["finish_reason"] == "length" for row in rows) / len(candidate),
         "well_formed": sum(row["think_ok"] and row["answer_marked"] for row in rows) / len(candidate),
+        "mean_tokens": sum(row["tokens"] for row in rows) / len(candidate),
     }
 
 
@@ -157,7 +174,7 @@ def _beats(candidate: Items, rival: Items, name: str, settings: Gate, numbers: d
     failures = []
     if difference < settings.margin:
         failures.append(f"it gains {difference:+.1%} on the {name}, less than the margin of {settings.margin:+.1%}")
-    if p_value > settings.alpha:
+    elif p_value > settings.alpha:
         failures.append(f"its {difference:+.1%} on the {name} may be chance (p = {p_value:.3g} > {settings.alpha:g})")
     return failures
 
@@ -171,10 +188,33 @@ def _guard_failures(numbers: dict[str, Any], settings: Gate) -> list[str]:
     if numbers["well_formed"] < settings.min_well_formed:
         share = f"{numbers['well_formed']:.1%} of its completions"
         failures.append(f"only {share} are well formed (at least {settings.min_well_formed:.1%})")
+    if settings.max_mean_tokens and numbers["mean_tokens"] > settings.max_mean_tokens:
+        mean = f"{numbers['mean_tokens']:.1f} tokens on average"
+        failures.append(f"its completions have {mean} (at most {settings.max_mean_tokens:g})")
     return failures
 
 
-def _verdict(failures: list[str], note: str, numbers: dict[str, Any], settings: Gate) -> Decision:
+def _few_shot_failures(base: Path, candidate: Path, settings: Gate, numbers: dict[str, Any]) -> list[str]:
+    """Compare with the base under every few-shot protocol in which the gate problems were asked."""
+    failures = []
+    for protocol in sorted(
+        {row["protocol"] for row in read_jsonl(candidate / "items.jsonl") if row["split"] == "gate"}
+    ):
+        if protocol == DECIDING:
+            continue
+        ours, rival = (list(read_items(path, protocol).values()) for path in (candidate, base))
+        shares = [sum(row["correct"] for row in rows) / len(rows) for rows in (ours, rival)]
+        name = protocol.replace("-", "_")
+        numbers |= {f"{name}_accuracy": shares[0], f"base_{name}_accuracy": shares[1]}
+        if shares[1] - shares[0] > settings.max_few_shot_loss:
+            failures.append(
+                f"{protocol} it has {shares[0]:.1%} where the base has {shares[1]:.1%} "
+                f"(a loss of at most {settings.max_few_shot_loss:.1%} is allowed)"
+            )
+    return failures
+
+
+def _verdict(failures: list[str], numbers: dict[str, Any], settings: Gate) -> Decision:
     name, right = numbers["candidate"], f"{numbers['accuracy']:.1%} of {numbers['n']} gate problems"
     rivals = [rival for rival in ("base", "champion") if f"{rival}_difference" in numbers]
     gains = " and ".join(
@@ -189,6 +229,4 @@ def _verdict(failures: list[str], note: str, numbers: dict[str, Any], settings: 
         reason = f"{name} is promoted by force, although {'; '.join(failures)}"
     else:
         reason = f"{name} is rejected: {'; '.join(failures)}"
-    if note:
-        reason += f"; the champion was measured on other problems or prompts and is not compared ({note})"
     return Decision(promote=not failures or settings.force, reason=f"{reason}.", numbers=numbers)

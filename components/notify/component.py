@@ -6,8 +6,10 @@ from components import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
-def notify(registry: str, run_id: str, status: dsl.PipelineTaskFinalStatus):
+def notify(registry: str, run_id: str, settings: str, status: dsl.PipelineTaskFinalStatus):
     """Say how the run ended: log line, JSON in the registry, webhook."""
     from components.notify.notify import report
+    from components.schema import Notify
+    from components.settings import from_json
 
-    report(state=status.state, registry=registry, run_id=run_id)
+    report(state=status.state, registry=registry, run_id=run_id, settings=from_json(Notify, settings))

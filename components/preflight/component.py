@@ -31,6 +31,7 @@ def preflight(
     push_private: bool,
     merged: dsl.OutputPath(str),  # type: ignore[valid-type]
     fingerprint: dsl.OutputPath(str),  # type: ignore[valid-type]
+    champion: dsl.OutputPath(str),  # type: ignore[valid-type]
     sample: dsl.OutputPath(str),  # type: ignore[valid-type]
     standardize: dsl.OutputPath(str),  # type: ignore[valid-type]
     sft: dsl.OutputPath(str),  # type: ignore[valid-type]

@@ -1,33 +1,38 @@
 """Check a run's inputs, resolve every revision, and decide whether there is anything to do.
 
 Nothing here is cached: a branch that moved, a local file that changed or an S3 object with a new ETag gives
-another plan, and the plan is an input of the cached steps that follow.
+another plan, and the plan is an input of the cached steps that follow. A run also takes the registry's lock here,
+and clears away what older runs have left.
 """
 
 import hashlib
 import json
-import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components import recipes
+from components import lock, recipes
 from components.files import sha256, tree_sha256
 from components.models import check_hub_id, model_directory
+from components.outcome import CHAMPION, Outcome, conclude, failure_of, inputs_of, read_outcomes, write_outcome
 from components.plan import Plan
-from components.record import recorded
+from components.preflight.clean import clean
+from components.record import read_records, recorded
 from components.schema import Recipe, Source
 from components.settings import from_json, to_json
 from components.standardize.sources import kind_of, pinned
 from components.store import Store, open_store
 
-CHAMPION = "champion.json"
 DISK_NEEDED_GIB = 2
+DEAD = "DEAD"  # the state of a run that ended without its exit handler
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
 # What does not change what a run would produce.
-_NOT_COMPARED = ("registry", "checkpoints", "always", "training", "trainer", "cluster")
+_NOT_COMPARED = (
+    "registry", "checkpoints", "always", "lock_timeout_s", "training", "trainer", "keep", "notify", "cluster",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,28 +42,48 @@ class Checked:
     recipe: Recipe
     plan: Plan
     fingerprint: str
+    champion: str  # version, empty if there is none
     changed: bool
     reason: str
 
 
 def run_preflight(given: dict[str, Any]) -> str:
-    """Run preflight with the component's arguments; returns the plan's text, empty if nothing has changed."""
+    """Run preflight with the component's arguments; returns the plan's text, empty if nothing has changed.
+
+    Takes the registry's lock, which the exit handler releases, and deletes what the recipe does not keep.
+    """
     parameters = {name: given[name] for name in recipes.PARAMETERS}
     if not parameters["registry"]:
         raise ValueError("registry is empty; give a directory or an s3:// address that all steps can write")
-    with recorded(parameters["registry"], given["run_id"], "preflight") as record:
+    with recorded(parameters["registry"], given["run_id"], "preflight", artifact=given["merged"]) as record:
+        recipe = merge(from_json(Recipe, given["recipe"]), parameters)
+        _own_registry(recipe, given["run_id"])
         checked = check_run(given["recipe"], parameters)
         for name, text in _outputs(checked).items():
             Path(given[name]).parent.mkdir(parents=True, exist_ok=True)
             Path(given[name]).write_text(text)
         record.result = checked.reason
-        record.details = {"recipe": checked.recipe.name, "plan": checked.plan.text()}
+        record.details = {
+            "recipe": checked.recipe.name, "plan": checked.plan.text(), "fingerprint": checked.fingerprint,
+            "changed": checked.changed,
+        }  # fmt: skip
         print(f"preflight: {checked.reason}; model {checked.plan.model} at {checked.plan.revision}")
     return checked.plan.text() if checked.changed else ""
 
 
+def _own_registry(recipe: Recipe, run_id: str) -> None:
+    """Make the registry this run's: nobody else writes there now, and what is old has gone."""
+    store = checked_registry(recipe.registry)
+    dead = lock.take(store, run_id, recipe.lock_timeout_s)
+    if dead and store.read(f"runs/{dead}/outcome.json") is None:
+        failure = failure_of(DEAD, read_records(store, dead))
+        write_outcome(store, conclude(store, dead, state=DEAD, ended=lock.last_sign(store, dead), failure=failure))
+    for gone in clean(store, recipe.keep, recipe.checkpoints, time.time()):
+        print(f"deleted: {gone}", flush=True)
+
+
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
-    """Merge `parameters` (flat name -> value) into the recipe, check it all, and compare with the champion.
+    """Merge `parameters` (flat name -> value) into the recipe, check it all, and compare with the runs before.
 
     Raises `ValueError` that names the bad value, the place and the mend.
     """
@@ -66,11 +91,22 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     store = checked_registry(recipe.registry)
     _check_disk(Path.cwd())
     if recipe.push.hub_repo:
-        _check_hub_token(recipe.push.hub_repo)
+        from components.preflight.hub import check_may_push
+
+        check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
-    fingerprint = fingerprint_of(recipe, plan)
-    changed, reason = _changed(store, fingerprint, recipe)
-    return Checked(recipe, plan, fingerprint, changed, reason)
+    fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
+    champion = store.read_json(CHAMPION) or {}
+    reason = why_unchanged(fingerprint, champion, outcomes)
+    cleaned = sum(outcome.cleaned and outcome.inputs == inputs_of(plan) for outcome in outcomes)
+    return Checked(
+        recipe=recipe,
+        plan=replace(plan, generation=cleaned),
+        fingerprint=fingerprint,
+        champion=champion.get("version", ""),
+        changed=recipe.always or not reason,
+        reason=_reason(reason, champion, recipe.always),
+    )
 
 
 def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
@@ -120,27 +156,42 @@ def code_hash() -> str:
     return tree_sha256(root, "*.py")
 
 
+def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome]) -> str:
+    """Why a run with this fingerprint can bring nothing new, empty if it may.
+
+    It would make the champion again, or a model that the gate has rejected against this very champion.
+    """
+    if champion.get("fingerprint") == fingerprint:
+        return f"nothing has changed since champion {champion['version']}"
+    for outcome in reversed(outcomes):
+        same = outcome.fingerprint == fingerprint and outcome.champion == champion.get("version", "")
+        if same and outcome.ending == "rejected":
+            return f"nothing has changed since run {outcome.run_id}, which was rejected"
+    return ""
+
+
+def _reason(unchanged: str, champion: Mapping[str, Any], always: bool) -> str:
+    if unchanged:
+        return f"{unchanged}, but always is set" if always else f"{unchanged}: no run is needed"
+    if not champion:
+        return "there is no champion yet"
+    return f"something has changed since champion {champion['version']}"
+
+
 def _outputs(checked: Checked) -> dict[str, str]:
     settings = {step: to_json(getattr(checked.recipe, step)) for step in STEPS}
-    return {"merged": to_json(checked.recipe), "fingerprint": checked.fingerprint, **settings}
-
-
-def _changed(store: Store, fingerprint: str, recipe: Recipe) -> tuple[bool, str]:
-    champion = store.read_json(CHAMPION)
-    if champion is None:
-        return True, "there is no champion yet"
-    if champion.get("fingerprint") != fingerprint:
-        return True, f"something has changed since champion {champion['version']}"
-    if recipe.always:
-        return True, f"nothing has changed since champion {champion['version']}, but always is set"
-    return False, f"nothing has changed since champion {champion['version']}: no run is needed"
+    return {
+        "merged": to_json(checked.recipe), "fingerprint": checked.fingerprint, "champion": checked.champion, **settings,
+    }  # fmt: skip
 
 
 def _model_revision(model: str, revision: str) -> str:
     if model == "tiny" or Path(model).expanduser().is_dir():
         return f"sha256:{tree_sha256(model_directory(model, revision), '*')[:16]}"
     check_hub_id(model)
-    return _hub_commit("model", model, revision)
+    from components.preflight.hub import commit_of
+
+    return commit_of("model", model, revision)
 
 
 def _resolve_source(source: Source) -> Source:
@@ -152,48 +203,10 @@ def _resolve_source(source: Source) -> Source:
 
         return replace(source, revision=f"etag:{object_etag(source.path)}")
     if kind == "hub":
-        return replace(source, revision=_hub_commit("dataset", source.path, source.revision))
+        from components.preflight.hub import commit_of
+
+        return replace(source, revision=commit_of("dataset", source.path, source.revision))
     return pinned(source)
-
-
-def _hub_commit(kind: str, repo: str, revision: str) -> str:
-    """The commit that a Hub revision points at now."""
-    from httpx2 import TransportError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-    try:
-        commit = HfApi().repo_info(repo, repo_type=kind, revision=revision).sha
-    except RevisionNotFoundError:
-        raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
-    except RepositoryNotFoundError:
-        raise ValueError(
-            f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
-        ) from None
-    except (HfHubHTTPError, TransportError) as error:
-        raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {error}") from error
-    if not commit:
-        raise ValueError(f"the Hub names no commit for {kind} {repo!r} at {revision!r}")
-    return commit
-
-
-def _check_hub_token(repo: str) -> None:
-    """Refuse a push target that the token may not write; a repository that is not there yet is fine."""
-    from httpx2 import TransportError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if not os.environ.get("HF_TOKEN"):
-        raise ValueError(f"push_hub_repo is {repo!r} but HF_TOKEN is not set; give a token that may write, or empty it")
-    try:
-        user = HfApi().whoami()
-    except HfHubHTTPError as error:
-        raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None
-    except TransportError as error:
-        raise ValueError(f"the Hub did not answer for {repo!r}: {error}; try again, or empty push_hub_repo") from None
-    role = user.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
-        raise ValueError(f"HF_TOKEN may only read, but push_hub_repo is {repo!r}; make a token that may write")
 
 
 def _check_disk(directory: Path) -> None:

@@ -15,16 +15,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m components.push", description=__doc__)
     for flag in ("--model", "--evaluation", "--results", "--preflight"):
         parser.add_argument(flag, type=Path, required=True, metavar="DIR")
+    for flag in ("--data", "--decision"):
+        parser.add_argument(flag, type=Path, metavar="PATH", help="what standardize or gate wrote, if it is there")
     parser.add_argument("--run-id", required=True)
     arguments = parser.parse_args()
     recipe = (arguments.preflight / "recipe.json").read_text()
     try:
         settings = from_json(Recipe, recipe)
         pushed = push(
-            model=arguments.model, evaluation=arguments.evaluation, results=arguments.results,
-            plan=Plan.read((arguments.preflight / "plan.json").read_text()), recipe=recipe,
-            fingerprint=(arguments.preflight / "fingerprint.txt").read_text(), registry=settings.registry,
-            run_id=arguments.run_id, settings=settings.push,
+            model=arguments.model, evaluation=arguments.evaluation, results=arguments.results, data=arguments.data,
+            decision=arguments.decision, plan=Plan.read((arguments.preflight / "plan.json").read_text()),
+            recipe=recipe, fingerprint=(arguments.preflight / "fingerprint.txt").read_text(),
+            registry=settings.registry, run_id=arguments.run_id, settings=settings.push,
         )  # fmt: skip
     except ValueError as error:
         print(f"components.push: {error}", file=sys.stderr)

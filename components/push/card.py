@@ -72,11 +72,12 @@ Data, each at the revision that was used:
 
 def write_card(
     out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
-    candidate: str, run_id: str,
+    candidate: str, run_id: str, origin: dict[str, Any], data_url: str,
 ) -> None:  # fmt: skip
     """Write `README.md` and, where the evaluation set is a benchmark of the Hub, `.eval_results/*.yaml`.
 
-    `results` are the entries of results.json; `candidate` is the checkpoint that is released.
+    `results` are the entries of results.json; `candidate` is the checkpoint that is released; `origin` says on what
+    it was trained, `data_url` where the SFT conversations lie on the Hub, if they do.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     evaluation = plan.evaluation[0]
@@ -95,8 +96,8 @@ def write_card(
     text = _TEXT.format(
         title=title, base=f"`{plan.model}`", recipe=recipe.name, table=_table(results), system=SYSTEM_PROMPT,
         max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0, run_id=run_id,
-        stages=" then ".join(name.upper() for name in recipe.stages), training=_training(recipe, plan),
-        sources=_sources(plan), seed=plan.seed, wrong=_wrong(mine),
+        stages=" then ".join(name.upper() for name in recipe.stages), training=_training(recipe, plan, origin),
+        sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
     )  # fmt: skip
     write_text(out / "README.md", f"---\n{data.to_yaml()}\n---\n{text}")
     if evaluation.path in HUB_TASKS:
@@ -151,21 +152,23 @@ def _table(results: list[dict[str, Any]]) -> str:
     )
 
 
-def _training(recipe: Recipe, plan: Plan) -> str:
-    lines = [f"Base: `{plan.model}` at `{plan.revision}`. Settings of each stage:", ""]
+def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
+    hardware = f"{', '.join(origin['gpus'])}, {origin['gpu_hours']:.1f} GPU-hours" if origin["gpus"] else "no GPU"
+    lines = [f"Base: `{plan.model}` at `{plan.revision}`. Hardware: {hardware}. Settings of each stage:", ""]
     if recipe.sample.problems:
         lines += [f"- sample, right solutions of the base itself among the data of SFT: `{to_json(recipe.sample)}`"]
     lines += [f"- {name}: `{to_json(getattr(recipe, name))}`" for name in recipe.stages]
     return "\n".join(lines)
 
 
-def _sources(plan: Plan) -> str:
+def _sources(plan: Plan, data_url: str) -> str:
     rows = [
         f"| {source.name or source.path} | `{source.path}` | `{source.revision}` | {source.licence} | {use} |"
         for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
         for source in sources
     ]
-    return "| source | where | revision | licence | use |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    table = "| source | where | revision | licence | use |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    return f"{table}\n\nThe SFT conversations as they were used: {data_url}" if data_url else table
 
 
 def _wrong(mine: list[dict[str, Any]]) -> str:

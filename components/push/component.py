@@ -8,9 +8,10 @@ from components import images
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
 def push(
     registry: str, run_id: str, plan: str, recipe: str, fingerprint: str, settings: str, model: dsl.Input[dsl.Model],
-    candidate: dsl.Input[dsl.Dataset], results: dsl.Input[dsl.Dataset], pushed: dsl.Output[dsl.Artifact],
+    candidate: dsl.Input[dsl.Dataset], results: dsl.Input[dsl.Dataset], data: dsl.Input[dsl.Dataset],
+    decision: dsl.Input[dsl.Artifact], pushed: dsl.Output[dsl.Artifact],
 ):  # fmt: skip
-    """Publish the promoted model with its card, evaluation and provenance, and make it the champion."""
+    """Publish the promoted model and its SFT data with cards and provenance, and make it the champion."""
     from components.record import recorded
 
     with recorded(registry, run_id, "push") as record:
@@ -23,9 +24,9 @@ def push(
         from components.settings import from_json
 
         record.details = push(
-            model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), plan=Plan.read(plan),
-            recipe=recipe, fingerprint=fingerprint, registry=registry, run_id=run_id,
-            settings=from_json(Push, settings),
+            model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), data=Path(data.path),
+            decision=Path(decision.path), plan=Plan.read(plan), recipe=recipe, fingerprint=fingerprint,
+            registry=registry, run_id=run_id, settings=from_json(Push, settings),
         )  # fmt: skip
         record.result = f"version {record.details['version']} is the champion: {record.details['location']}"
         write_json(Path(pushed.path), record.details)

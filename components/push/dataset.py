@@ -3,15 +3,18 @@
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import DatasetCardData
 
+from components import machine
 from components.files import read_jsonl, sha256, write_json, write_text
 from components.plan import Plan
 from components.push.card import hub_id
-from components.schema import Push
-from components.settings import to_json
+from components.schema import Push, Standardize
 from components.store import MANIFEST, open_store
 
 _TEXT = """
@@ -30,16 +33,20 @@ out. Each source keeps its own licence; where one is unknown, ask its owner befo
 """
 
 
-def push_dataset(*, data: Path, plan: Plan, registry: str, run_id: str, settings: Push) -> dict[str, str]:
+def push_dataset(
+    *, data: Path, plan: Plan, registry: str, run_id: str, settings: Push, standardize: Standardize
+) -> dict[str, str]:
     """Publish data/sft.jsonl under datasets/<version>/ and, if `settings.hub_repo` is set, to <hub_repo>-data.
 
-    `data` is what `standardize` wrote. Returns "version", "location" and "url" (empty without a Hub repo). The
-    version is derived from the rows, so pushing them again changes nothing. `ValueError` if there are no rows.
+    `data` is what `standardize` wrote with the settings `standardize`. Returns "version", "location" and "url" (empty
+    without a Hub repo). The version is derived from the rows, so pushing them again changes nothing. `ValueError` if
+    there are no rows.
     """
     store, repo = open_store(registry), f"{settings.hub_repo}-data" if settings.hub_repo else ""
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "dataset"
-        version = build_dataset(tree, data=data, plan=plan, title=repo or run_id)
+        origin = {"run_id": run_id, "seed": plan.seed, "settings": asdict(standardize), "commit": machine.commit()}
+        version = build_dataset(tree, data=data, plan=plan, title=repo or run_id, origin=origin)
         prefix = f"datasets/{version}"
         if store.read_json(f"{prefix}/{MANIFEST}") is None:
             store.put_tree(prefix, tree)
@@ -53,27 +60,37 @@ def push_dataset(*, data: Path, plan: Plan, registry: str, run_id: str, settings
     return {"version": version, "location": store.url(prefix), "url": url}
 
 
-def build_dataset(out: Path, *, data: Path, plan: Plan, title: str) -> str:
-    """Write sft.jsonl, README.md and provenance.json to the new directory `out`; returns the version."""
-    counts = Counter(row["source"] for row in read_jsonl(data / "sft.jsonl"))
+def build_dataset(out: Path, *, data: Path, plan: Plan, title: str, origin: Mapping[str, Any]) -> str:
+    """Write sft.jsonl, README.md and provenance.json to the new directory `out`; returns the version.
+
+    provenance.json says where the rows come from, `origin` how they were made, and the hash of every other file.
+    """
+    counts = Counter((row["source"], row["revision"], row["licence"]) for row in read_jsonl(data / "sft.jsonl"))
     if not counts:
         raise ValueError(f"{data / 'sft.jsonl'} is empty; there is nothing to push")
     out.mkdir(parents=True)
     shutil.copyfile(data / "sft.jsonl", out / "sft.jsonl")
-    used = [source for source in plan.sources if counts[source.name or source.path]]
-    licences = {source.licence for source in used}
+    paths = {source.label: source.path for source in plan.sources}
+    sources: list[dict[str, Any]] = [
+        {"name": name, "path": paths.get(name, ""), "revision": revision, "licence": licence, "rows": count}
+        for (name, revision, licence), count in counts.items()
+    ]
+    write_text(out / "README.md", _card(sources, title))
+    files = {path.name: sha256(path) for path in sorted(out.iterdir())}
+    version = f"d{files['sft.jsonl'][:12]}"
+    write_json(out / "provenance.json", {"version": version, "sources": sources, **origin, "files": files})
+    return version
+
+
+def _card(sources: list[dict[str, Any]], title: str) -> str:
+    licences = {source["licence"] for source in sources}
     card = DatasetCardData(
         license=licences.pop() if len(licences) == 1 and "unknown" not in licences else "other",
         language="en",
         task_categories=["text-generation"],
-        source_datasets=sorted({source.path for source in used if hub_id(source.path)}) or None,
+        source_datasets=sorted({source["path"] for source in sources if hub_id(source["path"])}) or None,
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "sft.jsonl"}]}],
     )
-    lines = [
-        f"| {s.name or s.path} | `{s.path}` | `{s.revision}` | {s.licence} | {counts[s.name or s.path]} |" for s in used
-    ]
-    text = _TEXT.format(title=title, rows=sum(counts.values()), sources="\n".join(lines))
-    write_text(out / "README.md", f"---\n{card.to_yaml()}\n---\n{text}")
-    digest = sha256(out / "sft.jsonl")
-    write_json(out / "provenance.json", {"sources": [to_json(source) for source in used], "sha256": digest})
-    return f"d{digest[:12]}"
+    lines = [f"| {s['name']} | `{s['path']}` | `{s['revision']}` | {s['licence']} | {s['rows']} |" for s in sources]
+    text = _TEXT.format(title=title, rows=sum(s["rows"] for s in sources), sources="\n".join(lines))
+    return f"---\n{card.to_yaml()}\n---\n{text}"

@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 TRANSIENT = (408, 429, 500, 502, 503, 504)
 KEPT = {".gitattributes"}  # made by the Hub itself
+_PUSHING = "push-"  # how the branch of a push is called, whose version follows
 
 
 def push_to_hub(tree: Path, *, repo: str, kind: str, private: bool, version: str, run_id: str) -> str:
@@ -40,9 +41,9 @@ def push_to_hub(tree: Path, *, repo: str, kind: str, private: bool, version: str
     if version in tags:
         print(f"{repo} has {version} already", flush=True)
         return url
-    branch, message = f"push-{version}", f"Release {version} of run {run_id}"
-    if branch in branches:  # left by a push that was interrupted
-        hub.delete_branch(branch)
+    branch, message = f"{_PUSHING}{version}", f"Release {version} of run {run_id}"
+    for left in (name for name in branches if name.startswith(_PUSHING)):  # by a push that was interrupted
+        hub.delete_branch(left)
     hub.create_branch(branch, branches["main"])
     hub.commit(tree, revision=branch, parent=None, message=message)
     hub.verify(tree, branch)

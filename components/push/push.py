@@ -1,51 +1,90 @@
 """Publish a promoted model: its release tree to the registry and, if asked, to the Hub; then it is the champion.
 
-The order makes it safe to stop anywhere and run again: the tree first (resumable, unreadable until whole), then
-the Hub (one commit, verified before `main` sees it), and last champion.json in one atomic write.
+The order makes it safe to stop anywhere and run again: the SFT data set first, then the model's tree (resumable,
+unreadable until whole), then the Hub (one commit, verified before `main` sees it), and last champion.json in one
+atomic write, if the registry's lock is still ours.
 """
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components import lock
+from components.files import read_json
+from components.outcome import CHAMPION
 from components.plan import Plan
+from components.push.dataset import push_dataset
+from components.push.origin import origin_of
 from components.push.release import GATE_ITEMS, build_release
+from components.record import record_key
 from components.schema import Push, Recipe
 from components.settings import from_json
 from components.store import MANIFEST, Store, open_store
 
-CHAMPION = "champion.json"
-
 
 def push(
-    *, model: Path, evaluation: Path, results: Path, plan: Plan, recipe: str, fingerprint: str, registry: str,
-    run_id: str, settings: Push,
+    *, model: Path, evaluation: Path, results: Path, data: Path | None, decision: Path | None, plan: Plan, recipe: str,
+    fingerprint: str, registry: str, run_id: str, settings: Push,
 ) -> dict[str, str]:  # fmt: skip
-    """Publish `model` and make it the champion; returns "version", "location" and "url" (empty without a Hub repo).
+    """Publish `model` and make it the champion; returns "version", "location", "url" and "data".
 
     `model` is a save_pretrained directory, `evaluation` the directory that `evaluate` wrote of it, `results` what
-    `compare` wrote, `recipe` the merged recipe as JSON. The registry gets `models/<version>/` and champion.json.
-    Pushing the same run again changes nothing; a version that is already there whole is kept as it is.
+    `compare` wrote, `data` what `standardize` wrote, `decision` the gate's, `recipe` the merged recipe as JSON. The
+    registry gets `models/<version>/`, with `data` also `datasets/<version>/`, and champion.json; "url" is empty
+    without a Hub repo, "data" is the data set's version, empty if none is pushed. Pushing the same run again changes
+    nothing; a version that is already there whole is kept as it is. `ValueError` if another run holds the registry.
     """
     store, parsed = open_store(registry), from_json(Recipe, recipe, push=settings)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _owned(store, run_id, parsed.lock_timeout_s):
+        origin = origin_of(store, run_id, fingerprint, parsed.stages)
+        origin["decision"] = read_json(decision) if decision else None
+        published = {"version": "", "url": ""}
+        if data and settings.data and "sft" in parsed.stages:
+            published = push_dataset(
+                data=data, plan=plan, registry=registry, run_id=run_id, settings=settings,
+                standardize=parsed.standardize,
+            )  # fmt: skip
+        origin["data"] = published["version"]
         tree = Path(directory) / "release"
         version = build_release(
             tree, model=model, evaluation=evaluation, results=results, plan=plan, recipe=parsed,
-            fingerprint=fingerprint, run_id=run_id, details=_run_details(store, run_id),
+            fingerprint=fingerprint, run_id=run_id, origin=origin, data_url=published["url"],
         )  # fmt: skip
         tree = _into_registry(store, version, tree)
-        url = ""
-        if settings.hub_repo:
-            from components.push.hub import push_to_hub
+        url = _to_hub(tree, version, run_id, settings) if settings.hub_repo else ""
+        location = store.url(f"models/{version}")
+        entry = {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url}
+        lock.check(store, run_id)
+        _crown(store, {**entry, "data": published["version"]})
+    return {"version": version, "location": location, "url": url, "data": published["version"]}
 
-            url = push_to_hub(
-                tree, repo=settings.hub_repo, kind="model", private=settings.private, version=version, run_id=run_id
-            )
-    location = store.url(f"models/{version}")
-    _crown(store, {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url})
-    return {"version": version, "location": location, "url": url}
+
+@contextmanager
+def _owned(store: Store, run_id: str, timeout_s: int) -> Iterator[None]:
+    """Hold the registry's lock: the run's own, or from the command line one for as long as the block runs.
+
+    A run whose preflight took the lock must have it still: the champion may have changed since its gate.
+    """
+    if store.read(record_key(run_id, "preflight")) is not None:
+        lock.check(store, run_id)
+        yield
+        return
+    lock.take(store, run_id, timeout_s)
+    try:
+        yield
+    finally:
+        lock.release(store, run_id)
+
+
+def _to_hub(tree: Path, version: str, run_id: str, settings: Push) -> str:
+    from components.push.hub import push_to_hub
+
+    return push_to_hub(
+        tree, repo=settings.hub_repo, kind="model", private=settings.private, version=version, run_id=run_id
+    )
 
 
 def _into_registry(store: Store, version: str, tree: Path) -> Path:
@@ -65,25 +104,14 @@ def _into_registry(store: Store, version: str, tree: Path) -> Path:
 
 
 def _crown(store: Store, champion: dict[str, Any]) -> None:
-    """Write champion.json unless it says the same already."""
+    """Write champion.json unless it says the same already; the champions before it stay in `former`."""
     held = store.read_json(CHAMPION) or {}
     if {key: held.get(key) for key in champion} == champion:
         return
-    items = f"models/{champion['version']}/{GATE_ITEMS}"
-    promoted = datetime.now(UTC).isoformat(timespec="seconds")
-    store.write_json(CHAMPION, champion | {"items": items, "promoted_at": promoted})
-
-
-def _run_details(store: Store, run_id: str) -> dict[str, Any]:
-    """What the run's record says of the steps before this one: seconds, and details such as the GPU."""
-    from components.record import read_records
-
-    done = [
-        record
-        for record in read_records(store, run_id)
-        if record["outcome"] == "succeeded" and record["step"] != "push"
-    ]
-    return {
-        "seconds": {record["step"]: record["seconds"] for record in done},
-        "steps": {record["step"]: record["details"] for record in done if record.get("details")},
+    former = held.pop("former", []) + ([held] if held else [])
+    value = champion | {
+        "items": f"models/{champion['version']}/{GATE_ITEMS}",
+        "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "former": [entry for entry in former if entry["version"] != champion["version"]],
     }
+    store.write_json(CHAMPION, value)

@@ -7,15 +7,12 @@ README.md, .eval_results/     model card and scores
 evaluation/items.jsonl        every answer of the released checkpoint
 evaluation/gate.jsonl         those of the gate split, which the next candidate is compared with
 results.json                  accuracy of all checkpoints
-provenance.json               revisions, settings, packages, seed, hash of every other file
+provenance.json               revisions, settings, decision, machines, packages, seed, hash of every other file
 ```
 """
 
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -34,12 +31,12 @@ GATE_ITEMS = "evaluation/gate.jsonl"
 
 def build_release(
     out: Path, *, model: Path, evaluation: Path, results: Path, plan: Plan, recipe: Recipe, fingerprint: str,
-    run_id: str, details: dict[str, Any],
+    run_id: str, origin: dict[str, Any], data_url: str,
 ) -> str:  # fmt: skip
     """Write the release tree of `model` to the new directory `out`; returns its version.
 
     `model` is a save_pretrained directory, `evaluation` what `evaluate` wrote of it, `results` the directory that
-    `compare` wrote (or its results.json), `details` is added to the provenance. The version is `v` and the first
+    `compare` wrote (or its results.json), `origin` is added to the provenance. The version is `v` and the first
     12 digits of a hash over the model's own files, so that the same weights are always the same version.
     `ValueError` says what is missing.
     """
@@ -58,9 +55,9 @@ def build_release(
     write_json(out / "results.json", {"results": scores})
     write_card(
         out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
-        results=scores, candidate=candidate, run_id=run_id,
+        results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
     )  # fmt: skip
-    write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | details)
+    write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | origin)
     return version
 
 
@@ -88,7 +85,7 @@ def version_of(tree: Path) -> str:
 
 
 def provenance(tree: Path, plan: Plan, recipe: Recipe, fingerprint: str, run_id: str, version: str) -> dict[str, Any]:
-    """Where a release comes from; GIT_COMMIT and IMAGE_DIGEST are taken from the environment if set."""
+    """Where a release comes from: inputs at their revisions, settings, seed, and the hash of every file so far."""
     files = sorted(path for path in tree.rglob("*") if path.is_file())
     return {
         "version": version,
@@ -97,10 +94,6 @@ def provenance(tree: Path, plan: Plan, recipe: Recipe, fingerprint: str, run_id:
         "seed": plan.seed,
         "plan": _plain(plan),
         "recipe": _plain(recipe),
-        "git_commit": os.environ.get("GIT_COMMIT"),
-        "image_digest": os.environ.get("IMAGE_DIGEST"),
-        "python": platform.python_version(),
-        "packages": {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()},
         "files": {path.relative_to(tree).as_posix(): sha256(path) for path in files},
     }
 

@@ -1,5 +1,7 @@
 """Push to the Hub against a local server that speaks its protocol, with everything that may go wrong."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from components import retry
 from components.files import read_json, write_jsonl
 from components.push.dataset import push_dataset
 from components.push.push import push
+from components.recipes import QWEN
 from tests.hub_server import Fault, HubServer
 from tests.release_fixtures import HUB_REPO, make_run
 
@@ -25,6 +28,7 @@ PUSH = """
 import sys
 from pathlib import Path
 from components.push.push import push
+from components.recipes import QWEN
 from tests.release_fixtures import HUB_REPO, make_run
 
 directory = Path(sys.argv[1])
@@ -115,6 +119,16 @@ def test_an_interrupted_push_leaves_main_alone_and_resumes(hub: HubServer, tmp_p
     assert not [line for line in hub.log if line.startswith("PUT")], "the weights are not sent again"
 
 
+def test_what_an_interrupted_push_left_goes_with_the_next_one_of_whatever_version(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.faults.append(Fault("POST .*/commit/main", status=500, times=6))
+    with pytest.raises(HfHubHTTPError, match="500"):
+        pushed(tmp_path)
+    assert len(hub.repos["model", HUB_REPO].branches) == 2
+    assert_released(hub, tmp_path, pushed(tmp_path, seed=1))
+
+
 def test_a_wrong_checksum_never_reaches_main(hub: HubServer, tmp_path: Path) -> None:
     old = pushed(tmp_path)
     hub.faults.append(Fault("PUT /_lfs", "corrupt"))
@@ -151,11 +165,12 @@ def test_files_larger_than_a_part_are_uploaded_in_parts(hub: HubServer, tmp_path
 def test_the_sft_data_set_is_pushed_with_a_card_of_its_own(hub: HubServer, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", registry=str(tmp_path / "registry"), hub_repo=HUB_REPO)
     source = run["plan"].sources[0]
-    rows = [{"id": f"{n}", "messages": [], "source": source.name, "licence": "unknown"} for n in range(3)]
-    write_jsonl(tmp_path / "data" / "sft.jsonl", rows)
+    origin = {"source": source.name, "licence": "unknown", "revision": source.revision}
+    write_jsonl(tmp_path / "data" / "sft.jsonl", [{"id": f"{n}", "messages": [], **origin} for n in range(3)])
+    champion = push(**run | {"data": tmp_path / "data"})
     chosen = {name: run[name] for name in ("plan", "registry", "run_id", "settings")}
-    found = push_dataset(data=tmp_path / "data", **chosen)
-    assert push_dataset(data=tmp_path / "data", **chosen) == found
+    found = push_dataset(data=tmp_path / "data", standardize=QWEN.standardize, **chosen)
+    assert found["version"] == champion["data"], "pushed with the model, and again it is the same"
     repo = hub.repos["dataset", f"{HUB_REPO}-data"]
     files = repo.files(found["version"])
     assert repo.private and repo.resolve("main") == repo.resolve(found["version"])
@@ -163,7 +178,17 @@ def test_the_sft_data_set_is_pushed_with_a_card_of_its_own(hub: HubServer, tmp_p
     card: Any = DatasetCard(files["README.md"].decode())
     assert card.data.license == "other" and card.data.source_datasets == [source.path]
     assert f"| {source.name} | `{source.path}` | `{source.revision}` | unknown | 3 |" in card.text
+    about = json.loads(files["provenance.json"])
+    assert about["sources"][0] == {**origin_of_card(source), "rows": 3} and about["run_id"] == "run-0"
+    assert about["files"] == {n: hashlib.sha256(files[n]).hexdigest() for n in ("README.md", "sft.jsonl")}
+    model = hub.repos["model", HUB_REPO].files()
+    assert f"The SFT conversations as they were used: {found['url']}" in model["README.md"].decode()
+    assert json.loads(model["provenance.json"])["data"] == found["version"]
     assert found["url"] == f"{hub.url}/datasets/{HUB_REPO}-data/tree/{found['version']}"
+
+
+def origin_of_card(source: Any) -> dict[str, str]:
+    return {"name": source.name, "path": source.path, "revision": source.revision, "licence": "unknown"}
 
 
 def test_a_fresh_process_pushes_too(tmp_path: Path) -> None:

@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from components.files import read_json, read_jsonl, sha256
+from components import lock
+from components.files import read_json, read_jsonl, sha256, write_json
 from components.gate.gate import champion_items
 from components.models import model_directory
+from components.outcome import write_outcome
 from components.push import push as pushing
 from components.push.push import push
 from components.store import open_store
+from tests.outcome_fixtures import outcome
 from tests.release_fixtures import make_run
 
 
 def snapshot(directory: Path) -> dict[str, Any]:
-    """Every file with its hash and time: equal only if nothing was written."""
-    files = (path for path in directory.rglob("*") if path.is_file())
+    """Every file but the lock with its hash and time: equal only if nothing was written."""
+    files = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "lock")
     return {str(path): (sha256(path), path.stat().st_mtime_ns) for path in files}
 
 
@@ -41,8 +44,8 @@ def test_a_push_makes_a_release_and_a_champion(tmp_path: Path) -> None:
         "run-0",
         "fingerprint-0",
     )
-    items = champion_items(open_store(run["registry"]), tmp_path)
-    assert items is not None and {row["split"] for row in read_jsonl(items)} == {"gate"}
+    items = champion_items(open_store(run["registry"]), champion, tmp_path / "none", tmp_path)
+    assert {row["split"] for row in read_jsonl(items)} == {"gate"}
 
 
 def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: Path) -> None:
@@ -65,16 +68,69 @@ def test_the_provenance_names_everything(tmp_path: Path) -> None:
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))
     open_store(run["registry"]).write_json(
         "runs/run-0/record/grpo.json",
-        {"step": "grpo", "outcome": "succeeded", "started": "1", "seconds": 7.5, "details": {"gpu": "none"}},
+        trained("2026-01-01T00:00:00+00:00", ["NVIDIA H100"]),
     )
+    write_json(tmp_path / "decision.json", {"promote": True, "numbers": {"forced": True}})
+    run["decision"] = tmp_path / "decision.json"
     tree = Path(push(**run)["location"])
     found = read_json(tree / "provenance.json")
     assert found["plan"]["revision"] == "b" * 40 and found["recipe"]["grpo"]["generations"] == 8
-    assert found["packages"]["huggingface_hub"] and found["seed"] == 0 and found["run_id"] == "run-0"
-    assert found["seconds"] == {"grpo": 7.5} and found["steps"] == {"grpo": {"gpu": "none"}}
+    assert found["packages_of_push"]["huggingface_hub"] and found["seed"] == 0 and found["run_id"] == "run-0"
+    assert found["packages_of_training"] == {"torch": "2.13.0"} and found["decision"]["numbers"]["forced"]
+    assert found["seconds"] == {"grpo": 5400.0} and found["gpu_hours"] == 1.5 and found["gpus"] == ["NVIDIA H100"]
+    assert found["machines"]["grpo"] == {
+        "image": "trainer@sha256:1", "commit": "c" * 40, "gpus": ["NVIDIA H100"], "driver": "580.65",
+    }  # fmt: skip
+    assert "sft" in found["steps_without_record"] and "grpo" not in found["steps_without_record"]
+    assert "Hardware: NVIDIA H100, 1.5 GPU-hours." in (tree / "README.md").read_text()
     listed = set(found["files"]) | {"provenance.json", "manifest.json"}
     assert listed == {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
     assert all(sha256(tree / name) == digest for name, digest in found["files"].items())
+
+
+def test_steps_from_the_cache_are_found_in_the_run_that_made_them(tmp_path: Path) -> None:
+    """As after a push that crashed: the next run has the same fingerprint, and KFP's cache spares it the training."""
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    store = open_store(run["registry"])
+    for run_id, fingerprint, gpu in (("old", "fingerprint-0", "A"), ("other", "else", "B")):
+        write_outcome(store, outcome(run_id, fingerprint=fingerprint, ending="failed"))
+        store.write_json(f"runs/{run_id}/record/grpo.json", trained("2026-01-01T00:00:00+00:00", [gpu]))
+    found = read_json(Path(push(**run)["location"]) / "provenance.json")
+    assert found["steps_of_other_runs"] == {"grpo": "old"} and found["gpus"] == ["A"] and found["gpu_hours"] == 1.5
+
+
+def trained(started: str, gpus: list[str]) -> dict[str, Any]:
+    """The record of a training of an hour and a half."""
+    machine = {"image": "trainer@sha256:1", "commit": "c" * 40, "gpus": gpus, "driver": "580.65",
+               "packages": {"torch": "2.13.0"}}  # fmt: skip
+    return {"step": "grpo", "outcome": "succeeded", "started": started, "seconds": 5400.0, "details": {},
+            "machine": machine}  # fmt: skip
+
+
+def test_a_push_goes_on_only_while_the_run_holds_the_lock(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    store = open_store(run["registry"])
+    store.write_json("runs/run-0/record/preflight.json", trained("2026-01-01T00:00:00+00:00", []))
+    with pytest.raises(ValueError, match="run run-0 has lost the registry's lock to nobody"):
+        push(**run)
+    lock.take(store, "run-0", 3600)
+    push(**run)
+    assert lock.is_held(store, "run-0"), "the exit handler releases it"
+    store.delete_tree("lock")
+    lock.take(store, "another", 3600)
+    with pytest.raises(ValueError, match="has lost the registry's lock to run another"):
+        push(**run)
+    with pytest.raises(ValueError, match="is in use by run another"):
+        push(**(make_run(tmp_path / "b", registry=run["registry"], seed=1)))
+
+
+def test_former_champions_stay_on_the_list(tmp_path: Path) -> None:
+    registry = str(tmp_path / "registry")
+    versions = [push(**make_run(tmp_path / f"{n}", registry=registry, seed=n))["version"] for n in (0, 1, 2, 0)]
+    champion = open_store(registry).read_json("champion.json")
+    assert champion["version"] == versions[0] == versions[3]
+    assert [entry["version"] for entry in champion["former"]] == versions[1:3], "a version is named once"
+    assert all("former" not in entry for entry in champion["former"])
 
 
 def test_pushing_again_changes_nothing_and_another_model_takes_over(tmp_path: Path) -> None:

@@ -2,25 +2,30 @@
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
-from components import models, prompts, recipes
+from components import generate, models, prompts, recipes
 from components.compare.compare import compare
 from components.evaluate import evaluate as stage
 from components.evaluate import protocols
+from components.evaluate.champion import measure_champion
 from components.evaluate.judging import judge_item
 from components.evaluate.measures import sampled
 from components.evaluate.partial import Partial
-from components.files import read_json, read_jsonl, write_jsonl
+from components.files import read_json, read_jsonl, sha256, write_jsonl
+from components.gate.gate import run_gate
+from components.store import open_store
 from tests.conftest import saved_item
 
 SETTINGS = replace(recipes.TINY.evaluate, max_new_tokens=24, batch_size=4, problems=0, gate_problems=0)
 ITEM_KEYS = {
     "checkpoint", "split", "protocol", "id", "sample", "prompt_sha256", "question", "gold", "completion", "prefilled",
     "tokens", "finish_reason", "stopped_at_answer", "answer", "lenient", "correct", "correct_lenient", "lm_eval_strict",
-    "lm_eval_flexible", "think_ok", "answer_marked", "unparsed",
+    "lm_eval_flexible", "think_ok", "answer_marked", "unparsed", "sampling",
 }  # fmt: skip
 
 
@@ -80,6 +85,86 @@ def test_every_protocol_in_one_go(data, tmp_path):
     assert all(isinstance(value, float) for value in numbers.values())
     assert not (tmp_path / "out" / "partial.jsonl").exists()
     compare(evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", settings=recipes.TINY.compare)
+
+
+def test_the_gate_problems_can_be_asked_with_examples_too(data, tmp_path):
+    settings = replace(SETTINGS, protocols=("zero-shot",), gate_protocols=("zero-shot", "8-shot"))
+    numbers, items, _ = run(data, tmp_path / "out", settings)
+    asked = [(i["split"], i["protocol"]) for i in items if i["split"] == "gate"]
+    assert asked == [("gate", "zero-shot")] * 6 + [("gate", "8-shot")] * 6 and "gate/8-shot/accuracy" in numbers
+    compared = compare(
+        evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", settings=recipes.TINY.compare
+    )
+    assert compared["base_gate_accuracy"] == numbers["gate/zero-shot/accuracy"]
+    assert compared["base_gate_8_shot_accuracy"] == numbers["gate/8-shot/accuracy"]
+
+
+@pytest.fixture
+def crowned(data, tmp_path):
+    """A registry whose champion is the tiny model, its kept answers being to the gate problems of `data`."""
+    store = open_store(str(tmp_path / "registry"))
+    store.put_tree("models/v1", stage.model_directory("tiny", "main"))
+    run(data, tmp_path / "kept")
+    store.put_file("kept.jsonl", tmp_path / "kept" / "items.jsonl", sha256(tmp_path / "kept" / "items.jsonl"))
+    store.write_json("champion.json", {"version": "v1", "items": "kept.jsonl"})
+    return store
+
+
+def measured(store, data, candidate, settings=SETTINGS, version="v1"):
+    return measure_champion(
+        version=version, registry=store.url(""), candidate=candidate, data=data, seed=0, settings=settings
+    )
+
+
+def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, crowned, tmp_path, monkeypatch, capsys):
+    run(data, tmp_path / "grpo", checkpoint="grpo")
+    monkeypatch.setattr(generate, "open_backend", None)  # no model is loaded
+    assert measured(crowned, data, tmp_path / "grpo") == {} and not (tmp_path / "grpo" / "champion").exists()
+    assert "champion v1 has answered the same gate problems already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "why"),
+    [
+        ("a new problem", {}, "1 problems are in one of them only, such as gate/6"),
+        ("a longer limit", {"max_new_tokens": 25}, "6 of 6 ways of sampling differ"),
+        ("another system prompt", {}, "6 of 6 prompts differ"),
+    ],
+)
+def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
+    data, crowned, tmp_path, monkeypatch, capsys, change, settings, why
+):
+    """And the gate then pairs it with the candidate, here the very same model."""
+    if change == "a new problem":
+        write_jsonl(data / "gate.jsonl", [problem(k, "gate") for k in range(7)])
+    if change == "another system prompt":
+        monkeypatch.setattr(prompts, "SYSTEM_PROMPT", "Think, then write #### <number>")
+    settings = replace(SETTINGS, **settings)
+    run(data, tmp_path / "base", settings)
+    run(data, tmp_path / "grpo", settings, checkpoint="grpo")
+    numbers = measured(crowned, data, tmp_path / "grpo", settings)
+    assert f"champion v1 is measured anew: {why}" in capsys.readouterr().out
+    asked = [(i["checkpoint"], i["split"]) for i in read_jsonl(tmp_path / "grpo" / "champion" / "items.jsonl")]
+    assert asked == [("champion", "gate")] * (7 if change == "a new problem" else 6)
+    assert set(numbers) >= {"champion/gate/zero-shot/accuracy"} and "champion/zero-shot/accuracy" not in numbers
+    decision = run_gate(
+        base=tmp_path / "base", candidate=tmp_path / "grpo", registry=crowned.url(""),
+        settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json",
+    )  # fmt: skip
+    assert decision.numbers["champion_difference"] == 0.0 and not decision.promote
+
+
+def test_the_champion_can_be_measured_by_hand(data, crowned, tmp_path):
+    run(data, tmp_path / "grpo", checkpoint="grpo")
+    command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", crowned.url("")]
+    command += ["--candidate", str(tmp_path / "grpo"), "--data", str(data), "--seed", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "does not name v0 any more" in done.stderr
+
+
+def test_a_champion_that_has_changed_since_preflight_is_named(data, crowned, tmp_path):
+    with pytest.raises(ValueError, match=r"champion\.json does not name v0 any more; run again from preflight"):
+        measured(crowned, data, tmp_path, version="v0")
 
 
 def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys):
@@ -150,7 +235,6 @@ def test_majority_votes_only_with_whole_completions():
     ("changes", "checkpoint", "words"),
     [
         ({"samples": 4}, "base", "set evaluate_temperature above 0"),
-        ({"protocols": ()}, "base", "evaluate_protocols is empty"),
         ({}, "final", "checkpoint 'final' is not one of base, sft, grpo"),
     ],
 )

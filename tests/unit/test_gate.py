@@ -14,15 +14,16 @@ from components.files import write_jsonl
 from components.gate.gate import champion_mismatch, decide, mcnemar_greater, read_items, run_gate
 from components.store import open_store
 
-SETTINGS = recipes.Gate(margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, force=False)
+SETTINGS = replace(recipes.TINY.gate, max_mean_tokens=0.0)
 Write = Callable[..., Path]
 
 
-def item(number: int, correct: bool, **changes: Any) -> dict[str, Any]:
+def item(number: int, right: bool, **changes: Any) -> dict[str, Any]:
     row = {
         "checkpoint": "x", "split": "gate", "protocol": "zero-shot", "id": f"q{number:03}", "sample": 0,
-        "prompt_sha256": f"p{number}", "gold": "42", "correct": correct, "finish_reason": "stop", "think_ok": True,
-        "answer_marked": True,
+        "prompt_sha256": f"p{number}", "sampling": "greedy", "gold": "42", "correct": right, "prefilled": True,
+        "completion": f"1\n</think>\n\n#### {42 if right else 41}", "tokens": 10, "finish_reason": "stop",
+        "think_ok": True, "answer_marked": True,
     }  # fmt: skip
     return row | changes
 
@@ -60,7 +61,7 @@ def test_a_better_model_is_promoted_with_its_numbers(write: Write) -> None:
     assert (numbers["n"], numbers["accuracy"], numbers["base_accuracy"]) == (100, 0.5, 0.2)
     assert (numbers["base_won"], numbers["base_lost"]) == (40, 10)
     assert numbers["base_difference"] == pytest.approx(0.3)
-    assert (numbers["champion_compared"], numbers["forced"], numbers["failures"]) == (False, False, [])
+    assert (numbers["forced"], numbers["failures"]) == (False, []) and "champion_difference" not in numbers
     assert json.loads(decision.to_json()) == {"promote": True, "reason": decision.reason, "numbers": numbers}
 
 
@@ -79,21 +80,59 @@ def test_the_champion_must_be_beaten_too(write: Write) -> None:
     decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
     assert not decision.promote
     assert "on the champion may be chance" in decision.reason
-    assert decision.numbers["champion_compared"] and decision.numbers["champion_won"] == 1
+    assert decision.numbers["champion_won"] == 1
+    worse = decide(evaluations=evaluations, champion=write("better", range(70)), settings=SETTINGS)
+    assert worse.reason == "grpo is rejected: it gains -10.0% on the champion, less than the margin of +0.0%."
     weak = write("weak", range(30)) / "items.jsonl"
     decision = decide(evaluations=evaluations, champion=weak, settings=SETTINGS)
     assert decision.promote and "+30.0% on the champion" in decision.reason
 
 
-@pytest.mark.parametrize("change", [{"problems": 90}, {"prompt_sha256": "other"}, {"gold": "43"}])
-def test_a_champion_measured_otherwise_is_recorded_not_compared(write: Write, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"problems": 90}, "10 problems are in one of them only"),
+        ({"prompt_sha256": "other"}, "100 of 100 prompts differ"),
+        ({"gold": "43"}, "100 of 100 golds differ"),
+        ({"sampling": "at most 9 tokens"}, "100 of 100 ways of sampling differ"),
+    ],
+)
+def test_a_champion_measured_otherwise_is_never_passed_over(write: Write, change: dict[str, Any], why: str) -> None:
     evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
     champion = write("champion", range(90), **change) / "items.jsonl"
-    assert champion_mismatch(evaluations["grpo"], champion)
+    assert why in champion_mismatch(evaluations["grpo"], champion)
+    with pytest.raises(ValueError, match=f"the champion cannot be paired: {why}.*; evaluate grpo anew"):
+        decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+
+
+def test_kept_answers_are_judged_by_todays_parser(write: Write) -> None:
+    """The champion's rows say that all is right, as an older parser might have; their completions are not."""
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(0), correct=True)
     decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
-    assert decision.promote
-    assert not decision.numbers["champion_compared"] and decision.numbers["champion_mismatch"]
-    assert "champion was measured on other problems or prompts and is not compared" in decision.reason
+    assert decision.promote and decision.numbers["champion_accuracy"] == 0.0
+
+
+def test_long_completions_are_rejected_where_a_length_is_set(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60), tokens=30)}
+    assert decide(evaluations=evaluations, champion=None, settings=SETTINGS).promote
+    decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_mean_tokens=29.5))
+    assert not decision.promote and decision.numbers["mean_tokens"] == 30
+    assert decision.reason == "grpo is rejected: its completions have 30.0 tokens on average (at most 29.5)."
+
+
+def test_the_few_shot_floor_holds_where_the_gate_problems_were_asked_so(write: Write) -> None:
+    shots = [item(number, number < 50, protocol="8-shot") for number in range(1, 100)]
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    for path, right in ((evaluations["base"], 50), (evaluations["grpo"], 45)):
+        with (path / "items.jsonl").open("a") as file:  # problem 0 is there already
+            file.writelines(json.dumps(row | {"correct": n < right}) + "\n" for n, row in enumerate(shots, 1))
+    loose = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_few_shot_loss=0.06))
+    assert loose.promote and loose.numbers["8_shot_accuracy"] == pytest.approx(0.45)
+    strict = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert strict.reason == (
+        "grpo is rejected: 8-shot it has 45.0% where the base has 50.0% (a loss of at most 2.0% is allowed)."
+    )
 
 
 def test_guards_hold_and_force_is_recorded(write: Write) -> None:
@@ -146,3 +185,8 @@ def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: P
     store.write_json("champion.json", {"version": "v1", "items": "models/v1/evaluation/gate.jsonl"})
     second = run_gate(**paths)
     assert not second.promote and second.numbers["champion_difference"] == 0.0
+    assert (first.numbers["champion"], second.numbers["champion"]) == ("", "v1")
+    write_jsonl(candidate / "champion" / "items.jsonl", [item(number, number < 5) for number in range(100)])
+    for version, promoted in (("v1", True), ("v0", False)):  # the newly measured one counts if it is the champion
+        (candidate / "champion" / "champion.json").write_text(json.dumps({"version": version}))
+        assert run_gate(**paths).promote == promoted

@@ -89,6 +89,9 @@ def test_the_steps_of_a_profile_have_an_account_of_few_rights():
     items = rendered(MANIFESTS / "overlays" / "kubeflow")
     role = next(item for item in items if item["kind"] == "Role")
     assert not any("*" in rule["verbs"] + rule["resources"] for rule in role["rules"])
+    # What components/cluster/inside.py asks.
+    rights = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+    assert rights["pods"] == {"get", "list"} and rights["pods/log"] == {"get"}
     assert {item["metadata"].get("namespace") for item in items if item["kind"] != "Namespace"} == {"team"}
 
 

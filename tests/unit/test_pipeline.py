@@ -70,6 +70,25 @@ def test_what_must_not_be_cached_is_not(tmp_path):
     assert not cached & {"Preflight", "Gate", "Push"} and {"Standardize", "SFT", "GRPO"} <= cached
 
 
+@pytest.mark.parametrize(("stages", "last"), [("sft,grpo", "grpo"), ("sft", "sft")])
+def test_only_the_candidates_step_may_measure_the_champion(stages, last, tmp_path):
+    """Its version is an argument, so that KFP's cache never serves the answers of another champion."""
+    found = tasks(compiled(recipes.override(recipes.TINY, {"stages": stages}), tmp_path))
+    for checkpoint in ("base", "sft", "grpo"):
+        if task := found.get(f"Evaluate {checkpoint}"):
+            given = task["inputs"]["parameters"]["champion"]
+            if checkpoint == last:
+                assert given["componentInputParameter"].endswith("preflight-champion")
+            else:
+                assert given["runtimeValue"]["constant"] == ""
+
+
+def test_the_data_and_the_decision_travel_with_the_model(tmp_path):
+    found = tasks(compiled(recipes.TINY, tmp_path))
+    assert {"model", "candidate", "results", "data", "decision"} == set(found["Push"]["inputs"]["artifacts"])
+    assert "data" in found["Compare"]["inputs"]["artifacts"]
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["compile", "--output", "OUT"]])
 def test_help_and_compile_import_nothing_heavy(arguments, tmp_path):
     arguments = [str(tmp_path / "p.yaml") if a == "OUT" else a for a in arguments]

@@ -57,6 +57,9 @@ def test_only_heavy_steps_ask_for_a_gpu(tmp_path):
         assert (accelerator.get("resourceCount") == "2") == heavy, name
         assert ("nodeSelector" in settings[name]) == heavy and ("emptyDirMounts" in settings[name]) == heavy, name
         assert ({"name": "NVIDIA_VISIBLE_DEVICES", "value": "GPU-1"} in container["env"]) == heavy, name
+    # Preflight deletes old checkpoints, so it sees them too.
+    with_checkpoints = {n for n, s in settings.items() if "/checkpoints" in [m["mountPath"] for m in s["pvcMount"]]}
+    assert with_checkpoints == HEAVY | {"exec-preflight"}
     sft = settings["exec-sft"]
     assert sft["nodeSelector"]["labels"] == {"gpu": "big", "disk": "ssd"}
     assert sft["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]

@@ -1,0 +1,39 @@
+"""Which rows a run has used: the trace from a run, or a model, back to the rows of its sources."""
+
+from pathlib import Path
+
+from components.files import read_jsonl, write_jsonl
+from components.outcome import CHAMPION
+from components.store import Store
+
+ROWS = "rows.jsonl"
+PLACES = ("sft", "problems", "plateau", "gate")  # the files of `standardize` that hold rows of the training sources
+
+
+def trace_rows(data: Path, store: Store, out: Path) -> dict[str, float]:
+    """Write `out`/rows.jsonl with {"place", "source", "index", "hash"} of every row in the files of `data`.
+
+    `index` counts the source's rows, whose revision the plan names; `hash` is that of the row's normal form. Returns
+    how many different rows there are, and how many of them the champion's run did not have.
+    """
+    rows = [
+        {"place": place, **{name: row[name] for name in ("source", "index", "hash")}}
+        for place in PLACES
+        for row in read_jsonl(data / f"{place}.jsonl")
+    ]
+    write_jsonl(out / ROWS, rows)
+    mine, before = {row["hash"] for row in rows}, champion_rows(store, out.with_name(f".{ROWS}"))
+    return {"rows": float(len(mine)), "new_rows": float(len(mine - before))}
+
+
+def champion_rows(store: Store, scratch: Path) -> set[str]:
+    """The hashes of the rows that the champion's run has used; empty without a champion."""
+    champion = store.read_json(CHAMPION)
+    key = f"runs/{champion['run_id']}/results/{ROWS}" if champion else ""
+    if not key or not store.keys(key):
+        return set()
+    store.get_file(key, scratch)
+    try:
+        return {row["hash"] for row in read_jsonl(scratch)}
+    finally:
+        scratch.unlink()

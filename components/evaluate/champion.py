@@ -1,0 +1,54 @@
+"""The champion on the gate problems, measured anew where its kept answers are to other problems, prompts or sampling.
+
+This happens in the step that evaluates the candidate, which has a GPU already; when nothing has changed it costs the
+fetching of one small file. By hand: `python -m components.evaluate.champion --help`.
+"""
+
+import gc
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from components import command, schema
+from components.evaluate.evaluate import evaluate
+from components.files import write_json
+from components.gate.gate import DECIDING, MEASURED, champion_mismatch
+from components.outcome import CHAMPION
+from components.store import open_store
+
+
+def measure_champion(
+    *, version: str, registry: str, candidate: Path, data: Path, seed: int, settings: schema.Evaluate
+) -> dict[str, float]:
+    """Write `candidate`/champion/ (items.jsonl, champion.json) if the champion's kept answers cannot be compared.
+
+    `candidate` is the directory that `evaluate` has just written of the candidate, `version` the champion that
+    preflight saw. Returns the champion's numbers, none if its kept answers do. `ValueError` if the registry has
+    another champion by now.
+    """
+    store = open_store(registry)
+    champion = store.read_json(CHAMPION)
+    if champion is None or champion["version"] != version:
+        raise ValueError(f"{store.url(CHAMPION)} does not name {version} any more; run again from preflight")
+    with tempfile.TemporaryDirectory() as directory:
+        kept, model = Path(directory, "gate.jsonl"), Path(directory, "model")
+        store.get_file(champion["items"], kept)
+        why = champion_mismatch(candidate, kept)
+        if not why:
+            print(f"champion {version} has answered the same gate problems already", flush=True)
+            return {}
+        print(f"champion {version} is measured anew: {why}", flush=True)
+        store.get_tree(f"models/{version}", model)
+        gc.collect()  # the candidate's engine lets go of its GPU when it is collected
+        out = candidate / MEASURED
+        only_gate = replace(settings, protocols=(), gate_protocols=(DECIDING,))
+        numbers = evaluate(
+            model=str(model), revision="", checkpoint="champion", data=data, out=out, seed=seed, settings=only_gate
+        )
+    write_json(out / "champion.json", {"version": version, "why": why})
+    return {f"champion/{name}": value for name, value in numbers.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(command.main("evaluate", measure_champion))

@@ -1,0 +1,140 @@
+"""What a run deletes before it begins, by the settings `keep`; it holds the registry's lock meanwhile.
+
+- of runs older than the newest `keep.runs`: step records, report and KFP artifacts; their outcome stays for good
+- models and data sets but those of the champion and of the `keep.models` champions before it, half pushed ones too
+- training checkpoints that nothing has used for `keep.checkpoint_days` days, unless a training holds their lock
+
+The champion's run, the runs that began from the same inputs (KFP's cache may have given it their artifacts), its
+model, its data set, and the checkpoints that its training wrote are never deleted.
+"""
+
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from components.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
+from components.schema import STAGES, Keep
+from components.store import Store, open_store
+
+TREES = ("models", "datasets")
+LOCK = "lock"  # of a checkpoint directory
+DAY_S = 86_400
+_PLACE = re.compile(rf"({'|'.join(STAGES)})-\w+")
+
+
+def clean(store: Store, keep: Keep, checkpoints: str, now: float) -> list[str]:
+    """Delete what `keep` does not keep at the moment `now` (seconds since the epoch); returns what went, in words.
+
+    What cannot be deleted is told and left: it must not keep a run from beginning.
+    """
+    champion = store.read_json(CHAMPION) or {}
+    outcomes = read_outcomes(store)
+    found = [*_runs(store, outcomes, champion, keep), *_trees(store, champion, keep)]
+    found += [f"{count} unfinished files" for count in [store.sweep()] if count]
+    if checkpoints and Path(checkpoints).is_dir():
+        found += _checkpoints(Path(checkpoints), outcomes, champion, now - keep.checkpoint_days * DAY_S)
+    return found
+
+
+def kept_versions(champion: dict[str, Any], models: int) -> list[dict[str, Any]]:
+    """The champion and so many before it, the newest first; empty without a champion."""
+    return [champion, *reversed(champion.get("former", []))][: models + 1] if champion else []
+
+
+def _runs(store: Store, outcomes: list[Outcome], champion: dict[str, Any], keep: Keep) -> Iterator[str]:
+    """Clean the old runs; those in which nothing had changed do not count as new ones."""
+    worked = [outcome for outcome in outcomes if outcome.ending != "no-change"]
+    if len(worked) <= keep.runs:
+        return
+    horizon, root = worked[-keep.runs].started, _artifacts_of_all(outcomes)
+    crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
+    for outcome in outcomes:
+        cached = outcome.inputs in crowned and outcome.ending != "no-change"
+        protected = outcome.run_id == champion.get("run_id") or cached
+        if outcome.started < horizon and not protected and not outcome.cleaned:
+            if _delete_artifacts(outcome, outcome.artifacts or (root and f"{root}/{outcome.run_id}")):
+                for part in ("record", "results"):
+                    store.delete_tree(f"runs/{outcome.run_id}/{part}")
+                write_outcome(store, replace(outcome, cleaned=True))
+                yield f"records and artifacts of run {outcome.run_id}"
+
+
+def _artifacts_of_all(outcomes: list[Outcome]) -> str:
+    """Where a cluster keeps the artifacts of all runs; a run that ended in preflight could not tell."""
+    for outcome in reversed(outcomes):
+        home = outcome.artifacts.removesuffix(f"/{outcome.run_id}")
+        if home != outcome.artifacts:
+            return home
+    return ""
+
+
+def _delete_artifacts(outcome: Outcome, place: str) -> bool:
+    """Delete what KFP keeps of a run in `place`, empty if nobody knows; whether nothing is left of it."""
+    place = place.replace("minio://", "s3://", 1)
+    try:
+        if place.startswith("s3://"):
+            store = open_store(place)
+            for key in store.keys(""):
+                store.delete(key)
+        elif Path(place).name.startswith("grpo-pipeline-"):
+            shutil.rmtree(place, ignore_errors=not Path(place).exists())
+        elif place:
+            print(f"the artifacts of run {outcome.run_id} stay: nothing here can delete {place}", flush=True)
+    except (OSError, ValueError) as error:
+        print(f"the artifacts of run {outcome.run_id} cannot be deleted: {error}", flush=True)
+        return False
+    return True
+
+
+def _trees(store: Store, champion: dict[str, Any], keep: Keep) -> Iterator[str]:
+    """Delete the models and data sets that no kept champion has; without a champion nothing is known of any."""
+    if not champion:
+        return
+    kept = kept_versions(champion, keep.models)
+    names = {"models": {entry["version"] for entry in kept}, "datasets": {entry.get("data", "") for entry in kept}}
+    for kind in TREES:
+        for name in sorted({key.split("/")[1] for key in store.keys(kind)} - names[kind]):
+            store.delete_tree(f"{kind}/{name}")
+            yield f"{kind}/{name}"
+
+
+def _checkpoints(root: Path, outcomes: list[Outcome], champion: dict[str, Any], oldest: float) -> Iterator[str]:
+    """Delete the directories `<stage>-<key>` whose newest file is older than `oldest`."""
+    run = next((outcome for outcome in outcomes if outcome.run_id == champion.get("run_id")), None)
+    window = (_seconds(run.started), _seconds(run.ended)) if run else (0.0, -1.0)
+    for place in sorted(path for path in root.iterdir() if path.is_dir() and _PLACE.fullmatch(path.name)):
+        times = [path.stat().st_mtime for path in place.rglob("*") if path.is_file()]
+        if max(times, default=place.stat().st_mtime) >= oldest or any(window[0] <= t <= window[1] for t in times):
+            continue
+        try:
+            with _free(place / LOCK) as free:
+                if free:
+                    shutil.rmtree(place)
+                    yield f"checkpoints {place.name}"
+        except OSError as error:
+            print(f"{place} cannot be deleted: {error}", flush=True)
+
+
+@contextmanager
+def _free(lock: Path) -> Iterator[bool]:
+    """Whether no training holds a lock file; none may take it while the block runs."""
+    if not lock.exists():
+        yield True
+        return
+    with lock.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

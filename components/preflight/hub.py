@@ -1,0 +1,85 @@
+"""What preflight asks the Hub: at which commit a revision is, and whether the token may push."""
+
+import os
+from typing import Any
+
+from httpx2 import TransportError
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+WRITE = "repo.write"  # the permission of a fine-grained token to make and change repositories
+WRITERS = ("admin", "write", "contributor")  # roles in an organization that may do so
+
+
+def commit_of(kind: str, repo: str, revision: str) -> str:
+    """The commit that a Hub revision points at now; `kind` is "model" or "dataset"."""
+    try:
+        commit = HfApi().repo_info(repo, repo_type=kind, revision=revision).sha
+    except RevisionNotFoundError:
+        raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
+    except RepositoryNotFoundError:
+        raise ValueError(
+            f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
+        ) from None
+    except (HfHubHTTPError, TransportError) as error:
+        raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {error}") from error
+    if not commit:
+        raise ValueError(f"the Hub names no commit for {kind} {repo!r} at {revision!r}")
+    return commit
+
+
+def check_may_push(repo: str, *, data: bool) -> None:
+    """Refuse a push target that HF_TOKEN may not write; with `data` its data set as well.
+
+    A repository that is not there yet is fine if the token may make it. `ValueError` names repository and mend.
+    """
+    if not os.environ.get("HF_TOKEN"):
+        raise ValueError(f"push_hub_repo is {repo!r} but HF_TOKEN is not set; give a token that may write, or empty it")
+    if repo.count("/") != 1:
+        raise ValueError(f"push_hub_repo is {repo!r}; write owner/name")
+    try:
+        user = HfApi().whoami()
+        for kind, name in [("model", repo), *([("dataset", f"{repo}-data")] if data else [])]:
+            if why := _refusal(user, kind, name):
+                raise ValueError(f"HF_TOKEN may not push {kind} {name!r}: {why}")
+    except HfHubHTTPError as error:
+        raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None
+    except TransportError as error:
+        raise ValueError(f"the Hub did not answer for {repo!r}: {error}; try again, or empty push_hub_repo") from None
+
+
+def _refusal(user: dict[str, Any], kind: str, repo: str) -> str:
+    """Why a repository cannot be written, and the mend; empty if it can."""
+    token, owner = user.get("auth", {}).get("accessToken", {}), repo.partition("/")[0]
+    roles = {user["name"]: "admin"} | {org["name"]: org.get("roleInOrg", "write") for org in user.get("orgs", [])}
+    if token.get("role") == "read":
+        return "it may only read; make a token that may write"
+    if roles.get(owner) not in WRITERS:
+        names = ", ".join(name for name, role in roles.items() if role in WRITERS)
+        return f"{owner!r} is not among the accounts that it may write for ({names}); mend push_hub_repo or the token"
+    if token.get("role") == "fineGrained" and not _granted(token.get("fineGrained", {}), kind, repo):
+        return f"it is fine-grained and lacks write access to contents and settings of {owner!r} or of this repository"
+    return _asked(kind, repo)
+
+
+def _granted(rights: dict[str, Any], kind: str, repo: str) -> bool:
+    """Whether a fine-grained token names the repository, or its owner, among what it may write."""
+    named = {("user", repo.partition("/")[0]), ("org", repo.partition("/")[0]), (kind, repo)}
+    return WRITE in rights.get("global", []) or any(
+        (scope["entity"]["type"], scope["entity"].get("name")) in named and WRITE in scope["permissions"]
+        for scope in rights.get("scoped", [])
+    )
+
+
+def _asked(kind: str, repo: str) -> str:
+    """What the Hub itself says about a repository that is there already."""
+    try:
+        HfApi().auth_check(repo, repo_type=kind, write=True)
+    except RepositoryNotFoundError:
+        return ""
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        if status in (401, 403):
+            return f"the Hub says so (HTTP {status}); give the token write access to it"
+        raise
+    return ""
