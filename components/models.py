@@ -2,8 +2,9 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
-from components.files import sha256
+from components.files import read_json, sha256
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 
@@ -24,6 +25,16 @@ def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) 
 
     patterns = list(TOKENIZER_FILES) if tokenizer_only else [*TOKENIZER_FILES, "*.safetensors"]
     return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+
+
+def config_of(model: str, revision: str) -> dict[str, Any]:
+    """The config.json of a model, without fetching its weights."""
+    if model == "tiny" or Path(model).expanduser().is_dir():
+        return read_json(model_directory(model, revision) / "config.json")
+    check_hub_id(model)
+    from huggingface_hub import hf_hub_download
+
+    return read_json(Path(hf_hub_download(model, "config.json", revision=revision)))
 
 
 def check_hub_id(model: str) -> None:

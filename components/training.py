@@ -145,7 +145,7 @@ def check_memory(job: Job) -> None:
     if torch.cuda.is_available():
         total = torch.cuda.get_device_properties(0).total_memory / vram.GIB
         config = read_json(model_directory(job.model, job.revision) / "config.json")
-        print(vram.check(config, job.stage, job.settings, total), flush=True)
+        print(vram.check(config, job.stage, job.settings, total, job.scale), flush=True)
 
 
 def check_device(trainer: Trainer, scale: Scale) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.schema import Grpo, Sft
+from components.schema import Grpo, Scale, Sft
 
 GIB = 2**30
 FP32, BF16 = 4, 2
@@ -88,21 +88,24 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
         return None
 
 
-def estimate(shape: Shape, settings: Sft | Grpo, processes: int = 1) -> dict[str, float]:
-    """Bytes by what they are for, on each of `processes` GPUs that hold a whole model each.
+def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale) -> dict[str, float]:
+    """Bytes by what they are for, on each GPU of `scale`.
 
     `while training` and `while writing rollouts` do not happen together; `total` counts the larger.
     """
+    processes = scale.world
+    # FSDP splits gradient and optimizer, and with `full` the weights.
+    split, weights_split = (processes if scale.sharding in kinds else 1 for kinds in (("optimizer", "full"), ("full",)))
     trained = shape.adapter(settings.lora_rank) if settings.lora_rank else shape.parameters
     tokens, everything = _tokens(settings), shape.parameters
     parts = {
-        "weights": FP32 * everything + (FP32 * trained if settings.lora_rank else 0),
-        "gradient": FP32 * trained,
-        "optimizer": 2 * FP32 * trained,
+        "weights": (FP32 * everything + (FP32 * trained if settings.lora_rank else 0)) / weights_split,
+        "gradient": FP32 * trained / split,
+        "optimizer": 2 * FP32 * trained / split,
         "weights in bf16": BF16 * everything,
         "context": CONTEXT_GIB * GIB,
     }
-    if processes > 1:
+    if processes > 1 and split == 1:
         parts["gradient buckets"] = FP32 * trained
     writing = 0.0
     if isinstance(settings, Grpo):
@@ -115,7 +118,7 @@ def estimate(shape: Shape, settings: Sft | Grpo, processes: int = 1) -> dict[str
     return parts | {"while training": training, "while writing rollouts": writing, "total": total}
 
 
-def check(config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gpu_gib: float, processes: int = 1) -> str:
+def check(config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gpu_gib: float, scale: Scale) -> str:
     """A sentence on what the training will take; `ValueError` with the knobs that help if the GPU is too small."""
     shape = shape_of(config)
     if shape is None:
@@ -123,25 +126,26 @@ def check(config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gpu_gib: 
     usable = USABLE * gpu_gib
     if isinstance(settings, Grpo) and settings.rollouts == "vllm":
         usable -= settings.vllm_memory_share * gpu_gib
-    parts = estimate(shape, settings, processes)
+    parts = estimate(shape, settings, scale)
     needed = parts["total"] / GIB
     if needed <= usable:
         return f"{stage}: about {needed:.1f} of {usable:.1f} GiB of GPU memory are needed"
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size and name != "total")
     raise ValueError(
         f"{stage} needs about {needed:.1f} GiB of GPU memory and can have {usable:.1f} of {gpu_gib:.1f} ({listed}); "
-        f"{_mend(shape, stage, settings, usable, processes)}"
+        f"{_mend(shape, stage, settings, usable, scale)}"
     )
 
 
-def _mend(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, processes: int) -> str:
+def _mend(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: Scale) -> str:
     """The single changes that would make it fit, the gentlest first; all of them together if none does alone."""
-    fitting = [
-        text for text, changed in _changes(settings) if estimate(shape, changed, processes)["total"] <= usable * GIB
-    ]
+    fitting = [text for text, changed in _changes(settings) if estimate(shape, changed, scale)["total"] <= usable * GIB]
     if fitting:
         return "one of these would fit: " + ", ".join(f"{stage}_{text}" for text in fitting)
-    return f"no single change of {stage}_* makes it fit: take a smaller model, a larger GPU, or {stage}_lora_rank=32"
+    return (
+        f"no single change of {stage}_* makes it fit: take a smaller model, a larger GPU, more of them with "
+        f"scale_sharding=full, or {stage}_lora_rank=32"
+    )
 
 
 def _changes(settings: Sft | Grpo) -> Iterator[tuple[str, Any]]:

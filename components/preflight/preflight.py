@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components import lock, recipes
+from components import lock, recipes, vram
 from components.files import sha256, tree_sha256
-from components.models import check_hub_id, model_directory
+from components.models import check_hub_id, config_of, model_directory
 from components.outcome import CHAMPION, Outcome, conclude, failure_of, inputs_of, read_outcomes, write_outcome
 from components.plan import Plan
 from components.preflight.clean import clean
@@ -95,6 +95,7 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
 
         check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
+    _check_memory(recipe, plan)
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
     champion = store.read_json(CHAMPION) or {}
     reason = why_unchanged(fingerprint, champion, outcomes)
@@ -107,6 +108,14 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
         changed=recipe.always or not reason,
         reason=_reason(reason, champion, recipe.always),
     )
+
+
+def _check_memory(recipe: Recipe, plan: Plan) -> None:
+    """Refuse a training that cannot fit the GPU which the recipe names."""
+    if recipe.training.gpu_memory_gib:
+        config = config_of(plan.model, plan.revision)
+        for stage in recipe.stages:
+            print(vram.check(config, stage, getattr(recipe, stage), recipe.training.gpu_memory_gib, recipe.scale))
 
 
 def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
