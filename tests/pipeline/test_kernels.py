@@ -74,8 +74,9 @@ def test_the_kernels_of_this_machine_are_right():
     """On a GPU with the packages, layers of the true width."""
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU: the real kernels are not compared")
-    from benchmarks.shapes import qwen_config
     from transformers import Qwen3_5ForCausalLM
+
+    from benchmarks.shapes import qwen_config
 
     torch.set_default_device("cuda")
     try:
