@@ -55,6 +55,7 @@ class Saver(TrainerCallback):
         if state.is_world_process_zero:
             written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             self.place.keep(written, state.global_step, self.training.keep)
+            print(f"saved step {state.global_step}", flush=True)
         barrier()
         self.last = time.monotonic()
 

@@ -3,32 +3,14 @@
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from components import images
-from components.cluster import pods
+from components.cluster import doctor_trainer, pods
 from components.cluster.api import endpoint_of, health
+from components.cluster.line import ASK_S, Line
 from components.placement import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
 from components.schema import Cluster, Recipe
-
-ASK_S = 5  # for one question to the API server
-
-
-@dataclass(frozen=True)
-class Line:
-    """One finding: `mend` is the command or change that helps."""
-
-    ok: bool
-    what: str
-    detail: str
-    mend: str = ""
-
-    def __str__(self) -> str:
-        word = "ok     " if self.ok else "WRONG  "
-        return f"{word}{self.what}: {self.detail}" + (
-            f"\n       mend: {self.mend}" if not self.ok and self.mend else ""
-        )
 
 
 def examine(recipe: Recipe, *, endpoint: str | None, namespace: str, service_account: str, pods: bool) -> int:
@@ -56,13 +38,17 @@ def lines(
         return
     yield Line(True, "kubernetes", version)
     core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
-    yield gpus(core, cluster.gpus)
+    on_trainer = recipe.trainer == "trainjob"
+    each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
+    yield gpus(core, each, recipe.scale.nodes if on_trainer else 1)
     if cluster.secret:
         yield secret(core, namespace, cluster.secret, SECRET_KEYS, needed=("HF_TOKEN",) if recipe.push.hub_repo else ())
     if cluster.s3_secret and recipe.registry.startswith("s3://"):
         yield secret(core, namespace, cluster.s3_secret, tuple(S3_SECRET_KEYS), needed=tuple(S3_SECRET_KEYS))
     for claim in filter(None, (cluster.cache_claim, cluster.checkpoints_claim)):
         yield volume(core, storage, namespace, claim)
+    if on_trainer:
+        yield from doctor_trainer.lines(client, recipe, namespace, service_account)
     if with_pods:
         yield from probes(core, recipe, namespace, service_account)
 
@@ -78,16 +64,17 @@ def pipelines(endpoint: str | None) -> Line:
     return Line(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
 
 
-def gpus(core: Any, wanted: int) -> Line:
-    """Some node can give as many GPUs as a step requests."""
+def gpus(core: Any, wanted: int, at_once: int = 1) -> Line:
+    """The nodes can give as many GPUs as a step requests, or as `at_once` Pods of a TrainJob do."""
     found = []
     for node in core.list_node(_request_timeout=ASK_S).items:
         count = int(node.status.allocatable.get(GPU_RESOURCE, "0"))
         product = (node.metadata.labels or {}).get(f"{GPU_RESOURCE}.product", "")
         found.append((count, f"{node.metadata.name} has {count}{' ' + product if product else ''}"))
-    detail = f"a step requests {wanted}; allocatable: {', '.join(text for _, text in found) or 'there is no node'}"
+    asks = f"a step requests {wanted}" if at_once == 1 else f"{at_once} Pods request {wanted} each"
+    detail = f"{asks}; allocatable: {', '.join(text for _, text in found) or 'there is no node'}"
     return Line(
-        any(count >= wanted for count, _ in found),
+        sum(count // wanted if wanted else at_once for count, _ in found) >= at_once,
         "gpu",
         detail,
         "apply an overlay with components/gpu and see `kubectl -n nvidia-device-plugin logs ds/nvidia-device-plugin`",

@@ -9,9 +9,11 @@ from components.placement import (
     CACHE,
     CHECKPOINTS,
     GPU_RESOURCE,
+    HUB_CACHE,
     S3_SECRET_KEYS,
     SECRET_KEYS,
     USER,
+    kernel_caches,
     mebibytes,
     node_label,
     toleration,
@@ -65,20 +67,20 @@ def reason(error: Exception) -> str:
 
 def probe_pod(cluster: Cluster, image: str, heavy: bool, registry: str, service_account: str) -> dict[str, Any]:
     """The manifest of a Pod with the place, mounts, secrets and user of a step; see placement.py."""
-    volumes, mounts = _volumes(cluster, heavy)
+    used, mounts = volumes(cluster, heavy)
     folders = [mount["mountPath"] for mount in mounts if mount["name"] != "shm"]
     command = ["python3", "-m", "components.cluster.probe", "look", *folders]
     command += ["--registry", registry] if registry else []
     command += ["--gpu"] if heavy and cluster.gpus else []
     container = {
         "name": "probe", "image": image, "command": command, "imagePullPolicy": cluster.image_pull_policy,
-        "env": _environment(cluster, heavy), "volumeMounts": mounts, "resources": _resources(cluster, heavy),
+        "env": environment(cluster, heavy), "volumeMounts": mounts, "resources": _resources(cluster, heavy),
         "securityContext": {
             "runAsNonRoot": True, "runAsUser": USER, "runAsGroup": USER, "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
         },
     }  # fmt: skip
-    spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": volumes}
+    spec: dict[str, Any] = {"restartPolicy": "Never", "containers": [container], "volumes": used}
     if heavy:
         spec["nodeSelector"] = dict(node_label(text) for text in cluster.node_selector)
         spec["tolerations"] = [toleration(text) for text in cluster.tolerations]
@@ -133,7 +135,8 @@ def _ending(core: Any, namespace: str, name: str) -> str:
     return f"the probe failed: {last}"
 
 
-def _volumes(cluster: Cluster, heavy: bool) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def volumes(cluster: Cluster, heavy: bool) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The volumes of a step's Pod and where its container mounts them."""
     places = [("cache", cluster.cache_claim, CACHE)]
     places += [("checkpoints", cluster.checkpoints_claim, CHECKPOINTS)] if heavy else []
     used = [place for place in places if place[1]]
@@ -145,12 +148,14 @@ def _volumes(cluster: Cluster, heavy: bool) -> tuple[list[dict[str, Any]], list[
     return volumes, mounts
 
 
-def _environment(cluster: Cluster, heavy: bool) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [{"name": "HF_HOME", "value": f"{CACHE}/huggingface"}] if cluster.cache_claim else []
+def environment(cluster: Cluster, heavy: bool) -> list[dict[str, Any]]:
+    """The environment of a step's container; secrets are references, all optional."""
+    values = (kernel_caches() if heavy else {"HF_HOME": HUB_CACHE}) if cluster.cache_claim else {}
     if cluster.s3_endpoint:
-        found.append({"name": "S3_ENDPOINT", "value": cluster.s3_endpoint})
+        values["S3_ENDPOINT"] = cluster.s3_endpoint
     if heavy and cluster.gpu_uuid:
-        found.append({"name": "NVIDIA_VISIBLE_DEVICES", "value": cluster.gpu_uuid})
+        values["NVIDIA_VISIBLE_DEVICES"] = cluster.gpu_uuid
+    found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
     for secret, keys in ((cluster.secret, {k: k for k in SECRET_KEYS}), (cluster.s3_secret, S3_SECRET_KEYS)):
         for key, variable in keys.items() if secret else ():
             source = {"secretKeyRef": {"name": secret, "key": key, "optional": True}}

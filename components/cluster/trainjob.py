@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,20 +17,10 @@ from typing import Any
 
 from components import images
 from components.cluster.follow import Follower
-from components.cluster.pods import kubernetes_client, reason, refused, stuck
+from components.cluster.pods import environment, kubernetes_client, reason, refused, stuck, volumes
 from components.files import link_tree, read_json, write_json
 from components.job import Job
-from components.placement import (
-    CACHE,
-    CHECKPOINTS,
-    GPU_RESOURCE,
-    S3_SECRET_KEYS,
-    SECRET_KEYS,
-    kernel_caches,
-    mebibytes,
-    node_label,
-    toleration,
-)
+from components.placement import CHECKPOINTS, GPU_RESOURCE, mebibytes, node_label, toleration
 from components.schema import Cluster
 from components.settings import from_json
 from components.supervise import DEVICE, DONE, SAID, TERMINATED
@@ -37,9 +28,10 @@ from components.supervise import DEVICE, DONE, SAID, TERMINATED
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 PLACE_LABEL = "grpo-pipeline/place"
 INSTALL = (
-    'kubectl apply --server-side -k "github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.0.0" and '
-    "manifests/components/trainer"
+    'kubectl apply --server-side -k "https://github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.0.0", '
+    "then `kubectl apply -k manifests/components/trainer`"
 )
+APPLY = "apply -k manifests/components/trainer"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 POLL_S = 3
 GONE_S = 120  # for the Pods of a deleted job to end
@@ -81,7 +73,7 @@ class Trainer:
         name = self._create(self.manifest(job))
         print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
         try:
-            with self._followed(name) as follower:
+            with self._deleting_on_sigterm(name), self._followed(name) as follower:
                 started = time.monotonic()
                 while (ended := self._condition(name)) is None:
                     self._check_start(name, job, time.monotonic() - started)
@@ -104,7 +96,8 @@ class Trainer:
                 "trainer": {
                     "image": images.TRAINER, "command": ["torchrun", "-m", "components.worker"], "args": [job.text()],
                     "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
-                    "resourcesPerNode": _resources(self.cluster, job), "env": _environment(self.cluster),
+                    "resourcesPerNode": _resources(self.cluster, job),
+                    "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment(self.cluster, heavy=True)],
                 },
                 "podSpecOverrides": [_pod(self.cluster)],
             },
@@ -181,6 +174,20 @@ class Trainer:
         return f"{mine[-1].reason}: {mine[-1].message}" if mine else ""
 
     @contextlib.contextmanager
+    def _deleting_on_sigterm(self, name: str) -> Iterator[None]:
+        """Ask for the job's end at once on SIGTERM: a run that is terminated leaves its steps less than a second."""
+
+        def end(*_: Any) -> None:
+            self._ask_for_end(name)
+            raise SystemExit(TERMINATED)
+
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
     def _followed(self, name: str) -> Iterator[Follower]:
         follower = Follower(self.core, self.namespace, lambda: self.pods(name))
         try:
@@ -190,11 +197,14 @@ class Trainer:
 
     def _delete(self, name: str) -> None:
         """Delete a job and wait until its Pods have ended, so that they write no more."""
-        with contextlib.suppress(refused()):
-            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        self._ask_for_end(name)
         deadline = time.monotonic() + GONE_S
         while self.pods(name) and time.monotonic() < deadline:
             time.sleep(1)
+
+    def _ask_for_end(self, name: str) -> None:
+        with contextlib.suppress(refused()):  # it may be gone
+            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
 
 
 def with_inputs_on_the_volume(job: Job) -> Job:
@@ -223,9 +233,7 @@ def why_refused(error: Any, namespace: str, runtime: str) -> str:
     if error.status == 404:
         return f"the cluster knows no TrainJob: Kubeflow Trainer is not installed; {INSTALL}"
     if error.status == 403 and "runtime" in said.lower():
-        return (
-            f"namespace {namespace} has no TrainingRuntime {runtime!r}; kubectl apply -k manifests/components/trainer"
-        )
+        return f"namespace {namespace} has no TrainingRuntime {runtime!r}; kubectl -n {namespace} {APPLY}"
     if error.status == 403:
         return f"this step's account may not make TrainJobs ({said}); apply the Role of manifests/components/trainer"
     return f"the API server refuses the TrainJob ({error.status}): {said}"
@@ -257,38 +265,15 @@ def _resources(cluster: Cluster, job: Job) -> dict[str, Any]:
     return {"requests": requests | ({GPU_RESOURCE: limits[GPU_RESOURCE]} if cluster.gpus else {}), "limits": limits}
 
 
-def _environment(cluster: Cluster) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = [{"name": "PYTHONUNBUFFERED", "value": "1"}]
-    if cluster.cache_claim:
-        found += [{"name": name, "value": value} for name, value in kernel_caches().items()]
-    if cluster.s3_endpoint:
-        found.append({"name": "S3_ENDPOINT", "value": cluster.s3_endpoint})
-    if cluster.gpu_uuid:
-        found.append({"name": "NVIDIA_VISIBLE_DEVICES", "value": cluster.gpu_uuid})
-    for secret, keys in ((cluster.secret, {k: k for k in SECRET_KEYS}), (cluster.s3_secret, S3_SECRET_KEYS)):
-        for key, variable in keys.items() if secret else ():
-            source = {"secretKeyRef": {"name": secret, "key": key, "optional": True}}
-            found.append({"name": variable, "valueFrom": source})
-    return found
-
-
 def _pod(cluster: Cluster) -> dict[str, Any]:
     """What differs from the runtime's Pods: where they go, and which claims they mount."""
-    claims = [("cache", cluster.cache_claim, CACHE), ("checkpoints", cluster.checkpoints_claim, CHECKPOINTS)]
-    used = [claim for claim in claims if claim[1]]
-    shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": mebibytes(cluster.shm_gib)}}
+    used, mounts = volumes(cluster, heavy=True)
     return {
         "targetJobs": [{"name": "node"}],
         "nodeSelector": dict(node_label(text) for text in cluster.node_selector),
         "tolerations": [toleration(text) for text in cluster.tolerations],
-        "volumes": [{"name": n, "persistentVolumeClaim": {"claimName": c}} for n, c, _ in used] + [shm],
-        "containers": [
-            {
-                "name": "node",
-                "volumeMounts": [{"name": n, "mountPath": path} for n, _, path in used]
-                + [{"name": "shm", "mountPath": "/dev/shm"}],
-            }
-        ],
+        "volumes": used,
+        "containers": [{"name": "node", "volumeMounts": mounts}],
     }
 
 

@@ -23,7 +23,7 @@ NAMESPACE = "kubeflow"
 RUN_S = 1500
 CHANGES = {**SMALL, "gate_force": "true", "cluster_gpus": "1", "cluster_node_selector": "kubernetes.io/os=linux",
            "cluster_tolerations": "nvidia.com/gpu:NoSchedule", "cluster_memory_limit_gib": "6",
-           "cluster_gpu_uuid": "GPU-of-the-test"}  # fmt: skip
+           "cluster_gpu_uuid": "GPU-of-the-test", "grpo_max_steps": "60", "training_save_minutes": "0.01"}  # fmt: skip
 
 
 class Run:
@@ -68,6 +68,11 @@ def submitted(changes, *arguments, environment=None):
             if process.poll() is None:
                 process.kill()
                 kubectl("-n", NAMESPACE, "delete", "workflow", "-l", f"pipeline/runid={run.id}")
+
+
+def number_after(words, text):
+    """The last number that follows these words; -1 if there is none."""
+    return max((int(found) for found in re.findall(rf"{words} (\d+)", text)), default=-1)
 
 
 def delete(pod):

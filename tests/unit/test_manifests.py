@@ -38,13 +38,14 @@ def with_component(tmp_path, resources, components):
 def every(tmp_path):
     """All objects of all overlays and of the components that no overlay has."""
     found = [item for overlay in OVERLAYS for item in rendered(MANIFESTS / "overlays" / overlay)]
-    more = ("minio", "network-policy", "root-chown")
+    more = ("minio", "network-policy", "root-chown", "trainer")
     return found + with_component(tmp_path, [MANIFESTS / "base"], [MANIFESTS / "components" / name for name in more])
 
 
 def pod_specs(items):
-    """(name, Pod spec) of everything that makes Pods."""
-    return [(i["metadata"]["name"], i["spec"]["template"]["spec"]) for i in items if "template" in i.get("spec", {})]
+    """(name, Pod spec) of everything that makes Pods; our TrainingRuntime leaves image and requests to the TrainJob."""
+    makers = [i for i in items if "template" in i.get("spec", {}) and i["kind"] != "TrainingRuntime"]
+    return [(i["metadata"]["name"], i["spec"]["template"]["spec"]) for i in makers]
 
 
 def test_every_object_is_valid(tmp_path):
@@ -52,6 +53,8 @@ def test_every_object_is_valid(tmp_path):
         "kubernetes_validate", reason="needs kubernetes-validate: no schema is checked"
     ).validate
     for item in [*every(tmp_path), *yaml.safe_load_all((MANIFESTS / "secret.template.yaml").read_text())]:
+        if item["kind"] == "TrainingRuntime":  # no schema of Kubernetes'; the cluster tests have its CRD
+            continue
         validate(item, KUBERNETES, strict=True)
 
 
@@ -66,6 +69,18 @@ def test_every_pod_but_the_exceptions_is_restricted(tmp_path):
             context = container["securityContext"]
             assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, name
             assert container["resources"]["requests"], name
+
+
+def test_the_pods_of_a_training_runtime_are_restricted_and_never_try_again(tmp_path):
+    runtime = next(item for item in every(tmp_path) if item["kind"] == "TrainingRuntime")
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert job["template"]["spec"]["backoffLimit"] == 0
+    spec = job["template"]["spec"]["template"]["spec"]
+    assert spec["restartPolicy"] == "Never" and spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsUser"] == USER and spec["securityContext"]["runAsNonRoot"]
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    context = spec["containers"][0]["securityContext"]
+    assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def test_images_are_pinned(tmp_path):
