@@ -68,9 +68,9 @@ class Trainer:
 
         `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no place on a node, ...
         """
-        job = with_inputs_on_the_volume(job)
         self.delete_others(job.place.name)
-        name = self._create(self.manifest(job))
+        job = with_inputs_on_the_volume(job)
+        name = self._create(manifest(self.cluster, job))
         print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
         try:
             with self._deleting_on_sigterm(name), self._followed(name) as follower:
@@ -82,26 +82,6 @@ class Trainer:
             return DONE if ended == "Complete" else self._failure(name, job, follower.lines)
         finally:
             self._delete(name)
-
-    def manifest(self, job: Job) -> dict[str, Any]:
-        """The TrainJob: the trainer's image under torchrun, placed as a training step would be."""
-        name = f"{job.place.name}-{secrets.token_hex(2)}"
-        metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
-        if owner := _owner():
-            metadata["ownerReferences"] = [owner]
-        return {
-            "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
-            "spec": {
-                "runtimeRef": {"name": job.scale.runtime, "kind": "TrainingRuntime", "apiGroup": GROUP},
-                "trainer": {
-                    "image": images.TRAINER, "command": ["torchrun", "-m", "components.worker"], "args": [job.text()],
-                    "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
-                    "resourcesPerNode": _resources(self.cluster, job),
-                    "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment(self.cluster, heavy=True)],
-                },
-                "podSpecOverrides": [_pod(self.cluster)],
-            },
-        }  # fmt: skip
 
     def delete_others(self, place: str) -> None:
         """Delete what an earlier launcher of this place has left, and wait until nobody writes there any more."""
@@ -205,6 +185,27 @@ class Trainer:
     def _ask_for_end(self, name: str) -> None:
         with contextlib.suppress(refused()):  # it may be gone
             self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+
+
+def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
+    """The TrainJob of one attempt: the trainer's image under torchrun, placed as a training step would be."""
+    name = f"{job.place.name}-{secrets.token_hex(2)}"  # longer than 48 characters, it would be taken and never run
+    metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
+    if owner := _owner():
+        metadata["ownerReferences"] = [owner]
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
+        "spec": {
+            "runtimeRef": {"name": job.scale.runtime, "kind": "TrainingRuntime", "apiGroup": GROUP},
+            "trainer": {
+                "image": images.TRAINER, "command": ["torchrun", "-m", "components.worker"], "args": [job.text()],
+                "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
+                "resourcesPerNode": _resources(cluster, job),
+                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment(cluster, heavy=True)],
+            },
+            "podSpecOverrides": [_pod(cluster)],
+        },
+    }  # fmt: skip
 
 
 def with_inputs_on_the_volume(job: Job) -> Job:
