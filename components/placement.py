@@ -136,9 +136,15 @@ def kernel_caches() -> dict[str, str]:
     return {"HF_HOME": HUB_CACHE, **{name: f"{CACHE}/{folder}" for name, folder in KERNEL_CACHES.items()}}
 
 
+def threads(cluster: Cluster) -> str:
+    """OMP_NUM_THREADS for a heavy step: the cores that it requests, since torch would take all that the node has."""
+    return str(max(1, int(cluster.train_cpu)))
+
+
 def _heavy(task: Any, cluster: Cluster) -> None:
     from kfp import kubernetes
 
+    task.set_env_variable("OMP_NUM_THREADS", threads(cluster))
     if cluster.gpus:
         task.set_accelerator_type(GPU_RESOURCE).set_accelerator_limit(cluster.gpus)
     if cluster.gpu_uuid:

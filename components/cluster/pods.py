@@ -16,6 +16,7 @@ from components.placement import (
     kernel_caches,
     mebibytes,
     node_label,
+    threads,
     toleration,
 )
 from components.schema import Cluster
@@ -153,6 +154,8 @@ def environment(cluster: Cluster, heavy: bool) -> list[dict[str, Any]]:
     values = (kernel_caches() if heavy else {"HF_HOME": HUB_CACHE}) if cluster.cache_claim else {}
     if cluster.s3_endpoint:
         values["S3_ENDPOINT"] = cluster.s3_endpoint
+    if heavy:
+        values["OMP_NUM_THREADS"] = threads(cluster)
     if heavy and cluster.gpu_uuid:
         values["NVIDIA_VISIBLE_DEVICES"] = cluster.gpu_uuid
     found: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]

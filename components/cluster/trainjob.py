@@ -259,11 +259,12 @@ def _owner() -> dict[str, Any] | None:
 
 
 def _resources(cluster: Cluster, job: Job) -> dict[str, Any]:
-    requests = {"cpu": f"{round(cluster.train_cpu * 1000)}m", "memory": mebibytes(cluster.train_memory_gib)}
-    limits = {GPU_RESOURCE: str(job.scale.processes)} if cluster.gpus else {}
-    if cluster.memory_limit_gib:
-        limits["memory"] = mebibytes(cluster.memory_limit_gib)
-    return {"requests": requests | ({GPU_RESOURCE: limits[GPU_RESOURCE]} if cluster.gpus else {}), "limits": limits}
+    """Of one Pod: for each of its processes what a training step has."""
+    each = job.scale.processes
+    gpus = {GPU_RESOURCE: str(each)} if cluster.gpus else {}
+    memory = {"memory": mebibytes(each * cluster.memory_limit_gib)} if cluster.memory_limit_gib else {}
+    cpu, requested = round(each * cluster.train_cpu * 1000), mebibytes(each * cluster.train_memory_gib)
+    return {"requests": {"cpu": f"{cpu}m", "memory": requested, **gpus}, "limits": {**memory, **gpus}}
 
 
 def _pod(cluster: Cluster) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def test_only_heavy_steps_ask_for_a_gpu(tmp_path):
 def test_requests_suit_a_host_of_16_gib(tmp_path):
     containers, _, _ = compiled(tmp_path)
     sft, gate = containers["exec-sft"]["resources"], containers["exec-gate"]["resources"]
+    assert {"name": "OMP_NUM_THREADS", "value": "2"} in containers["exec-sft"]["env"]
     assert sft["resourceCpuRequest"] == "2000m" and sft["resourceMemoryRequest"] == "8192Mi"
     assert sft["resourceMemoryLimit"] == "13312Mi" and "resourceMemoryLimit" not in gate
     assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"

@@ -43,7 +43,8 @@ def test_a_job_runs_the_same_worker_under_torchrun_on_all_gpus(made, job):
     assert (trainer["numNodes"], trainer["numProcPerNode"], trainer["image"]) == (2, 4, images.TRAINER)
     assert trainer["command"] == ["torchrun", "-m", "components.worker"] and Job.read(trainer["args"][0]) == job
     assert trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"] == "4"
-    assert trainer["resourcesPerNode"]["requests"]["nvidia.com/gpu"] == "4"
+    requests, limits = trainer["resourcesPerNode"]["requests"], trainer["resourcesPerNode"]["limits"]
+    assert requests == {"cpu": "8000m", "memory": "32768Mi", "nvidia.com/gpu": "4"} and limits["memory"] == "53248Mi"
 
 
 def test_a_job_is_placed_as_a_training_step_is(made):
@@ -60,6 +61,7 @@ def test_secrets_are_references(made):
     env = {entry["name"]: entry for entry in made["spec"]["trainer"]["env"]}
     assert env["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": QWEN.cluster.secret, "key": "HF_TOKEN",
                                                             "optional": True}  # fmt: skip
+    assert env["OMP_NUM_THREADS"]["value"] == "2"
     assert env["HF_HOME"]["value"] == "/cache/huggingface" and env["NVIDIA_VISIBLE_DEVICES"]["value"] == "GPU-1"
 
 
