@@ -141,7 +141,7 @@ class Trainer:
         reasons = [text for pod in self.pods(name) if (text := _ending(pod))]
         taken = found is not None or not reasons or any(word in text for text in reasons for word in TAKEN_AWAY)
         text = f"TrainJob {name} failed: " + ("; ".join(reasons) or "its Pods were deleted")
-        if lines:
+        if lines and not taken:  # else they only tell how the others noticed
             text += "; its last lines: " + " / ".join(line.strip() for line in lines[-LAST_LINES:])
         write_json(said, {"status": DEVICE if taken else 1, "said": text})
         return DEVICE if taken else 1
