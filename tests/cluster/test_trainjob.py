@@ -9,6 +9,7 @@ import pytest
 from components import images, supervise
 from components.checkpoints import place_of
 from components.cluster import doctor_trainer, pods
+from components.cluster.api import connect
 from components.cluster.trainjob import GROUP, Trainer
 from components.files import read_json
 from components.job import Job
@@ -118,6 +119,17 @@ def store_tree(store, prefix, directory):
         path = directory / key.removeprefix(f"{prefix}/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(store.read(key))
+
+
+def test_a_run_that_is_terminated_takes_its_job_with_it(run, endpoint, registry):
+    with submitted({**SCALE, "registry": registry, "seed": "1"}) as another:
+        job_pods(another, "sft", says="step")
+        connect(endpoint, NAMESPACE).terminate_run(another.id)
+        assert another.end() == 1
+        deadline = time.monotonic() + 60
+        while left := objects(f"trainjobs.{GROUP}", NAMESPACE):
+            assert time.monotonic() < deadline, left
+            time.sleep(1)
 
 
 @pytest.fixture
