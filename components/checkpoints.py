@@ -3,12 +3,13 @@
 ```
 <checkpoints>/<stage>-<key>/
   about.json       what the key was made from
-  lock             held (flock) by the parent process and its workers
+  lock             held (flock) by the parent process and by a worker that outlives it; not by those of torchrun
   step-00000120/   a whole checkpoint; its manifest.json, {"files": {path: {"sha256", "size"}}}, was written last
   writing/         the one that is being written
   best/            weights that did best on the plateau split
   curves/          curves.jsonl, samples.jsonl, ...; rows later than the checkpoint are dropped on a resume
-  tensorboard/     live metrics
+    tensorboard/   live metrics; after a resume a step may be there twice
+  inputs/          data and model for the Pods of a TrainJob
   finished/        model/, curves/ and numbers.json, once the training has ended
 ```
 
@@ -31,7 +32,7 @@ from typing import Any
 from components.files import read_json, sha256, sync_tree, write_json, write_jsonl
 from components.store import MANIFEST, describe
 
-ABOUT, LOCK, WRITING, FINISHED, CURVES = "about.json", "lock", "writing", "finished", "curves"
+ABOUT, LOCK, WRITING, FINISHED, CURVES, INPUTS = "about.json", "lock", "writing", "finished", "curves", "inputs"
 KEY_DIGITS = 16
 
 
@@ -124,7 +125,7 @@ class Place:
         shutil.rmtree(self.finished, ignore_errors=True)
         os.replace(prepared, self.finished)
         sync_tree(self.path, recursive=False)
-        for path in (*self.steps(), self.path / "best", self.writing):
+        for path in (*self.steps(), self.path / "best", self.path / INPUTS, self.writing):
             shutil.rmtree(path, ignore_errors=True)
 
 

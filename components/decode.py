@@ -100,6 +100,9 @@ class Decoder:
         self.torch, self.limit, self.temperature = torch, limit, temperature
         self.top_p = TopPLogitsWarper(top_p) if top_p < 1 else None
 
+    def forget(self) -> None:
+        """Give back what is kept from one call to the next; here nothing."""
+
     def decode(self, model: Any, rows: list[Row], generator: Any) -> None:
         """Write the completions of `rows` with a model in evaluation mode; `generator` is on its device.
 

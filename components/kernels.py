@@ -4,6 +4,7 @@ transformers takes `fla` and `causal_conv1d` when they can be imported; a build 
 garbage without a word. Checked are one layer's output and all its gradients, and one step of cached decoding.
 """
 
+import copy
 import sys
 import time
 from collections.abc import Iterator
@@ -21,18 +22,19 @@ ROWS, TOKENS = 2, 130  # more than two chunks of 64, the last one not whole
 TOLERANCE = 0.05  # relative; bfloat16 alone gives about 0.01
 
 
-def check_kernels(model: PreTrainedModel) -> str:
-    """A sentence on what was compared; `RuntimeError` that names the first thing that differs.
+def check_kernels(model: PreTrainedModel, device: torch.device) -> str:
+    """A sentence on what was compared on `device`; `ValueError` that names the first thing that differs.
 
-    A model without such a layer passes. The model's weights and gradients stay as they are.
+    A model without such a layer passes. The model stays as it is, its place and its gradients too.
     """
     found = _layer_of(model)
     if found is None:
         return "the model has no kernels to check"
     began, (layer, module) = time.monotonic(), found
-    torch.manual_seed(0)
-    hidden = torch.randn(ROWS, TOKENS, model.config.get_text_config().hidden_size, device=model.device)
-    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+    layer = copy.deepcopy(layer).requires_grad_().to(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        hidden = torch.randn(ROWS, TOKENS, model.config.get_text_config().hidden_size, device=device)
         worst = max(_compare(layer, module, hidden), _compare_decoding(model, layer, module, hidden))
     return (
         f"the kernels of {type(layer).__name__} agree with the torch path: largest relative difference {worst:.2g}, "
@@ -50,7 +52,7 @@ def _layer_of(model: PreTrainedModel) -> tuple[Any, Any] | None:
 
 
 def _compare(layer: Any, module: Any, hidden: torch.Tensor) -> float:
-    """The largest relative difference of output and gradients; `RuntimeError` above TOLERANCE."""
+    """The largest relative difference of output and gradients; `ValueError` above TOLERANCE."""
     fast = _run(layer, hidden, fast=True)
     with _torch_path(module):
         plain = _run(layer, hidden, fast=False)
@@ -93,11 +95,11 @@ def _torch_path(module: Any) -> Iterator[None]:
 
 
 def _difference(name: str, fast: torch.Tensor, plain: torch.Tensor) -> float:
-    """The relative L2 difference; `RuntimeError` if it is too large, or no number."""
+    """The relative L2 difference; `ValueError` if it is too large, or no number."""
     size = plain.float().norm()
     found = ((fast.float() - plain.float()).norm() / size.clamp_min(1e-12)).item()
     if not found <= TOLERANCE:
-        raise RuntimeError(
+        raise ValueError(
             f"the fast kernels are wrong on this device: the {name} differs from the torch path by {found:.3g} of its "
             f"size (at most {TOLERANCE:g}); rebuild the image for this GPU (CUDA_ARCHITECTURES), or remove the "
             "packages flash-linear-attention and causal-conv1d from it"

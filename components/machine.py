@@ -13,6 +13,7 @@ from components.cluster import inside
 COMMIT_VARIABLE = "GRPO_COMMIT"  # set in the images
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ASK_S = 10
+MACHINE = "machine.json"  # beside the curves of a training: what it ran on, as `describe` has it
 _ROOT = Path(__file__).parents[1]
 
 

@@ -40,6 +40,7 @@ class Record:
     numbers: dict[str, float] = field(default_factory=dict)
     result: str = ""  # one sentence
     details: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None  # what it ran on, if not this process's machine
 
 
 def record_key(run_id: str, step: str) -> str:
@@ -137,7 +138,8 @@ class _Writer:
         self._write(
             outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
             result=redact(self.record.result), details=self.record.details,
-            error=None if error is None else redact(error), machine=machine.describe(heavy=is_heavy(self.record.step)),
+            error=None if error is None else redact(error), 
+            machine=self.record.machine or machine.describe(heavy=is_heavy(self.record.step)),
         )  # fmt: skip
 
     def _write(self, outcome: str, **more: Any) -> None:

@@ -10,18 +10,22 @@ from typing import Any
 
 from components.decode import Decoder, NotFinite, Row, by_prompt
 
-LENGTH_STEP = 128  # cache lengths are rounded up to it, so that few sizes are compiled
+LENGTH_STEP = 128  # a cache's length is rounded up to it, so that it rarely has to grow
 SMALLEST = 8  # rows; below, moving costs more than it saves
 
 
 class StaticDecoder(Decoder):
     """Decoder whose steps have one shape; `compiled` False runs the same steps without a compiler."""
 
-    def __init__(self, *, limit: int, temperature: float, top_p: float = 1.0, compiled: bool = True) -> None:
+    def __init__(
+        self, *, limit: int, temperature: float, top_p: float = 1.0, compiled: bool = True,
+        like: "StaticDecoder | None" = None,
+    ) -> None:  # fmt: skip
+        """`like` is a decoder whose caches and compiled steps this one shares."""
         super().__init__(limit=limit, temperature=temperature, top_p=top_p)
         self.compiled = compiled
-        self.steps: dict[int, Any] = {}  # by model
-        self.caches: dict[tuple[int, int], Any] = {}  # by rows and length
+        self.steps: dict[int, Any] = like.steps if like else {}  # by model
+        self.caches: dict[tuple[int, int], Any] = like.caches if like else {}  # by rows and length
 
     def decode(self, model: Any, rows: list[Row], generator: Any) -> None:
         """Write the completions of `rows`; see `Decoder.decode`."""
@@ -29,7 +33,7 @@ class StaticDecoder(Decoder):
         distinct = [place[0] for place in by_prompt(rows)]
         numbers = {tuple(row.prompt): number for number, row in enumerate(distinct)}
         shortest, longest = (measure(len(row.prompt) for row in rows) for measure in (min, max))
-        length = -(-(longest + self.limit) // LENGTH_STEP) * LENGTH_STEP
+        length = self._length(longest + self.limit)
         with torch.inference_mode():
             read, logits = self._prefill(model, [row.prompt for row in distinct])
             if not torch.isfinite(logits).all():
@@ -51,6 +55,18 @@ class StaticDecoder(Decoder):
                 ids = torch.tensor(padded(tokens, rows_of(len(rows))), device=device)[:, None]
                 logits = self._step(model)(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
                 logits = logits.clone()  # a CUDA graph writes its next result to the same place
+
+    def forget(self) -> None:
+        """Give the memory of the caches back."""
+        self.caches.clear()
+
+    def _length(self, needed: int) -> int:
+        """The length of all caches: that of those which are there, unless they are too short."""
+        length = max((length for _, length in self.caches), default=0)
+        if length < needed:
+            self.forget()
+            length = -(-needed // LENGTH_STEP) * LENGTH_STEP
+        return length
 
     def _step(self, model: Any) -> Any:
         """The model's forward pass, compiled once."""

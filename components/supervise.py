@@ -65,12 +65,12 @@ def _until_done(job: Job, place: Place, work: Callable[[Job], int]) -> None:
     """Run workers until one has finished; raises as `train` says."""
     restarts = 0
     while (ended := work(_prepared(job, place))) != DONE:
-        status, said = _said(place, ended)
+        status, said = _said(job, place, ended)
         if status in (TERMINATED, -signal.SIGTERM):
             raise SystemExit(TERMINATED)
         if status == MENDABLE:
             raise ValueError(said)
-        if status == MEMORY and _halve(job, place):
+        if status == MEMORY and job.task == "train" and _halve(job, place):
             continue
         if status in (NOT_FINITE, MEMORY) or (status > 0 and status != DEVICE) or restarts == job.training.restarts:
             raise RuntimeError(f"{job.stage} gave up: {said or how_it_ended(status)}")
@@ -84,7 +84,7 @@ def _until_done(job: Job, place: Place, work: Callable[[Job], int]) -> None:
 def run_worker(job: Job, lock: int) -> int:
     """One worker process, its output passed on; its exit status, negative for a signal.
 
-    SIGTERM and SIGINT of this process go to the worker, which saves and ends.
+    SIGTERM and SIGINT of this process reach the worker as SIGTERM: it saves and ends.
     """
     command = [sys.executable, "-m", "components.worker", job.text()]
     if job.scale.processes > 1:
@@ -134,6 +134,7 @@ def how_it_ended(status: int) -> str:
 
 def _prepared(job: Job, place: Place) -> Job:
     """The job with the micro-batch that fits and the checkpoint to go on from, the curves cut back to it."""
+    (place.path / SAID).unlink(missing_ok=True)  # an orphan's, that saved when its parent was gone
     step, path = place.newest() or (0, None)
     place.rewind(step)
     if path:
@@ -159,11 +160,14 @@ def _halve(job: Job, place: Place) -> bool:
     return bool(smaller)
 
 
-def _said(place: Place, ended: int) -> tuple[int, str]:
-    """Status and reason of the worker that gave up first; of several, torchrun tells only that one did."""
+def _said(job: Job, place: Place, ended: int) -> tuple[int, str]:
+    """Status and reason of the worker that gave up first; of several, torchrun tells only that one did.
+
+    One that died without a word was killed, of which torchrun makes a plain failure.
+    """
     path = place.path / SAID
     if not path.exists():
-        return ended, ""
+        return (DEVICE if job.scale.world > 1 and ended > 0 else ended), ""
     found = read_json(path)
     path.unlink()
     return found["status"], found["said"]

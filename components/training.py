@@ -153,7 +153,7 @@ def check_device(trainer: Trainer, scale: Scale) -> None:
     if scale.world > 1 and scale.sharding != "none" and not trainer.is_fsdp_enabled:
         raise ValueError(f"scale_sharding={scale.sharding} needs GPUs: accelerate has FSDP there alone; set it to none")
     if torch.cuda.is_available():
-        print(check_kernels(trainer.accelerator.unwrap_model(trainer.model)), flush=True)
+        print(check_kernels(trainer.accelerator.unwrap_model(trainer.model), trainer.args.device), flush=True)
 
 
 def run(trainer: Trainer, saver: Saver, resume: str) -> None:
@@ -178,6 +178,8 @@ def save_model(
         return
     if weights is not None:
         weights |= best or {}
+        for name in getattr(model, "all_tied_weights_keys", {}):  # it is saved as the one that it is tied to
+            weights.pop(name, None)
     else:
         parameters = dict(model.named_parameters())
         with torch.no_grad():

@@ -102,7 +102,7 @@ def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale) -> dict[str, floa
         "weights": (FP32 * everything + (FP32 * trained if settings.lora_rank else 0)) / weights_split,
         "gradient": FP32 * trained / split,
         "optimizer": 2 * FP32 * trained / split,
-        "weights in bf16": BF16 * everything,
+        "weights in bf16": BF16 * everything / weights_split,
         "context": CONTEXT_GIB * GIB,
     }
     if processes > 1 and split == 1:
@@ -143,7 +143,8 @@ def _mend(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: 
     if fitting:
         return "one of these would fit: " + ", ".join(f"{stage}_{text}" for text in fitting)
     return (
-        f"no single change of {stage}_* makes it fit: take a smaller model, a larger GPU, more of them with "
+        f"no single change of {stage}_* makes it fit: take a smaller model, a larger GPU (preflight knows it by "
+        "training_gpu_memory_gib), more of them with "
         f"scale_sharding=full, or {stage}_lora_rank=32"
     )
 
@@ -158,6 +159,8 @@ def _changes(settings: Sft | Grpo) -> Iterator[tuple[str, Any]]:
         for n in (settings.rollout_batch_size // 2, settings.rollout_batch_size // 4):
             if n and settings.rollouts == "transformers":
                 yield f"rollout_batch_size={n}", replace(settings, rollout_batch_size=n)
+        if settings.compile_decode:
+            yield "compile_decode=false", replace(settings, compile_decode=False)
         if settings.beta:
             yield "beta=0", replace(settings, beta=0.0)
         yield (
@@ -200,5 +203,7 @@ def _writing(shape: Shape, settings: Grpo, processes: int) -> float:
     cache = (
         BF16 * 2 * shape.key_value * shape.attention_layers * context + FP32 * shape.linear_state * shape.linear_layers
     )
+    if settings.compile_decode:  # static caches of all rows, of half of them, of a quarter, ...
+        cache *= 2
     copied = BF16 * 2 * shape.key_value * context  # one layer's cache is copied when it grows
     return rows * (cache + copied + 3 * FP32 * shape.vocabulary)

@@ -6,14 +6,19 @@ Its exit status tells the parent what to do; see `supervise`. What it says to th
 import contextlib
 import importlib
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed
 
+from components import machine
 from components.checkpoints import Place
 from components.decode import NotFinite
 from components.files import write_json
@@ -24,11 +29,14 @@ from components.training import is_first
 
 # The last two: another process of this training was lost.
 _OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
+# How CUDA, its libraries and Triton say what torch says with an error of its own.
+_OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def main(text: str) -> int:
     """Do the job of this text; returns the exit status."""
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on what is meant
     job = Job.read(text)
     try:
         work(job)
@@ -48,13 +56,22 @@ def work(job: Job) -> None:
     """Do the job's task; what a training has learned is left in the `finished` of its place."""
     place = Place(job.place)
     preparing = place.path / "preparing"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if is_first():
         shutil.rmtree(preparing, ignore_errors=True)
     numbers = importlib.import_module(f"components.{job.stage}.{job.task}").train(job, preparing / "model")
     if numbers is not None and is_first():
         shutil.copytree(place.curves, preparing / "curves")
+        write_json(preparing / "curves" / machine.MACHINE, ran_on(job))
         write_json(preparing / RESULT, numbers)
         place.finish(preparing)
+
+
+def ran_on(job: Job) -> dict[str, Any]:
+    """The machine as `machine.describe` has it, with the GPUs of all nodes."""
+    found = machine.describe(heavy=True)
+    return found | {"gpus": found["gpus"] * job.scale.nodes}
 
 
 def judge(error: BaseException) -> tuple[int, str]:
@@ -66,9 +83,11 @@ def judge(error: BaseException) -> tuple[int, str]:
         return NOT_FINITE, str(error)
     if isinstance(error, ValueError):
         return MENDABLE, str(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        return MEMORY, f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch, or set gradient_checkpointing"
-    if isinstance(error, torch.AcceleratorError) or (
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _OF_MEMORY.search(str(error))):
+        return MEMORY, (
+            f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch_size, or set gradient_checkpointing"
+        )
+    if isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or (
         isinstance(error, RuntimeError) and _OF_THE_DEVICE.search(str(error))
     ):
         return DEVICE, line

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from components import images
+from components.checkpoints import CURVES, FINISHED, INPUTS
 from components.cluster.follow import Follower
-from components.cluster.pods import environment, kubernetes_client, reason, refused, stuck, volumes
+from components.cluster.pods import environment, kubernetes_client, reason, refused, stuck, unreachable, volumes
 from components.files import link_tree, read_json, write_json
 from components.job import Job
+from components.machine import MACHINE
 from components.placement import CHECKPOINTS, GPU_RESOURCE, mebibytes, node_label, toleration
+from components.retry import Transient, retry
 from components.schema import Cluster
 from components.settings import from_json
 from components.supervise import DEVICE, DONE, SAID, TERMINATED
@@ -33,7 +36,9 @@ INSTALL = (
 )
 APPLY = "apply -k manifests/components/trainer"
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+GONE, TOO_MANY, BUSY = 404, 429, 500  # HTTP statuses
 POLL_S = 3
+SILENT_S = 600  # that Kubernetes may not answer while a job runs
 GONE_S = 120  # for the Pods of a deleted job to end
 LAST_LINES = 15
 # Kubernetes' own names for a Pod that was taken away, not for one that failed.
@@ -74,12 +79,11 @@ class Trainer:
         print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
         try:
             with self._deleting_on_sigterm(name), self._followed(name) as follower:
-                started = time.monotonic()
-                while (ended := self._condition(name)) is None:
-                    self._check_start(name, job, time.monotonic() - started)
-                    follower.look()
-                    time.sleep(POLL_S)
-            return DONE if ended == "Complete" else self._failure(name, job, follower.lines)
+                ended = self._ended(name, job, follower)
+                if ended == "Complete":
+                    self._note_image(name, job)
+                    return DONE
+                return self._failure(name, job)
         finally:
             self._delete(name)
 
@@ -105,12 +109,29 @@ class Trainer:
             raise ValueError(why_refused(error, self.namespace, manifest["spec"]["runtimeRef"]["name"])) from None
         return manifest["metadata"]["name"]
 
+    def _ended(self, name: str, job: Job, follower: Follower) -> str:
+        """Follow a job until it is Complete or Failed; an API server that does not answer is asked again."""
+        started = answered = time.monotonic()
+        begun = False
+        while True:
+            try:
+                if ended := self._condition(name):
+                    return ended
+                begun = begun or self._begun(name, job, time.monotonic() - started)
+                follower.look()
+                answered = time.monotonic()
+            except unreachable() as error:
+                if not (passing := may_pass(error)) or time.monotonic() - answered > SILENT_S:
+                    raise
+                print(f"{name}: {passing.reason}; asking again", flush=True)
+            time.sleep(POLL_S)
+
     def _condition(self, name: str) -> str | None:
         """Complete or Failed, None before the end; `ValueError` if somebody deleted the job."""
         try:
             found = self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
         except refused() as error:
-            if error.status == 404:
+            if error.status == GONE:
                 raise ValueError(f"TrainJob {name} was deleted while it ran; start the run again") from None
             raise
         conditions = found.get("status", {}).get("conditions", [])
@@ -118,11 +139,11 @@ class Trainer:
             (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
         )
 
-    def _check_start(self, name: str, job: Job, seconds: float) -> None:
-        """`ValueError` with the reason if a Pod will not start by itself, or has not within the timeout."""
+    def _begun(self, name: str, job: Job, seconds: float) -> bool:
+        """Whether all Pods run, or did; `ValueError` if one will not start by itself, or has not within the timeout."""
         pods = self.pods(name)
         if len(pods) == job.scale.nodes and all(pod.status.phase != "Pending" for pod in pods):
-            return
+            return True
         problem = next((text for pod in pods if (text := stuck(pod, seconds))), "")
         late = seconds > job.scale.start_timeout_s
         if late or (problem and not problem.startswith("no place")):  # a place may come free
@@ -131,20 +152,36 @@ class Trainer:
                 f"TrainJob {name} did not start within {seconds:.0f} s ({why}); mend that, or raise "
                 "scale_start_timeout_s"
             )
+        return False
 
-    def _failure(self, name: str, job: Job, lines: list[str]) -> int:
+    def _note_image(self, name: str, job: Job) -> None:
+        """Put the image that the Pods ran into the note of what the training ran on."""
+        path = job.place / FINISHED / CURVES / MACHINE
+        statuses = [status for pod in self.pods(name) for status in pod.status.container_statuses or []]
+        if path.exists() and statuses:
+            write_json(path, read_json(path) | {"image": statuses[0].image_id})
+
+    def _failure(self, name: str, job: Job) -> int:
         """The status of a job that failed; where no process could say why, the Pods' reasons are noted down."""
         said = job.place / SAID
         found = read_json(said) if said.exists() else None
         if found and found["status"] != TERMINATED:
             return found["status"]
-        reasons = [text for pod in self.pods(name) if (text := _ending(pod))]
+        ended = {pod.metadata.name: text for pod in self.pods(name) if (text := _ending(pod))}
+        reasons = list(ended.values())
         taken = found is not None or not reasons or any(word in text for text in reasons for word in TAKEN_AWAY)
         text = f"TrainJob {name} failed: " + ("; ".join(reasons) or "its Pods were deleted")
-        if lines and not taken:  # else they only tell how the others noticed
-            text += "; its last lines: " + " / ".join(line.strip() for line in lines[-LAST_LINES:])
+        if not taken:  # else the logs only tell how the others noticed
+            text += "".join(f"; last lines of {pod}: {self._last_lines(pod)}" for pod in ended)
         write_json(said, {"status": DEVICE if taken else 1, "said": text})
         return DEVICE if taken else 1
+
+    def _last_lines(self, pod: str) -> str:
+        try:
+            log = self.core.read_namespaced_pod_log(pod, self.namespace, tail_lines=LAST_LINES)
+        except refused() as error:
+            return f"none ({reason(error)})"
+        return " / ".join(line.strip() for line in log.splitlines() if line.strip())
 
     def _events(self, name: str) -> str:
         """The last warning that Kubernetes has about a job, its JobSet, its Job or its Pods."""
@@ -177,14 +214,22 @@ class Trainer:
 
     def _delete(self, name: str) -> None:
         """Delete a job and wait until its Pods have ended, so that they write no more."""
-        self._ask_for_end(name)
+        retry(lambda: self._ask_for_end(name), f"deleting TrainJob {name}", may_pass)
         deadline = time.monotonic() + GONE_S
-        while self.pods(name) and time.monotonic() < deadline:
+        while left := [pod.metadata.name for pod in retry(lambda: self.pods(name), name, may_pass)]:
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"the Pods {', '.join(left)} of TrainJob {name} do not end and may still write; look at their "
+                    f"node, then `kubectl -n {self.namespace} delete pod --force`"
+                )
             time.sleep(1)
 
     def _ask_for_end(self, name: str) -> None:
-        with contextlib.suppress(refused()):  # it may be gone
+        try:
             self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        except refused() as error:
+            if error.status != GONE:
+                raise
 
 
 def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
@@ -210,7 +255,7 @@ def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
 
 def with_inputs_on_the_volume(job: Job) -> Job:
     """The job with data and model below its place, which its Pods share; a Hub model is fetched by them."""
-    inputs = job.place / "inputs"
+    inputs = job.place / INPUTS
     link_tree(job.data, inputs / "data")
     model = job.model
     if Path(model).is_dir():
@@ -231,13 +276,21 @@ def check_place(place: Path) -> None:
 def why_refused(error: Any, namespace: str, runtime: str) -> str:
     """What to do about an API server that refuses a TrainJob."""
     said = reason(error) if not getattr(error, "body", None) else _message(error)
-    if error.status == 404:
+    if error.status == GONE:
         return f"the cluster knows no TrainJob: Kubeflow Trainer is not installed; {INSTALL}"
     if error.status == 403 and "runtime" in said.lower():
         return f"namespace {namespace} has no TrainingRuntime {runtime!r}; kubectl -n {namespace} {APPLY}"
     if error.status == 403:
         return f"this step's account may not make TrainJobs ({said}); apply the Role of manifests/components/trainer"
     return f"the API server refuses the TrainJob ({error.status}): {said}"
+
+
+def may_pass(error: Exception) -> Transient | None:
+    """Why an API server that cannot be asked may answer later; None if it has answered with no."""
+    status = getattr(error, "status", None) or BUSY
+    if not isinstance(error, unreachable()) or (status < BUSY and status != TOO_MANY):
+        return None
+    return Transient(f"Kubernetes does not answer: {reason(error)}")
 
 
 def own_namespace() -> str:

@@ -21,7 +21,7 @@ from components.training import is_first
 
 
 class Plateau(TrainerCallback):
-    """Every `plateau_steps` answers the plateau problems greedily; one row per evaluation in the curves' plateau.jsonl.
+    """Every `plateau_steps`, and at the end, answers the plateau problems greedily; a row each in plateau.jsonl.
 
     The best weights lie in the place's `best`. Training stops after `plateau_patience` evaluations without
     improvement. With `plateau_steps` 0 it does nothing. What the rows say is all its memory, so a resumed run goes on
@@ -45,7 +45,8 @@ class Plateau(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Evaluate if it is time, keep the weights if they are the best so far, stop if patience is over."""
-        if not self.settings.plateau_steps or state.global_step % self.settings.plateau_steps:
+        every, step = self.settings.plateau_steps, state.global_step
+        if not every or (step % every and step != self.settings.max_steps):
             return
         began = time.monotonic()
         accuracy = self.accuracy(model)

@@ -78,10 +78,12 @@ class Rollouts:
         self.text = Text(tokenizer, end_ids)
         self.policy = Policy(job)
         self.together = self.settings.rollout_batch_size
-        decoder = StaticDecoder if self.settings.compile_decode and torch.cuda.is_available() else Decoder
         limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))
-        self.sampling = decoder(limit=limit, temperature=temperature, top_p=top_p)
-        self.greedy = decoder(limit=limit, temperature=0.0)
+        self.sampling = Decoder(limit=limit, temperature=temperature, top_p=top_p)
+        self.greedy = Decoder(limit=limit, temperature=0.0)
+        if self.settings.compile_decode and torch.cuda.is_available():
+            self.sampling = first = StaticDecoder(limit=limit, temperature=temperature, top_p=top_p)
+            self.greedy = StaticDecoder(limit=limit, temperature=0.0, like=first)
 
     def __call__(self, messages: list[list[prompts.Message]], trainer: Any) -> dict[str, Any]:
         """What TRL asks of a rollout function, for one conversation per completion.
@@ -118,6 +120,7 @@ class Rollouts:
         for row in rows:
             row.written, row.why = [], ""
         self.together = len(rows) // 2
+        decoder.forget()
         torch.cuda.empty_cache()
         print(f"rollouts: {len(rows)} completions do not fit the memory, {self.together} go together", flush=True)
 

@@ -25,14 +25,16 @@ def origin_of(store: Store, run_id: str, fingerprint: str, stages: Sequence[str]
     evaluations = [f"evaluate-{name}" for name in ("base", *stages)]
     expected = ["preflight", "standardize", *stages, *evaluations, "compare", "gate"]
     machines = {step: dict(record.get("machine") or {}) for step, record in records.items()}
-    packages = [found.pop("packages", None) for found in machines.values()]
+    packages = {step: found.pop("packages", None) for step, found in machines.items()}
     return {
         "seconds": {step: record["seconds"] for step, record in records.items()},
         "gpu_hours": gpu_hours(list(records.values())),
         "gpus": sorted({gpu for found in machines.values() for gpu in found.get("gpus", [])}),
         "steps": {step: record["details"] for step, record in records.items() if record.get("details")},
         "machines": machines,
-        "packages_of_training": next((found for found in packages if found), {}),
+        "packages_of_training": next(
+            (found for step in (*stages[::-1], *packages) if (found := packages.get(step))), {}
+        ),
         "packages_of_push": machine.packages(),
         "commit": machine.commit(),
         "steps_of_other_runs": others,

@@ -18,6 +18,8 @@ def sft(
         from pathlib import Path
 
         from components.cluster.trainjob import launcher
+        from components.files import read_json
+        from components.machine import MACHINE
         from components.plan import Plan
         from components.schema import Scale, Sft, Training
         from components.settings import from_json
@@ -31,3 +33,4 @@ def sft(
             settings=from_json(Sft, settings), training=from_json(Training, training), scale=from_json(Scale, scale),
             work=launcher(trainjob),
         )  # fmt: skip
+        record.machine = read_json(Path(curves.path) / MACHINE)

@@ -1,5 +1,6 @@
 """trainer=trainjob on a cluster with Kubeflow Trainer: the whole tiny recipe, and jobs that never start."""
 
+import json
 import re
 import time
 from dataclasses import replace
@@ -82,6 +83,13 @@ def test_the_launching_step_followed_its_job_and_went_on_from_the_checkpoint(run
     assert len(re.findall(r"grpo: TrainJob grpo-\S+, 2 process\(es\) on 2 node\(s\)", log)) == 2
     assert "restart 1 of 3" in log and "reward" in log
     assert 0 < run.saved <= number_after("going on from step", log) < TINY.grpo.max_steps
+
+
+def test_the_record_says_on_what_it_trained(run, registry):
+    records = {record["step"]: record for record in read_records(open_store(registry), run.id)}
+    for step in ("sft", "grpo"):
+        machine = records[step]["machine"]
+        assert machine["packages"]["torch"] and "trainer" in machine["image"], machine
 
 
 def test_the_launching_steps_take_no_gpu_and_leave_no_job(run):
@@ -171,14 +179,23 @@ def test_a_node_that_is_not_there_is_said(make):
         make(replace(BARE, node_selector=("no=such",)), nodes=2)
 
 
-def test_an_account_that_is_not_there_is_named(make, namespace):
-    patch = (
-        '[{"op": "add", "path": "/spec/template/spec/replicatedJobs/0/template/spec/template/spec/serviceAccountName", '
-        '"value": "nobody"}]'
-    )
-    kubectl("-n", namespace, "patch", "trainingruntime", "grpo-pipeline", "--type=json", "-p", patch)
+POD_SPEC = "/spec/template/spec/replicatedJobs/0/template/spec/template/spec"
+NEEDS_SECRET = [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "nothing", "key": "x"}}}]
+
+
+@pytest.mark.parametrize(
+    ("operation", "path", "value", "said"),
+    [
+        ("add", "serviceAccountName", "nobody", 'serviceaccount "nobody" not found'),
+        ("add", "containers/0/env", NEEDS_SECRET, 'CreateContainerConfigError: secret "nothing" not found'),
+        ("replace", "containers/0/name", "other", "0 of 1 Pods are there"),  # of which there is no event at all
+    ],
+)  # fmt: skip
+def test_what_a_runtime_gets_wrong_is_named(make, namespace, operation, path, value, said):
+    patch = [{"op": operation, "path": f"{POD_SPEC}/{path}", "value": value}]
+    kubectl("-n", namespace, "patch", "trainingruntime", "grpo-pipeline", "--type=json", "-p", json.dumps(patch))
     try:
-        with pytest.raises(ValueError, match='did not start .*serviceaccount "nobody" not found'):
+        with pytest.raises(ValueError, match=f"did not start .*{said}"):
             make()
     finally:
         kubectl("-n", namespace, "delete", "trainingruntime", "grpo-pipeline")

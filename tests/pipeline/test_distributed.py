@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from safetensors import safe_open
 
 torch = pytest.importorskip("torch", reason="needs torch: nothing is distributed")
 
@@ -69,6 +70,8 @@ def test_split_weights_train_alike(data, alone, tmp_path, monkeypatch, sharding)
 def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
     numbers = split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full")
     assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
+    with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
+        assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
     assert apart(sft[0] / "model", tmp_path / "model") > 0
 
 

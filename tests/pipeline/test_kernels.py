@@ -1,5 +1,6 @@
 """The check of the kernels: it passes the torch path in bf16 and catches kernels that are wrong in one way each."""
 
+import copy
 import functools
 
 import pytest
@@ -19,7 +20,7 @@ def model():
 
 def test_the_torch_path_agrees_with_itself(model):
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    said = kernels.check_kernels(model)
+    said = kernels.check_kernels(model, model.device)
     assert said.startswith("the kernels of Qwen3_5GatedDeltaNet agree")
     assert all(torch.equal(before[name], p) and p.grad is None for name, p in model.named_parameters())
 
@@ -57,16 +58,25 @@ class Crooked(torch.autograd.Function):
 )
 def test_a_wrong_kernel_stops_the_run(model, monkeypatch, name, change, said):
     monkeypatch.setattr(module, name, wrong(getattr(module, name), change))
-    with pytest.raises(RuntimeError, match=r"the fast kernels are wrong on this device: the ") as caught:
-        kernels.check_kernels(model)
+    with pytest.raises(ValueError, match=r"the fast kernels are wrong on this device: the ") as caught:
+        kernels.check_kernels(model, model.device)
     assert said in str(caught.value) and "CUDA_ARCHITECTURES" in str(caught.value)
+
+
+def test_frozen_layers_as_with_lora_are_checked_too_and_the_seed_is_left_alone(model):
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    assert "agree with the torch path" in kernels.check_kernels(frozen, frozen.device)
+    assert torch.rand(1) == expected and not any(p.requires_grad for p in frozen.parameters())
 
 
 def test_a_model_without_such_layers_passes():
     config = LlamaConfig(
         vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
     )
-    assert kernels.check_kernels(LlamaForCausalLM(config)) == "the model has no kernels to check"
+    assert kernels.check_kernels(LlamaForCausalLM(config), torch.device("cpu")) == "the model has no kernels to check"
 
 
 @pytest.mark.gpu
@@ -80,6 +90,6 @@ def test_the_kernels_of_this_machine_are_right():
 
     torch.set_default_device("cuda")
     try:
-        print(kernels.check_kernels(Qwen3_5ForCausalLM(qwen_config(layers=1))))
+        print(kernels.check_kernels(Qwen3_5ForCausalLM(qwen_config(layers=1)), torch.device("cuda")))
     finally:
         torch.set_default_device("cpu")

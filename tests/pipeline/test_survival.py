@@ -20,7 +20,7 @@ from components import supervise  # noqa: E402
 from components.checkpoints import Place, whole_rows  # noqa: E402
 from components.files import read_json  # noqa: E402
 from components.recipes import TINY  # noqa: E402
-from tests.pipeline.test_training import GRPO, data, run_grpo, sft  # noqa: E402, F401
+from tests.pipeline.test_training import GRPO, data, run_grpo, run_sft, sft  # noqa: E402, F401
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 300
@@ -201,7 +201,24 @@ def test_rollouts_of_broken_weights_stop_too(data, sft, tmp_path):
     assert re.search(r"gave up: after step \d+: the model answers its prompts with NaN or infinite logits", printed)
 
 
-def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(data, sft, tmp_path):
+def test_a_gradient_that_overflows_under_a_finite_loss_stops_it_too(data, tmp_path):
+    from components.decode import NotFinite
+    from components.sft.train import GuardedSft
+
+    class Broken(GuardedSft):
+        def training_step(self, model, inputs, num_items_in_batch=None):
+            loss = super().training_step(model, inputs, num_items_in_batch)
+            next(model.parameters()).grad.fill_(float("inf"))
+            return loss
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(NotFinite, match="the gradient norm of step 1 is inf"):
+        patch.setattr("components.sft.train.GuardedSft", Broken)
+        run_sft(data, tmp_path, replace(TINY.sft, max_steps=2, batch_size=8, micro_batch_size=8))
+    [saved] = tmp_path.glob("not-finite/*.pt")
+    assert torch.load(saved)["input_ids"].shape[0] == 8
+
+
+def test_a_loss_that_is_not_finite_leaves_the_weights_alone(data, sft, tmp_path):
     """The batch of a GRPO step is saved too, and the optimizer has not moved."""
     from components.decode import NotFinite
     from components.grpo.trainer import GrpoTrainer

@@ -1,7 +1,7 @@
 """SFT and GRPO for a few steps on the embedded model: weights move, what should improve does, the result reloads."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -18,6 +18,7 @@ from transformers import (  # noqa: E402
     Qwen3_5Config,
     Qwen3_5ForConditionalGeneration,
 )
+from trl import GRPOConfig  # noqa: E402
 
 from components import prompts, training  # noqa: E402
 from components.evaluate.evaluate import plan_requests  # noqa: E402
@@ -25,7 +26,7 @@ from components.files import read_jsonl, write_jsonl  # noqa: E402
 from components.grpo import screen  # noqa: E402
 from components.grpo.plateau import Plateau  # noqa: E402
 from components.grpo.rollouts import Rollouts  # noqa: E402
-from components.grpo.train import end_ids, one_pass  # noqa: E402
+from components.grpo.train import _rollout_arguments, end_ids, one_pass  # noqa: E402
 from components.grpo.train import train as train_grpo  # noqa: E402
 from components.job import Job  # noqa: E402
 from components.models import model_directory  # noqa: E402
@@ -214,6 +215,22 @@ def test_grpo_keeps_the_best_weights_and_stops_without_progress(data, sft, tmp_p
     evaluations = list(read_jsonl(tmp_path / "curves" / "plateau.jsonl"))
     assert [row["step"] for row in evaluations] == [1, 2, 3] and {row["n"] for row in evaluations} == {8}
     assert changed(sft[0] / "model", tmp_path / "model") == 0
+
+
+def test_the_last_step_competes_too(data, sft, tmp_path):
+    settings = replace(GRPO, max_steps=3, plateau_steps=2, plateau_problems=2)
+    run_grpo(data, tmp_path, settings, sft[0] / "model")
+    assert [row["step"] for row in read_jsonl(tmp_path / "curves" / "plateau.jsonl")] == [2, 3]
+
+
+def test_what_is_asked_of_vllm_is_known_to_trl(data, tmp_path):
+    """Nothing is written with it here; that every option has a meaning is all that can be seen without a GPU."""
+    work = job("grpo", data, tmp_path, replace(GRPO, rollouts="vllm"))
+    tokenizer = training.load_tokenizer("tiny", "main")
+    found = _rollout_arguments(work, Rollouts(work, tokenizer, {tokenizer.eos_token_id}))
+    names = {field.name for field in fields(GRPOConfig)}
+    assert found["use_vllm"] and len(found) > 8 and set(found) <= names
+    assert 200 > found["vllm_max_model_length"] - GRPO.max_new_tokens > 20
 
 
 def test_the_best_weights_come_back(data, tmp_path):

@@ -82,6 +82,24 @@ def test_out_of_memory_halves_the_micro_batch_and_remembers_it(place, job, capsy
         ending(place, job, (supervise.MEMORY, "no smaller"))
 
 
+def test_out_of_memory_while_screening_is_not_the_micro_batchs(place, job):
+    with pytest.raises(RuntimeError, match="gave up: lower rollout_batch_size"):
+        ending(place, replace(job, task="screen"), (supervise.MEMORY, "lower rollout_batch_size"))
+    assert not (place.path / supervise.FIT).exists()
+
+
+def test_what_an_orphan_said_does_not_count(place, job):
+    write_json(place.path / supervise.SAID, {"status": supervise.TERMINATED, "said": "it was told to end"})
+    assert len(ending(place, job, -signal.SIGKILL, 0)) == 2
+
+
+def test_of_several_processes_one_that_died_without_a_word_is_started_again(place, job):
+    two = replace(job, scale=replace(job.scale, processes=2))
+    assert len(ending(place, two, 1, 0)) == 2
+    with pytest.raises(RuntimeError, match="grpo gave up: the reason"):
+        ending(place, two, (1, "the reason"))
+
+
 @pytest.mark.parametrize("status", [supervise.TERMINATED, -signal.SIGTERM])
 def test_an_end_on_request_is_no_failure(place, job, status):
     with pytest.raises(SystemExit):

@@ -136,3 +136,62 @@ def test_a_log_that_breaks_off_is_taken_up_where_it_ended(capsys):
     follower.look()
     follower.finish()
     assert capsys.readouterr().out == "one\ntwo\nthree\n" and follower.lines == ["one", "two", "three"]
+
+
+class Kubernetes:
+    """The answers of an API server to a launcher that follows a job; a list is used up, one answer a poll."""
+
+    def __init__(self, conditions, pods):
+        self.conditions, self.listed = list(conditions), pods
+
+    def get_namespaced_custom_object(self, *_):
+        answer = self.conditions.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"status": {"conditions": [{"type": answer, "status": "True"}]} if answer else {}}
+
+    def list_namespaced_event(self, _):
+        return SimpleNamespace(items=[])
+
+    def list_namespaced_pod(self, *_, **__):
+        return SimpleNamespace(items=self.listed.pop(0) if len(self.listed) > 1 else self.listed[0])
+
+
+def pod_of(rank, phase):
+    labels = {"batch.kubernetes.io/job-completion-index": str(rank)}
+    status = SimpleNamespace(phase=phase, container_statuses=[], conditions=[])
+    return SimpleNamespace(metadata=SimpleNamespace(name=f"p-{rank}", labels=labels), status=status)
+
+
+def follow(job, monkeypatch, conditions, pods):
+    """How a job ends that is followed through these answers, two seconds apart."""
+    clock = iter(range(0, 10_000, 2))
+    api = Kubernetes(conditions, pods)
+    client = SimpleNamespace(CoreV1Api=lambda: api, CustomObjectsApi=lambda: api)
+    monkeypatch.setattr(trainjob, "kubernetes_client", lambda: client)
+    monkeypatch.setattr(trainjob.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(trainjob.time, "sleep", lambda _: None)
+    launcher = trainjob.Trainer(QWEN.cluster, "kubeflow")
+    return launcher._ended("grpo-1", job, SimpleNamespace(look=lambda: None))
+
+
+def test_a_pod_that_is_lost_long_after_the_start_is_no_late_start(job, monkeypatch):
+    job = replace(job, scale=replace(SCALE, start_timeout_s=10))
+    running, lost = [pod_of(0, "Running"), pod_of(1, "Running")], [pod_of(0, "Running")]
+    ended = follow(job, monkeypatch, [None] * 20 + ["Failed"], [running, lost])
+    assert ended == "Failed"
+    with pytest.raises(ValueError, match="did not start within .* s .1 of 2 Pods are there"):
+        follow(job, monkeypatch, [None] * 20 + ["Failed"], [lost])
+
+
+def test_an_api_server_that_is_away_for_a_while_ends_nothing(job, monkeypatch, capsys):
+    from kubernetes.client import ApiException
+
+    running = [pod_of(0, "Running"), pod_of(1, "Running")]
+    away = [ApiException(status=503, reason="Service Unavailable")] * 3
+    assert follow(job, monkeypatch, [None, *away, "Complete"], [running]) == "Complete"
+    assert capsys.readouterr().out.count("Kubernetes does not answer: Service Unavailable; asking again") == 3
+    with pytest.raises(ApiException, match="Service Unavailable"):
+        follow(job, monkeypatch, [None, *away * 200], [running])
+    with pytest.raises(ApiException, match="Forbidden"):
+        follow(job, monkeypatch, [ApiException(status=403, reason="Forbidden")], [running])
