@@ -130,7 +130,8 @@ def _mark(run: Outcome, x: Any) -> str:
 def _counts(runs: Sequence[Outcome]) -> str:
     """How many runs ended how."""
     found = {word: sum(run.ending == word for run in runs) for word in ENDINGS}
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}: " + ", ".join(f"{count} {word}" for word, count in found.items() if count)
+    listed = ", ".join(f"{count} {word}" for word, count in found.items() if count)
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {listed}"
 
 
 def _protocol(runs: Sequence[Outcome]) -> str:
