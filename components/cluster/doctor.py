@@ -28,6 +28,9 @@ def lines(
 ) -> Iterator[Line]:
     """All checks, the cheap ones first; without an API server of Kubernetes the rest is left out."""
     yield pipelines(endpoint)
+    if not recipe.registry.startswith("s3://"):
+        found = f"{recipe.registry} is no bucket" if recipe.registry else "none given"
+        yield Line(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
     try:
         client = pods.kubernetes_client()
         version = client.VersionApi().get_code(_request_timeout=ASK_S).git_version
@@ -124,13 +127,23 @@ def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> I
     for kind, image in (("data", images.DATA), ("trainer", images.TRAINER)):
         heavy = kind == "trainer"
         print(f"       starting a Pod like a step of the {kind} image ...", file=sys.stderr, flush=True)
-        manifest = pods.probe_pod(cluster, image, heavy, "" if heavy else recipe.registry, service_account)
+        asks = () if heavy else _asks(recipe)
+        manifest = pods.probe_pod(cluster, image, heavy, asks=asks, service_account=service_account)
         outcome = pods.run(core, namespace, manifest)
         if outcome.problem:
             yield Line(False, f"{kind} pod", outcome.problem, _mend(outcome.problem, image, namespace))
         for text in outcome.log.splitlines():
             if text.startswith("{"):
                 yield _found(json.loads(text), kind, cluster, namespace)
+
+
+def _asks(recipe: Recipe) -> list[str]:
+    """What the probe of the data image asks of bucket and Hub, as preflight will."""
+    asks = ["--registry", recipe.registry] if recipe.registry.startswith("s3://") else []
+    if recipe.push.hub_repo:
+        asks += ["--push", recipe.push.hub_repo]
+        asks += ["--push-data"] if recipe.push.data and "sft" in recipe.stages else []
+    return asks
 
 
 def _mend(problem: str, image: str, namespace: str) -> str:
@@ -146,6 +159,7 @@ def _found(finding: dict[str, Any], kind: str, cluster: Cluster, namespace: str)
         "volume": f"kubectl -n {namespace} delete job grpo-prepare; apply the overlay with components/root-chown",
         "registry": f"check the Secret {cluster.s3_secret}, the bucket's name and --set cluster_s3_endpoint",
         "hub": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
+        "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
         "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
     }
     check = finding["check"]

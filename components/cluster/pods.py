@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,12 +67,16 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "reason", error)).splitlines()[0][:200]
 
 
-def probe_pod(cluster: Cluster, image: str, heavy: bool, registry: str, service_account: str) -> dict[str, Any]:
-    """The manifest of a Pod with the place, mounts, secrets and user of a step; see placement.py."""
+def probe_pod(
+    cluster: Cluster, image: str, heavy: bool, *, asks: Sequence[str] = (), service_account: str = ""
+) -> dict[str, Any]:
+    """The manifest of a Pod with the place, mounts, secrets and user of a step; see placement.py.
+
+    `asks` are options of components/cluster/probe.py: what is looked at beside the volumes, the Hub and the GPU.
+    """
     used, mounts = volumes(cluster, heavy)
     folders = [mount["mountPath"] for mount in mounts if mount["name"] != "shm"]
-    command = ["python3", "-m", "components.cluster.probe", "look", *folders]
-    command += ["--registry", registry] if registry else []
+    command = ["python3", "-m", "components.cluster.probe", "look", *folders, *asks]
     command += ["--gpu"] if heavy and cluster.gpus else []
     container = {
         "name": "probe", "image": image, "command": command, "imagePullPolicy": cluster.image_pull_policy,

@@ -35,7 +35,8 @@ def storage(cluster):
 
 def probe(core, namespace, settings, *, image=images.DATA, heavy=False, registry=""):
     """The lines of one probe Pod."""
-    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, registry, ""))
+    asks = ("--registry", registry) if registry else ()
+    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, asks=asks))
 
 
 def test_pipelines_do_not_answer():
@@ -130,7 +131,7 @@ def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
     assert '"ok": true' in probe(core, namespace, settings).log.splitlines()[1]
-    locking = pods.probe_pod(settings, images.DATA, False, "", "")
+    locking = pods.probe_pod(settings, images.DATA, False)
     container = locking["spec"]["containers"][0]
     container["command"] = ["python3", "-c", "import os; os.chown('/cache', 0, 0); os.chmod('/cache', 0o755)"]
     container["securityContext"] = {"runAsUser": 0}
@@ -171,7 +172,7 @@ def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
 def test_the_hub_does_not_answer_for_a_token(pushed, core, namespace):
     kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
     settings = replace(SETTINGS, secret="token")
-    manifest = pods.probe_pod(settings, images.DATA, False, "/tmp/registry", "")
+    manifest = pods.probe_pod(settings, images.DATA, False)
     manifest["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": "http://127.0.0.1:9"})
     line = _line_of("hub", pods.run(core, namespace, manifest), settings, namespace)
     assert (

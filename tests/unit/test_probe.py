@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from components.cluster import probe
-from components.cluster.doctor import Line
+from components import recipes
+from components.cluster import doctor, probe
+from components.cluster.line import Line
 from tests.hub_server import HubServer
 
 
@@ -55,16 +56,22 @@ def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("token", "ok", "said"),
-    [("hf_write", True, "of tester, role write"), ("hf_wrong", False, "the Hub refuses it: ")],
+    ("token", "ok", "said", "may_push"),
+    [
+        ("hf_write", True, "of tester, role write", True),
+        ("hf_read", True, "of tester, role read", False),
+        ("hf_wrong", False, "the Hub refuses it: ", False),
+    ],
 )
-def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said):
-    command = [sys.executable, "-m", "components.cluster.probe", "look", "--registry", str(tmp_path / "registry")]
+def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said, may_push):
+    """Without a registry too; a token that may only read is fine, but not for a push."""
+    command = [sys.executable, "-m", "components.cluster.probe", "look", "--push", "tester/model"]
     with HubServer() as hub:
         environment = {**os.environ, **hub.environment(tmp_path, token)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    (finding,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["check"] == "hub token"]
-    assert finding["ok"] == ok and said in finding["detail"]
+    found = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert found["hub token"]["ok"] == ok and said in found["hub token"]["detail"]
+    assert found["push"]["ok"] == may_push
 
 
 def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
@@ -72,6 +79,21 @@ def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     finding = probe.hub()
     assert not finding["ok"] and "the Hub does not answer" in finding["detail"]
+
+
+def test_the_probe_asks_as_preflight_will():
+    recipe = recipes.override(recipes.TINY, {"registry": "s3://b/p", "push_hub_repo": "me/model"})
+    assert doctor._asks(recipe) == ["--registry", "s3://b/p", "--push", "me/model", "--push-data"]
+    assert doctor._asks(recipes.TINY) == []
+
+
+@pytest.mark.parametrize(("registry", "said"), [("", "none given"), ("/cache/r", "/cache/r is no bucket")])
+def test_without_a_bucket_nothing_is_ready(registry, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    recipe = recipes.override(recipes.TINY, {"registry": registry})
+    found = {line.what: line for line in doctor.lines(recipe, "http://127.0.0.1:9", "kubeflow", "", False)}
+    assert not found["registry"].ok and found["registry"].detail == said and "s3://" in found["registry"].mend
+    assert not found["kubernetes"].ok
 
 
 def test_a_line_shows_the_mend_only_where_something_is_wrong():
