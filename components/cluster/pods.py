@@ -1,5 +1,6 @@
 """A Pod that a step would resemble: its manifest, and running it to its end."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -103,13 +104,16 @@ def run(core: Any, namespace: str, manifest: dict[str, Any]) -> Outcome:
     name = manifest["metadata"]["name"]
     try:
         core.create_namespaced_pod(namespace, manifest)
-    except refused() as error:
+    except unreachable() as error:
         return Outcome("", f"the API server refuses the Pod: {getattr(error, 'body', error)}")
     try:
         problem = _wait(core, namespace, name)
-        return Outcome("" if problem else core.read_namespaced_pod_log(name, namespace), problem)
+        return Outcome("" if problem else _log(core, namespace, name), problem)
+    except unreachable() as error:
+        return Outcome("", f"the Pod {name} is gone or cannot be read: {reason(error)}")
     finally:
-        core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+        with contextlib.suppress(*unreachable()):
+            core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
 
 
 def _wait(core: Any, namespace: str, name: str) -> str:
@@ -134,6 +138,11 @@ def stuck(pod: Any, seconds: float) -> str:
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"no place: {condition.message}"
     return ""
+
+
+def _log(core: Any, namespace: str, name: str) -> str:
+    """A Pod's log as it is; the client would make a Python object of a single line of JSON, and text of that."""
+    return core.read_namespaced_pod_log(name, namespace, _preload_content=False).data.decode(errors="replace")
 
 
 def _ending(core: Any, namespace: str, name: str) -> str:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,36 @@ def test_kubernetes_does_not_answer(tmp_path):
     )
 
 
+def test_an_account_of_few_rights_is_told_what_it_lacks(namespace, tmp_path):
+    """Which no traceback tells."""
+    kubectl("-n", namespace, "create", "serviceaccount", "nobody")
+    view = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    view["users"][0]["user"] = {"token": kubectl("-n", namespace, "create", "token", "nobody")}
+    config = tmp_path / "config"
+    config.write_text(json.dumps(view))
+    done = subprocess.run(
+        [sys.executable, "pipeline.py", "doctor", "--endpoint", "http://127.0.0.1:9", "--namespace", namespace,
+         "--set", "trainer=trainjob"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "KUBECONFIG": str(config)}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    for what in ("gpu", "secret grpo-pipeline", "claim grpo-cache", "trainer", "rights", "runtime grpo-pipeline"):
+        assert f"WRONG  {what}: cannot be asked: Forbidden\n       mend: ask for the right to" in done.stdout, what
+    assert "WRONG  claim grpo-checkpoints for several Pods: cannot be asked" in done.stdout
+    assert "mend: ask for the right to create Pods" in done.stdout
+
+
+def test_a_probe_that_somebody_deletes_is_a_problem(core, namespace, pushed):
+    manifest = pods.probe_pod(SETTINGS, images.DATA, False)
+    manifest["spec"]["containers"][0]["command"] = ["sleep", "600"]
+    name = manifest["metadata"]["name"]
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(pods.run, core, namespace, manifest)
+        while kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--force", check=False).returncode:
+            assert not outcome.done(), outcome.result()
+        assert outcome.result(60).problem == f"the Pod {name} is gone or cannot be read: Not Found"
+
+
 def test_no_node_has_enough_gpus(core):
     assert doctor.gpus(core, 0).ok
     line = doctor.gpus(core, 99)
@@ -84,7 +115,7 @@ def test_a_secret_is_missing_or_lacks_a_key(core, namespace):
 
 def test_a_claim_is_missing_or_has_a_class_that_is_not_there(core, storage, namespace):
     line = doctor.volume(core, storage, namespace, "nothing")
-    assert not line.ok and line.detail == "there is none" and "kubectl apply -k" in line.mend
+    assert not line.ok and line.detail == "there is none" and f"#{images.DATA}#" in line.mend
     claim = CLAIM.replace("NAME", "lost").replace("CLASS", ", storageClassName: nowhere")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     line = doctor.volume(core, storage, namespace, "lost")

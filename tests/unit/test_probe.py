@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from components import recipes
-from components.cluster import doctor, probe
-from components.cluster.line import Line
+from components import images, recipes
+from components.cluster import doctor, pods, probe
+from components.cluster.line import OVERLAY, Line, asked
 from tests.hub_server import HubServer
 
 
@@ -94,6 +94,19 @@ def test_without_a_bucket_nothing_is_ready(registry, said, tmp_path, monkeypatch
     found = {line.what: line for line in doctor.lines(recipe, "http://127.0.0.1:9", "kubeflow", "", False)}
     assert not found["registry"].ok and found["registry"].detail == said and "s3://" in found["registry"].mend
     assert not found["kubernetes"].ok
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "Forbidden"), (500, "Internal Server Error")])
+def test_what_the_api_server_refuses_is_a_finding(status, said):
+    def check(given):
+        raise pods.refused()(status=status, reason=said)
+
+    line = asked("gpu", "list nodes", check, "given")
+    assert line == Line(False, "gpu", f"cannot be asked: {said}", "ask for the right to list nodes")
+
+
+def test_the_mend_of_a_claim_puts_our_image_in_place_of_the_manifests():
+    assert OVERLAY.endswith(f'| sed "s#grpo-pipeline/data:dev#{images.DATA}#" | kubectl apply -f -')
 
 
 def test_a_line_shows_the_mend_only_where_something_is_wrong():
