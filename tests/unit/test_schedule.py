@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,6 +71,23 @@ def test_firings_are_shown_in_utc_and_here():
     lines = schedule.firings(parse("0 3 * * *"), UTC)
     assert len(lines) == 3 and all(" 03:00:00 UTC, " in line and line.endswith(" here") for line in lines)
     assert f"{datetime.now(UTC):%Y}" in lines[0]
+
+
+def test_a_schedule_of_somebody_else_is_listed_without_its_firings(capsys):
+    shown = [
+        SimpleNamespace(
+            display_name=name, status="ENABLED", trigger=SimpleNamespace(cron_schedule=SimpleNamespace(cron=expression))
+        )
+        for name, expression in (("theirs", "@daily"), ("never", "0 0 0 31 2 *"), ("mine", "0 0 3 * * *"))
+    ]
+    page = SimpleNamespace(recurring_runs=shown, next_page_token="")
+    schedule.show(SimpleNamespace(list_recurring_runs=lambda **_: page), "kubeflow", "UTC")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "theirs: @daily, on", "  next: unknown, this expression is none of six fields",
+        "never: 0 0 0 31 2 *, on", "  never fires within five years",
+    ]  # fmt: skip
+    assert lines[4] == "mine: 0 0 3 * * *, on" and lines[5].startswith("  next: 20")
 
 
 def test_a_zone_that_is_none_is_refused():
