@@ -31,10 +31,19 @@ RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
 )
 def test_a_refusal_is_one_line_within_seconds(arguments, said, capsys, monkeypatch):
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setenv("GRPO_IMAGE_TAG", "a-build")
     started = time.monotonic()
     assert pipeline.main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("verb", [["submit"], ["schedule", "create", "x", "--cron", "0 3 * * *"]])
+def test_a_shell_that_names_no_build_is_refused(verb, capsys, monkeypatch):
+    monkeypatch.delenv("GRPO_IMAGE_TAG", raising=False)
+    assert pipeline.main([*verb, "--endpoint", "http://127.0.0.1:9"]) == 2
+    error = capsys.readouterr().err
+    assert "GRPO_IMAGE_TAG is not set" in error and "`make image REGISTRY=...` prints" in error
 
 
 def test_what_answers_but_is_not_kfp_is_named():
