@@ -34,7 +34,10 @@ ENVIRONMENT = {
 }
 
 # Variables of the caller that steps in containers get too.
-PASSED_ON = ("HF_TOKEN", "NOTIFY_WEBHOOK", "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+PASSED_ON = (
+    "HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
+    "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION",
+)  # fmt: skip
 
 
 def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
