@@ -86,9 +86,8 @@ def node_label(text: str) -> tuple[str, str]:
 def _common(task: Any, cluster: Cluster, heavy: bool, timeout_s: int) -> None:
     from kfp import kubernetes
 
-    cpu = cluster.train_cpu if heavy else cluster.data_cpu
-    memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
-    task.set_cpu_request(f"{round(cpu * 1000)}m").set_memory_request(mebibytes(memory))
+    asked = requests(cluster, heavy)
+    task.set_cpu_request(asked["cpu"]).set_memory_request(asked["memory"])
     kubernetes.set_timeout(task, timeout_s)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
@@ -134,6 +133,13 @@ def _checkpoints(task: Any, cluster: Cluster) -> None:
 def kernel_caches() -> dict[str, str]:
     """The variables that put the caches of the Hub and of compiled kernels onto the claim."""
     return {"HF_HOME": HUB_CACHE, **{name: f"{CACHE}/{folder}" for name, folder in KERNEL_CACHES.items()}}
+
+
+def requests(cluster: Cluster, heavy: bool) -> dict[str, str]:
+    """The cores and the memory that a step's Pod requests."""
+    cpu = cluster.train_cpu if heavy else cluster.data_cpu
+    memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
+    return {"cpu": f"{round(cpu * 1000)}m", "memory": mebibytes(memory)}
 
 
 def threads(cluster: Cluster) -> str:

@@ -18,6 +18,7 @@ from components.placement import (
     kernel_caches,
     mebibytes,
     node_label,
+    requests,
     threads,
     toleration,
 )
@@ -181,8 +182,8 @@ def environment(cluster: Cluster, heavy: bool) -> list[dict[str, Any]]:
 
 
 def _resources(cluster: Cluster, heavy: bool) -> dict[str, dict[str, str]]:
-    """Only what decides where the Pod may go; the probe itself needs little."""
-    requests = {"cpu": "50m", "memory": "256Mi"}
-    if heavy and cluster.gpus:
-        return {"requests": requests, "limits": {GPU_RESOURCE: str(cluster.gpus)}}
-    return {"requests": requests}
+    """As the step's, for they decide where the Pod may go; the probe itself needs little."""
+    limits = {GPU_RESOURCE: str(cluster.gpus)} if heavy and cluster.gpus else {}
+    if heavy and cluster.memory_limit_gib:
+        limits["memory"] = mebibytes(cluster.memory_limit_gib)
+    return {"requests": requests(cluster, heavy), "limits": limits}

@@ -157,6 +157,11 @@ def test_a_pod_finds_no_place(core, namespace):
     assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
 
 
+def test_a_node_lacks_the_memory_that_training_requests(core, namespace):
+    outcome = probe(core, namespace, replace(SETTINGS, train_memory_gib=100_000.0), heavy=True)
+    assert "Insufficient memory" in outcome.problem and "cluster_" in doctor._mend(outcome.problem, "", namespace)
+
+
 def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     claim = CLAIM.replace("NAME", "locked").replace("CLASS", "")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)

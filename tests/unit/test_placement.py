@@ -6,6 +6,7 @@ from kfp import compiler
 
 import pipeline
 from components import images, recipes
+from components.cluster.pods import probe_pod
 from components.placement import for_cluster, node_label, toleration
 
 HEAVY = {"exec-sft", "exec-grpo", "exec-evaluate", "exec-evaluate-2", "exec-evaluate-3"}
@@ -76,6 +77,16 @@ def test_requests_suit_a_host_of_16_gib(tmp_path):
     assert sft["resourceCpuRequest"] == "2000m" and sft["resourceMemoryRequest"] == "8192Mi"
     assert sft["resourceMemoryLimit"] == "13312Mi" and "resourceMemoryLimit" not in gate
     assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"
+
+
+@pytest.mark.parametrize(("step", "heavy"), [("exec-sft", True), ("exec-gate", False)])
+def test_a_probe_of_doctor_takes_what_the_step_takes(tmp_path, step, heavy):
+    containers, _, _ = compiled(tmp_path)
+    step = containers[step]["resources"]
+    found = probe_pod(recipes.QWEN.cluster, images.DATA, heavy)["spec"]["containers"][0]["resources"]
+    assert found["requests"] == {"cpu": step["resourceCpuRequest"], "memory": step["resourceMemoryRequest"]}
+    limits = {"nvidia.com/gpu": "1", "memory": step["resourceMemoryLimit"]} if heavy else {}
+    assert found["limits"] == limits
 
 
 def test_the_workflow_is_kept_for_a_week(tmp_path):
