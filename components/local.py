@@ -45,7 +45,10 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
 
     Writes output/summary.json, output/report.html, output/run.log (everything that KFP printed),
     output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry.
+    `ValueError` for a recipe that only a cluster can run.
     """
+    if recipe.trainer == "trainjob":
+        raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     if not recipe.registry:

@@ -105,9 +105,10 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Re
 
 def _doctor(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Recipe], Any]) -> int:
     from components.cluster.doctor import examine
+    from components.placement import for_cluster
 
     return examine(
-        recipe,
+        for_cluster(recipe),
         endpoint=arguments.endpoint,
         namespace=arguments.namespace,
         service_account=arguments.service_account,

@@ -24,6 +24,7 @@ RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
         (["submit", "--endpoint", "localhost:8080"], "has no scheme; write http://localhost:8080"),
         (["submit", "--endpoint", "http://127.0.0.1:9"], "registry is empty; add --set registry=s3://"),
         (["submit", "--set", "registry=s3://b/p", "--endpoint", "http://127.0.0.1:9"], "does not answer at http://127"),
+        (["doctor", "--set", "scale_processes=2", "--set", "cluster_gpus=1"], "set cluster_gpus=2"),
         (["schedule", "create"], "schedule create needs the NAME"),
         (["schedule", "create", "x", "--cron", "* *"], "has 2 fields"),
         (["schedule", "list", "--endpoint", "http://127.0.0.1:9"], "does not answer"),
