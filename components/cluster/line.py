@@ -34,4 +34,6 @@ def asked(what: str, right: str, check: Callable[..., Line], *given: Any) -> Lin
     try:
         return check(*given)
     except pods.unreachable() as error:
-        return Line(False, what, f"cannot be asked: {pods.reason(error)}", f"ask for the right to {right}")
+        lacks = getattr(error, "status", None) == 403
+        mend = f"ask for the right to {right}" if lacks else "try `kubectl get nodes`, and doctor again"
+        return Line(False, what, f"cannot be asked: {pods.reason(error)}", mend)

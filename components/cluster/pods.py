@@ -141,13 +141,14 @@ def stuck(pod: Any, seconds: float) -> str:
     return ""
 
 
-def _log(core: Any, namespace: str, name: str) -> str:
+def _log(core: Any, namespace: str, name: str, **options: Any) -> str:
     """A Pod's log as it is; the client would make a Python object of a single line of JSON, and text of that."""
-    return core.read_namespaced_pod_log(name, namespace, _preload_content=False).data.decode(errors="replace")
+    answer = core.read_namespaced_pod_log(name, namespace, _preload_content=False, **options)
+    return answer.data.decode(errors="replace")
 
 
 def _ending(core: Any, namespace: str, name: str) -> str:
-    last = core.read_namespaced_pod_log(name, namespace, tail_lines=3).strip().replace("\n", " / ")
+    last = _log(core, namespace, name, tail_lines=3).strip().replace("\n", " / ")
     return f"the probe failed: {last}"
 
 

@@ -96,13 +96,19 @@ def test_without_a_bucket_nothing_is_ready(registry, said, tmp_path, monkeypatch
     assert not found["kubernetes"].ok
 
 
-@pytest.mark.parametrize(("status", "said"), [(403, "Forbidden"), (500, "Internal Server Error")])
-def test_what_the_api_server_refuses_is_a_finding(status, said):
+@pytest.mark.parametrize(
+    ("status", "said", "mend"),
+    [
+        (403, "Forbidden", "ask for the right to list nodes"),
+        (500, "Internal Server Error", "try `kubectl get nodes`, and doctor again"),
+    ],
+)
+def test_what_the_api_server_refuses_is_a_finding(status, said, mend):
     def check(given):
         raise pods.refused()(status=status, reason=said)
 
     line = asked("gpu", "list nodes", check, "given")
-    assert line == Line(False, "gpu", f"cannot be asked: {said}", "ask for the right to list nodes")
+    assert line == Line(False, "gpu", f"cannot be asked: {said}", mend)
 
 
 def test_the_mend_of_a_claim_puts_our_image_in_place_of_the_manifests():
