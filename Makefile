@@ -53,13 +53,18 @@ lock: | $(UV) ## resolve the dependencies anew, with hashes
 	$(subst pyproject.toml,images/trainer/builder.in,$(LOCK)) --no-annotate --no-deps --output-file images/builder.lock
 
 REGISTRY ?= grpo-pipeline
-TAG ?= $(shell git describe --always --dirty --abbrev=12 --exclude '*')
+describe = $(shell git describe --always --dirty --exclude '*' --abbrev=$(1))
+TAG ?= $(call describe,12)
+COMMIT = $(call describe,40)
+# One such tag would stand for whatever files have changed since.
+REFUSE_DIRTY = $(if $(and $(filter file,$(origin TAG)),$(filter %-dirty,$(TAG))),$(error tag $(TAG) names no commit: commit the changes, or give TAG=NAME))
 BASE ?= python:3.11-slim
 TRAINER ?= full
 DOCKER ?= docker
-BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BASE=$(BASE) --build-arg COMMIT=$$(git rev-parse HEAD) .
+BUILD = DOCKER_BUILDKIT=1 $(DOCKER) build --build-arg BASE=$(BASE) --build-arg COMMIT=$(COMMIT) .
 
 image: ## build the images of the steps (REGISTRY, TAG, BASE, TRAINER=slim or full)
+	$(REFUSE_DIRTY)
 	$(BUILD) --file images/data/Dockerfile --tag $(REGISTRY)/data:$(TAG)
 	$(BUILD) --file images/trainer/Dockerfile --target $(TRAINER) --tag $(REGISTRY)/trainer:$(TAG)
 	@echo export GRPO_IMAGE_PREFIX=$(REGISTRY) GRPO_IMAGE_TAG=$(TAG)

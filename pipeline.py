@@ -4,7 +4,7 @@ python pipeline.py run --recipe tiny --output out     everything on this machine
 python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
-python pipeline.py doctor --recipe qwen3.5-0.8b       is a cluster ready for it?
+python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
 python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
 python pipeline.py score completions.jsonl            judge completions against gold answers
 """

@@ -34,7 +34,10 @@ ENVIRONMENT = {
 }
 
 # Variables of the caller that steps in containers get too.
-PASSED_ON = ("HF_TOKEN", "NOTIFY_WEBHOOK", "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
+PASSED_ON = (
+    "HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
+    "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION",
+)  # fmt: skip
 
 
 def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
@@ -42,7 +45,10 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
 
     Writes output/summary.json, output/report.html, output/run.log (everything that KFP printed),
     output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry.
+    `ValueError` for a recipe that only a cluster can run.
     """
+    if recipe.trainer == "trainjob":
+        raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     if not recipe.registry:

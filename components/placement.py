@@ -5,6 +5,7 @@ resource or image parameter inside an If or ExitHandler, where nearly all steps 
 """
 
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from components import images
@@ -24,11 +25,35 @@ KERNEL_CACHES = {"VLLM_CACHE_ROOT": "vllm", "TRITON_CACHE_DIR": "triton", "TORCH
 
 
 def for_cluster(recipe: Recipe) -> Recipe:
-    """The recipe as a cluster runs it: checkpoints go to their claim unless the recipe names a place."""
-    cluster = recipe.cluster
+    """The recipe as a cluster runs it: checkpoints go to their claim unless the recipe names a place.
+
+    `ValueError` if a step would see fewer GPUs than it has processes, or a TrainJob's Pods no common checkpoints.
+    """
+    cluster, trainjob = recipe.cluster, recipe.trainer == "trainjob"
     if not recipe.checkpoints and cluster.checkpoints_claim:
-        return replace(recipe, checkpoints=CHECKPOINTS)
+        recipe = replace(recipe, checkpoints=CHECKPOINTS)
+    _check_gpus(cluster, recipe.scale.processes, trainjob)
+    if trainjob and not (cluster.checkpoints_claim and PurePath(recipe.checkpoints).is_relative_to(CHECKPOINTS)):
+        raise ValueError(
+            f"trainer=trainjob with cluster_checkpoints_claim={cluster.checkpoints_claim!r} and checkpoints="
+            f"{recipe.checkpoints!r}: its Pods share no checkpoints; name a claim, and leave checkpoints empty or "
+            f"below {CHECKPOINTS}"
+        )
     return recipe
+
+
+def _check_gpus(cluster: Cluster, processes: int, trainjob: bool) -> None:
+    if cluster.gpu_uuid and processes > 1:
+        raise ValueError(
+            f"scale_processes is {processes}, but cluster_gpu_uuid shows a Pod one GPU; leave it empty, or set "
+            "scale_processes=1"
+        )
+    # A TrainJob's Pod requests a GPU for each process by itself.
+    if not trainjob and 0 < cluster.gpus < processes:
+        raise ValueError(
+            f"scale_processes is {processes}, but a step requests cluster_gpus={cluster.gpus}; set "
+            f"cluster_gpus={processes}"
+        )
 
 
 def place_all(cluster: Cluster) -> None:
@@ -54,6 +79,9 @@ def place(task: Any, cluster: Cluster) -> None:
             task.set_env_variable(name, value)
     if heavy:
         _heavy(task, cluster)
+    # A Pod that vanished is tried again by Argo's own settings; a failed step only where a cluster has changed them.
+    if cluster.retries and (heavy or launches):
+        task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
 
 
 def pipeline_config(cluster: Cluster) -> Any:
@@ -86,9 +114,8 @@ def node_label(text: str) -> tuple[str, str]:
 def _common(task: Any, cluster: Cluster, heavy: bool, timeout_s: int) -> None:
     from kfp import kubernetes
 
-    cpu = cluster.train_cpu if heavy else cluster.data_cpu
-    memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
-    task.set_cpu_request(f"{round(cpu * 1000)}m").set_memory_request(mebibytes(memory))
+    asked = requests(cluster, heavy)
+    task.set_cpu_request(asked["cpu"]).set_memory_request(asked["memory"])
     kubernetes.set_timeout(task, timeout_s)
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
@@ -136,6 +163,13 @@ def kernel_caches() -> dict[str, str]:
     return {"HF_HOME": HUB_CACHE, **{name: f"{CACHE}/{folder}" for name, folder in KERNEL_CACHES.items()}}
 
 
+def requests(cluster: Cluster, heavy: bool) -> dict[str, str]:
+    """The cores and the memory that a step's Pod requests."""
+    cpu = cluster.train_cpu if heavy else cluster.data_cpu
+    memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
+    return {"cpu": f"{round(cpu * 1000)}m", "memory": mebibytes(memory)}
+
+
 def threads(cluster: Cluster) -> str:
     """OMP_NUM_THREADS for a heavy step: the cores that it requests, since torch would take all that the node has."""
     return str(max(1, int(cluster.train_cpu)))
@@ -155,9 +189,6 @@ def _heavy(task: Any, cluster: Cluster) -> None:
         kubernetes.add_node_selector(task, *node_label(text))
     for text in cluster.tolerations:
         kubernetes.add_toleration(task, **toleration(text))
-    # A Pod that vanished is tried again by Argo's own settings; a failed step only where a cluster has changed them.
-    if cluster.retries:
-        task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
 
 
 def mebibytes(gib: float) -> str:

@@ -1,6 +1,6 @@
 """Make a bucket and its lifecycle rules; run by the Job of manifests/components/minio.
 
-    python3 -m components.cluster.bucket NAME [--expire PREFIX --days N]
+    python3 -m components.cluster.bucket NAME [--expire private-artifacts/ --days N]
 
 Server and credentials are those of components/s3.py. May be run again: the rules are replaced.
 """
@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 RULE = "grpo-pipeline-expire"
+LOGS = "private-artifacts/"  # Argo's archived logs, where KFP is not in multi-user mode
 
 
 def make_bucket(client: Any, name: str) -> bool:
@@ -25,8 +26,8 @@ def expire(client: Any, name: str, prefix: str, days: int) -> None:
     from minio.commonconfig import ENABLED, Filter
     from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-    if not prefix.endswith("/") or prefix.startswith(("v2/", "models/", "runs/")):
-        raise ValueError(f"--expire {prefix!r}: name a prefix that ends in / and holds nothing of cache or registry")
+    if prefix != LOGS:
+        raise ValueError(f"--expire {prefix!r}: only {LOGS} holds nothing of KFP, its cache or a registry; name that")
     rule = Rule(ENABLED, rule_filter=Filter(prefix=prefix), rule_id=RULE, expiration=Expiration(days=days))
     client.set_bucket_lifecycle(name, LifecycleConfig([rule]))
 

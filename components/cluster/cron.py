@@ -1,7 +1,8 @@
 """Cron expressions as Kubeflow Pipelines reads them: six fields, the first one seconds.
 
 The rules are those of its scheduler (robfig/cron v1): `*`, `?`, lists, ranges, steps, names of months and days;
-if both day fields are restricted, either may match.
+if both day fields are restricted, either may match. A field counts as unrestricted as soon as one part of its list
+begins with a star, `*/2` too.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ class Cron:
 
     text: str  # six fields
     values: tuple[frozenset[int], ...]
-    free: tuple[bool, bool]  # whether day of month and day of week are unrestricted
+    free: tuple[bool, bool]  # whether day of month and day of week have the scheduler's star bit
 
     def after(self, moment: datetime, zone: tzinfo) -> Iterator[datetime]:
         """Every firing after `moment` (aware), by the clock of `zone`, in its order; ends after five years."""
@@ -61,7 +62,11 @@ def parse(text: str) -> Cron:
             f"cron {text!r} has {len(fields)} fields; write 5 (minute hour day month weekday) or 6 with seconds first"
         )
     values = tuple(_field(part, *spec) for part, spec in zip(fields, _FIELDS, strict=True))
-    return Cron(" ".join(fields), values, (fields[3] in ("*", "?"), fields[5] in ("*", "?")))
+    return Cron(" ".join(fields), values, (_starred(fields[3]), _starred(fields[5])))
+
+
+def _starred(text: str) -> bool:
+    return any(part.partition("/")[0] in ("*", "?") for part in text.split(","))
 
 
 def _field(text: str, name: str, low: int, high: int) -> frozenset[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from components import images
 from components.cluster import doctor_trainer, pods
 from components.cluster.api import endpoint_of, health
-from components.cluster.line import ASK_S, Line
+from components.cluster.line import ASK_S, OVERLAY, Line, asked
 from components.placement import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
 from components.schema import Cluster, Recipe
 
@@ -28,6 +28,9 @@ def lines(
 ) -> Iterator[Line]:
     """All checks, the cheap ones first; without an API server of Kubernetes the rest is left out."""
     yield pipelines(endpoint)
+    if not recipe.registry.startswith("s3://"):
+        found = f"{recipe.registry} is no bucket" if recipe.registry else "none given"
+        yield Line(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
     try:
         client = pods.kubernetes_client()
         version = client.VersionApi().get_code(_request_timeout=ASK_S).git_version
@@ -40,17 +43,25 @@ def lines(
     core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
     on_trainer = recipe.trainer == "trainjob"
     each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
-    yield gpus(core, each, recipe.scale.nodes if on_trainer else 1)
-    if cluster.secret:
-        yield secret(core, namespace, cluster.secret, SECRET_KEYS, needed=("HF_TOKEN",) if recipe.push.hub_repo else ())
-    if cluster.s3_secret and recipe.registry.startswith("s3://"):
-        yield secret(core, namespace, cluster.s3_secret, tuple(S3_SECRET_KEYS), needed=tuple(S3_SECRET_KEYS))
+    yield asked("gpu", "list nodes", gpus, core, each, recipe.scale.nodes if on_trainer else 1)
+    for name, keys, needed in _secrets(recipe):
+        yield asked(f"secret {name}", "read Secrets", secret, core, namespace, name, keys, needed)
     for claim in filter(None, (cluster.cache_claim, cluster.checkpoints_claim)):
-        yield volume(core, storage, namespace, claim)
+        right = "read claims and list storage classes"
+        yield asked(f"claim {claim}", right, volume, core, storage, namespace, claim)
     if on_trainer:
         yield from doctor_trainer.lines(client, recipe, namespace, service_account)
     if with_pods:
         yield from probes(core, recipe, namespace, service_account)
+
+
+def _secrets(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(name, keys, those that are needed) of each Secret that the steps use."""
+    cluster, keys = recipe.cluster, tuple(S3_SECRET_KEYS)
+    if cluster.secret:
+        yield cluster.secret, SECRET_KEYS, ("HF_TOKEN",) if recipe.push.hub_repo else ()
+    if cluster.s3_secret and recipe.registry.startswith("s3://"):
+        yield cluster.s3_secret, keys, keys
 
 
 def pipelines(endpoint: str | None) -> Line:
@@ -89,7 +100,7 @@ def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: 
         data = core.read_namespaced_secret(name, namespace, _request_timeout=ASK_S).data or {}
     except pods.refused() as error:
         if error.status != 404:
-            return Line(False, what, f"cannot be read: {error.reason}", "ask for the right to read Secrets")
+            raise
         return Line(not needed, what, "there is none" + ("" if needed else "; it is optional"), mend)
     filled = [key for key in keys if data.get(key)]
     missing = [key for key in needed if key not in filled]
@@ -103,8 +114,9 @@ def volume(core: Any, storage: Any, namespace: str, name: str) -> Line:
     try:
         claim = core.read_namespaced_persistent_volume_claim(name, namespace, _request_timeout=ASK_S)
     except pods.refused() as error:
-        detail = "there is none" if error.status == 404 else f"cannot be read: {error.reason}"
-        return Line(False, what, detail, "kubectl apply -k manifests/overlays/YOURS")
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", OVERLAY)
     if claim.status.phase == "Bound":
         return Line(True, what, f"bound, {claim.status.capacity['storage']}")
     if _waits(storage, claim.spec.storage_class_name):
@@ -124,7 +136,8 @@ def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> I
     for kind, image in (("data", images.DATA), ("trainer", images.TRAINER)):
         heavy = kind == "trainer"
         print(f"       starting a Pod like a step of the {kind} image ...", file=sys.stderr, flush=True)
-        manifest = pods.probe_pod(cluster, image, heavy, "" if heavy else recipe.registry, service_account)
+        asks = () if heavy else _asks(recipe)
+        manifest = pods.probe_pod(cluster, image, heavy, asks=asks, service_account=service_account)
         outcome = pods.run(core, namespace, manifest)
         if outcome.problem:
             yield Line(False, f"{kind} pod", outcome.problem, _mend(outcome.problem, image, namespace))
@@ -133,7 +146,18 @@ def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> I
                 yield _found(json.loads(text), kind, cluster, namespace)
 
 
+def _asks(recipe: Recipe) -> list[str]:
+    """What the probe of the data image asks of bucket and Hub, as preflight will."""
+    asks = ["--registry", recipe.registry] if recipe.registry.startswith("s3://") else []
+    if recipe.push.hub_repo:
+        asks += ["--push", recipe.push.hub_repo]
+        asks += ["--push-data"] if recipe.push.data and "sft" in recipe.stages else []
+    return asks
+
+
 def _mend(problem: str, image: str, namespace: str) -> str:
+    if "cannot create resource" in problem:
+        return "ask for the right to create Pods, to read their logs and to delete them, or add --no-pods"
     if "image" in problem.lower():
         return f"push {image} to a registry that the node reaches (`make image REGISTRY=...`, GRPO_IMAGE_PREFIX, _TAG)"
     if "insufficient" in problem.lower() or "didn't match" in problem.lower():
@@ -146,6 +170,7 @@ def _found(finding: dict[str, Any], kind: str, cluster: Cluster, namespace: str)
         "volume": f"kubectl -n {namespace} delete job grpo-prepare; apply the overlay with components/root-chown",
         "registry": f"check the Secret {cluster.s3_secret}, the bucket's name and --set cluster_s3_endpoint",
         "hub": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
+        "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
         "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
     }
     check = finding["check"]

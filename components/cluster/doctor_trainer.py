@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.cluster import pods
-from components.cluster.line import ASK_S, Line
+from components.cluster.line import ASK_S, OVERLAY, Line, asked
 from components.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSION
 from components.schema import Recipe
 
+MISSING = "not installed: the cluster knows no TrainJob"
 STEP_ACCOUNT = "pipeline-runner"  # of KFP standalone
 # What the launching step asks; manifests/components/trainer/role.yaml grants it.
 RIGHTS = (
@@ -19,15 +20,20 @@ RIGHTS = (
 
 
 def lines(client: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Line]:
-    """All checks of Kubeflow Trainer; without its CRD only the first."""
-    custom = client.CustomObjectsApi()
-    installed = trainer(custom, namespace)
+    """All checks of Kubeflow Trainer; without its CRD no runtime and rights."""
+    custom, cluster = client.CustomObjectsApi(), recipe.cluster
+    installed = asked("trainer", "list TrainJobs", trainer, custom, namespace)
     yield installed
-    if installed.ok:
-        yield runtime(custom, namespace, recipe.scale.runtime, recipe.cluster.image_pull_secret)
-        yield rights(client.AuthorizationV1Api(), namespace, service_account or STEP_ACCOUNT)
-    if recipe.scale.nodes > 1:
-        yield shared(client.CoreV1Api(), namespace, recipe.cluster.checkpoints_claim)
+    name, account, claim = recipe.scale.runtime, service_account or STEP_ACCOUNT, cluster.checkpoints_claim
+    if installed.detail != MISSING:
+        right = "read TrainingRuntimes"
+        yield asked(f"runtime {name}", right, runtime, custom, namespace, name, cluster.image_pull_secret)
+        right = "create SubjectAccessReviews"
+        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, account)
+    # Of one node too: the launching step and the Pod of its job mount it.
+    yield asked(
+        f"claim {claim} for several Pods", "list nodes and read claims", shared, client.CoreV1Api(), namespace, claim
+    )
 
 
 def trainer(custom: Any, namespace: str) -> Line:
@@ -35,8 +41,9 @@ def trainer(custom: Any, namespace: str) -> Line:
     try:
         custom.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, limit=1, _request_timeout=ASK_S)
     except pods.refused() as error:
-        detail = "not installed: the cluster knows no TrainJob" if error.status == 404 else f"refuses: {error.reason}"
-        return Line(False, "trainer", detail, INSTALL)
+        if error.status != 404:
+            raise
+        return Line(False, "trainer", MISSING, INSTALL)
     return Line(True, "trainer", f"serves TrainJob {VERSION}")
 
 
@@ -48,8 +55,9 @@ def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Line:
             GROUP, VERSION, namespace, "trainingruntimes", name, _request_timeout=ASK_S
         )
     except pods.refused() as error:
-        detail = "there is none" if error.status == 404 else f"cannot be read: {error.reason}"
-        return Line(False, what, detail, f"kubectl -n {namespace} {APPLY}")
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", f"kubectl -n {namespace} {APPLY}")
     jobs = found["spec"]["template"]["spec"]["replicatedJobs"]
     secrets = jobs[0]["template"]["spec"]["template"]["spec"].get("imagePullSecrets", [])
     if pull_secret and {"name": pull_secret} not in secrets:
@@ -87,7 +95,9 @@ def shared(core: Any, namespace: str, claim: str) -> Line:
     try:
         modes = core.read_namespaced_persistent_volume_claim(claim, namespace, _request_timeout=ASK_S).spec.access_modes
     except pods.refused() as error:
-        return Line(False, what, f"cannot be read: {error.reason}", "kubectl apply -k manifests/overlays/YOURS")
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", OVERLAY)
     fits = "ReadWriteMany" in modes or (nodes == 1 and "ReadWriteOncePod" not in modes)
     detail = f"{', '.join(modes)}, and the cluster has {nodes} node{'s' * (nodes != 1)}"
     return Line(fits, what, detail, "make it ReadWriteMany, on a storage class that can (NFS, CephFS)")

@@ -1,7 +1,8 @@
 """Asking Kubernetes and Kubeflow Pipelines from inside a step's Pod, with the rights of its service account.
 
-The images hold no Kubernetes client, and little is asked. Outside a Pod there is nobody to ask; every question
-is then answered with None or nothing, and so is one that the account may not ask.
+The images hold a Kubernetes client (trainjob.py needs it), but every step asks here, and little: a few GETs with short
+timeouts are no reason for a second of imports. Outside a Pod there is nobody to ask; every question is then answered
+with None or nothing, and so is one that the account may not ask.
 """
 
 import json

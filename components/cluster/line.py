@@ -1,8 +1,16 @@
 """One finding of `doctor`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from components import images
+from components.cluster import pods
 
 ASK_S = 5  # for one question to the API server
+OVERLAY = (
+    f'kubectl kustomize manifests/overlays/YOURS | sed "s#grpo-pipeline/data:dev#{images.DATA}#" | kubectl apply -f -'
+)
 
 
 @dataclass(frozen=True)
@@ -19,3 +27,13 @@ class Line:
         return f"{word}{self.what}: {self.detail}" + (
             f"\n       mend: {self.mend}" if not self.ok and self.mend else ""
         )
+
+
+def asked(what: str, right: str, check: Callable[..., Line], *given: Any) -> Line:
+    """What `check` finds, or that the API server does not answer it, as where the account lacks `right`."""
+    try:
+        return check(*given)
+    except pods.unreachable() as error:
+        lacks = getattr(error, "status", None) == 403
+        mend = f"ask for the right to {right}" if lacks else "try `kubectl get nodes`, and doctor again"
+        return Line(False, what, f"cannot be asked: {pods.reason(error)}", mend)

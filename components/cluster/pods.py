@@ -1,7 +1,9 @@
 """A Pod that a step would resemble: its manifest, and running it to its end."""
 
+import contextlib
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from components.placement import (
     kernel_caches,
     mebibytes,
     node_label,
+    requests,
     threads,
     toleration,
 )
@@ -66,12 +69,16 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "reason", error)).splitlines()[0][:200]
 
 
-def probe_pod(cluster: Cluster, image: str, heavy: bool, registry: str, service_account: str) -> dict[str, Any]:
-    """The manifest of a Pod with the place, mounts, secrets and user of a step; see placement.py."""
+def probe_pod(
+    cluster: Cluster, image: str, heavy: bool, *, asks: Sequence[str] = (), service_account: str = ""
+) -> dict[str, Any]:
+    """The manifest of a Pod with the place, mounts, secrets and user of a step; see placement.py.
+
+    `asks` are options of components/cluster/probe.py: what is looked at beside the volumes, the Hub and the GPU.
+    """
     used, mounts = volumes(cluster, heavy)
     folders = [mount["mountPath"] for mount in mounts if mount["name"] != "shm"]
-    command = ["python3", "-m", "components.cluster.probe", "look", *folders]
-    command += ["--registry", registry] if registry else []
+    command = ["python3", "-m", "components.cluster.probe", "look", *folders, *asks]
     command += ["--gpu"] if heavy and cluster.gpus else []
     container = {
         "name": "probe", "image": image, "command": command, "imagePullPolicy": cluster.image_pull_policy,
@@ -98,13 +105,16 @@ def run(core: Any, namespace: str, manifest: dict[str, Any]) -> Outcome:
     name = manifest["metadata"]["name"]
     try:
         core.create_namespaced_pod(namespace, manifest)
-    except refused() as error:
+    except unreachable() as error:
         return Outcome("", f"the API server refuses the Pod: {getattr(error, 'body', error)}")
     try:
         problem = _wait(core, namespace, name)
-        return Outcome("" if problem else core.read_namespaced_pod_log(name, namespace), problem)
+        return Outcome("" if problem else _log(core, namespace, name), problem)
+    except unreachable() as error:
+        return Outcome("", f"the Pod {name} is gone or cannot be read: {reason(error)}")
     finally:
-        core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+        with contextlib.suppress(*unreachable()):
+            core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
 
 
 def _wait(core: Any, namespace: str, name: str) -> str:
@@ -131,8 +141,14 @@ def stuck(pod: Any, seconds: float) -> str:
     return ""
 
 
+def _log(core: Any, namespace: str, name: str, **options: Any) -> str:
+    """A Pod's log as it is; the client would make a Python object of a single line of JSON, and text of that."""
+    answer = core.read_namespaced_pod_log(name, namespace, _preload_content=False, **options)
+    return answer.data.decode(errors="replace")
+
+
 def _ending(core: Any, namespace: str, name: str) -> str:
-    last = core.read_namespaced_pod_log(name, namespace, tail_lines=3).strip().replace("\n", " / ")
+    last = _log(core, namespace, name, tail_lines=3).strip().replace("\n", " / ")
     return f"the probe failed: {last}"
 
 
@@ -167,8 +183,8 @@ def environment(cluster: Cluster, heavy: bool) -> list[dict[str, Any]]:
 
 
 def _resources(cluster: Cluster, heavy: bool) -> dict[str, dict[str, str]]:
-    """Only what decides where the Pod may go; the probe itself needs little."""
-    requests = {"cpu": "50m", "memory": "256Mi"}
-    if heavy and cluster.gpus:
-        return {"requests": requests, "limits": {GPU_RESOURCE: str(cluster.gpus)}}
-    return {"requests": requests}
+    """As the step's, for they decide where the Pod may go; the probe itself needs little."""
+    limits = {GPU_RESOURCE: str(cluster.gpus)} if heavy and cluster.gpus else {}
+    if heavy and cluster.memory_limit_gib:
+        limits["memory"] = mebibytes(cluster.memory_limit_gib)
+    return {"requests": requests(cluster, heavy), "limits": limits}

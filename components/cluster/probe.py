@@ -1,7 +1,8 @@
 """What `doctor` runs inside a Pod like a step's: whether it can write, reach bucket and Hub, and see a GPU.
 
-python3 -m components.cluster.probe write DIR...                             exit status 1 if one is not writable
-python3 -m components.cluster.probe look [--registry URI] [--gpu] [DIR...]   one JSON line per finding
+python3 -m components.cluster.probe write DIR...   exit status 1 if one is not writable
+python3 -m components.cluster.probe look [--registry URI] [--push REPO [--push-data]] [--gpu] [DIR...]
+                                                   one JSON line per finding
 """
 
 import argparse
@@ -58,6 +59,17 @@ def hub() -> Finding:
     return _finding("hub token", True, f"of {user['name']}, role {role}")
 
 
+def push(repo: str, data: bool) -> Finding:
+    """Whether HF_TOKEN may write the repository of the released model, and with `data` that of its data."""
+    from components.preflight.hub import check_may_push
+
+    try:
+        check_may_push(repo, data=data)
+    except ValueError as error:
+        return _finding("push", False, str(error))
+    return _finding("push", True, f"{repo} may be written")
+
+
 def gpu() -> Finding:
     """What torch sees of a GPU."""
     import torch
@@ -78,7 +90,9 @@ def look(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield writable(Path(directory))
     if arguments.registry:
         yield bucket(arguments.registry)
-        yield hub()
+    yield hub()
+    if arguments.push:
+        yield push(arguments.push, arguments.push_data)
     if arguments.gpu:
         yield gpu()
 
@@ -89,6 +103,8 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("command", choices=("write", "look"))
     parser.add_argument("directories", nargs="*", metavar="DIR")
     parser.add_argument("--registry", default="")
+    parser.add_argument("--push", default="", metavar="REPO")
+    parser.add_argument("--push-data", action="store_true")
     parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args(given)
     if arguments.command == "look":

@@ -58,7 +58,7 @@ def show(client: Any, namespace: str, zone: str) -> None:
         state = "on" if job.status == "ENABLED" else "paused"
         print(f"{job.display_name}: {expression or 'by interval'}, {state}")
         if expression and state == "on":
-            print(firings(cron.parse(expression), zone_of(zone))[0])
+            print(*_next(expression, zone_of(zone)), sep="\n")
     if not found:
         print("there are no schedules")
 
@@ -94,6 +94,14 @@ def firings(parsed: cron.Cron, zone: Any) -> list[str]:
         f"  next: {m.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {m.astimezone():%Y-%m-%d %H:%M:%S %Z} here"
         for m in moments
     ]
+
+
+def _next(expression: str, zone: Any) -> list[str]:
+    """The next firing of a schedule that may be somebody else's, and then in words that only the scheduler knows."""
+    try:
+        return firings(cron.parse(expression), zone)[:1] or ["  never fires within five years"]
+    except ValueError:
+        return ["  next: unknown, this expression is none of six fields"]
 
 
 def zone_of(name: str) -> Any:

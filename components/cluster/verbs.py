@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from components import images
 from components.schema import Recipe
 
 NAMESPACE = "kubeflow"  # of Kubeflow Pipelines without multi-user mode
@@ -54,6 +55,7 @@ def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Reci
     from components.cluster.api import endpoint_of
     from components.cluster.submit import submit
 
+    images.check_chosen()
     endpoint = endpoint_of(arguments.endpoint)  # before the pipeline is built, which takes a second
     return submit(
         recipe,
@@ -76,6 +78,7 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Re
         raise ValueError(f"schedule {arguments.action} needs the NAME of a schedule")
     if arguments.action == "create":
         cron.parse(arguments.cron)  # before the network is asked
+        images.check_chosen()
     client = connect(endpoint_of(arguments.endpoint), arguments.namespace)
     if arguments.action == "list":
         schedule.show(client, arguments.namespace, arguments.zone)
@@ -102,9 +105,10 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Re
 
 def _doctor(arguments: argparse.Namespace, recipe: Recipe, build: Callable[[Recipe], Any]) -> int:
     from components.cluster.doctor import examine
+    from components.placement import for_cluster
 
     return examine(
-        recipe,
+        for_cluster(recipe),
         endpoint=arguments.endpoint,
         namespace=arguments.namespace,
         service_account=arguments.service_account,

@@ -45,7 +45,7 @@ def namespace(cluster):
 def pushed(cluster):
     """The node can pull the data image of this build."""
     settings = replace(recipes.TINY.cluster, cache_claim="")
-    pod = pods.probe_pod(settings, images.DATA, False, "", "")
+    pod = pods.probe_pod(settings, images.DATA, False)
     problem = pods.run(pods.kubernetes_client().CoreV1Api(), "default", pod).problem
     if "image" in problem.lower():
         pytest.skip(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -35,7 +36,8 @@ def storage(cluster):
 
 def probe(core, namespace, settings, *, image=images.DATA, heavy=False, registry=""):
     """The lines of one probe Pod."""
-    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, registry, ""))
+    asks = ("--registry", registry) if registry else ()
+    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, asks=asks))
 
 
 def test_pipelines_do_not_answer():
@@ -54,6 +56,36 @@ def test_kubernetes_does_not_answer(tmp_path):
     assert (
         done.returncode == 1 and "WRONG  kubernetes: does not answer" in done.stdout and "Traceback" not in done.stderr
     )
+
+
+def test_an_account_of_few_rights_is_told_what_it_lacks(namespace, tmp_path):
+    """Which no traceback tells."""
+    kubectl("-n", namespace, "create", "serviceaccount", "nobody")
+    view = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    view["users"][0]["user"] = {"token": kubectl("-n", namespace, "create", "token", "nobody")}
+    config = tmp_path / "config"
+    config.write_text(json.dumps(view))
+    done = subprocess.run(
+        [sys.executable, "pipeline.py", "doctor", "--endpoint", "http://127.0.0.1:9", "--namespace", namespace,
+         "--set", "trainer=trainjob"],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "KUBECONFIG": str(config)}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    for what in ("gpu", "secret grpo-pipeline", "claim grpo-cache", "trainer", "rights", "runtime grpo-pipeline"):
+        assert f"WRONG  {what}: cannot be asked: Forbidden\n       mend: ask for the right to" in done.stdout, what
+    assert "WRONG  claim grpo-checkpoints for several Pods: cannot be asked" in done.stdout
+    assert "mend: ask for the right to create Pods" in done.stdout
+
+
+def test_a_probe_that_somebody_deletes_is_a_problem(core, namespace, pushed):
+    manifest = pods.probe_pod(SETTINGS, images.DATA, False)
+    manifest["spec"]["containers"][0]["command"] = ["sleep", "600"]
+    name = manifest["metadata"]["name"]
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(pods.run, core, namespace, manifest)
+        while kubectl("-n", namespace, "delete", "pod", name, "--grace-period=0", "--force", check=False).returncode:
+            assert not outcome.done(), outcome.result()
+        assert outcome.result(60).problem == f"the Pod {name} is gone or cannot be read: Not Found"
 
 
 def test_no_node_has_enough_gpus(core):
@@ -83,7 +115,7 @@ def test_a_secret_is_missing_or_lacks_a_key(core, namespace):
 
 def test_a_claim_is_missing_or_has_a_class_that_is_not_there(core, storage, namespace):
     line = doctor.volume(core, storage, namespace, "nothing")
-    assert not line.ok and line.detail == "there is none" and "kubectl apply -k" in line.mend
+    assert not line.ok and line.detail == "there is none" and f"#{images.DATA}#" in line.mend
     claim = CLAIM.replace("NAME", "lost").replace("CLASS", ", storageClassName: nowhere")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     line = doctor.volume(core, storage, namespace, "lost")
@@ -125,12 +157,17 @@ def test_a_pod_finds_no_place(core, namespace):
     assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
 
 
+def test_a_node_lacks_the_memory_that_training_requests(core, namespace):
+    outcome = probe(core, namespace, replace(SETTINGS, train_memory_gib=100_000.0), heavy=True)
+    assert "Insufficient memory" in outcome.problem and "cluster_" in doctor._mend(outcome.problem, "", namespace)
+
+
 def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     claim = CLAIM.replace("NAME", "locked").replace("CLASS", "")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
     assert '"ok": true' in probe(core, namespace, settings).log.splitlines()[1]
-    locking = pods.probe_pod(settings, images.DATA, False, "", "")
+    locking = pods.probe_pod(settings, images.DATA, False)
     container = locking["spec"]["containers"][0]
     container["command"] = ["python3", "-c", "import os; os.chown('/cache', 0, 0); os.chmod('/cache', 0o755)"]
     container["securityContext"] = {"runAsUser": 0}
@@ -171,7 +208,7 @@ def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
 def test_the_hub_does_not_answer_for_a_token(pushed, core, namespace):
     kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
     settings = replace(SETTINGS, secret="token")
-    manifest = pods.probe_pod(settings, images.DATA, False, "/tmp/registry", "")
+    manifest = pods.probe_pod(settings, images.DATA, False)
     manifest["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": "http://127.0.0.1:9"})
     line = _line_of("hub", pods.run(core, namespace, manifest), settings, namespace)
     assert (

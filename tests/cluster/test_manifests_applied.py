@@ -105,7 +105,7 @@ def take_away(namespace):
     """Make both volumes root's, as storage does that ignores fsGroup."""
     command = ["python3", "-c", "import os\nfor p in '/cache', '/checkpoints': os.chown(p, 0, 0); os.chmod(p, 0o755)"]
     settings = recipes.TINY.cluster
-    pod = pods.probe_pod(settings, images.DATA, True, "", "")
+    pod = pods.probe_pod(settings, images.DATA, True)
     pod["spec"]["containers"][0] |= {"command": command, "securityContext": {"runAsUser": 0}}
     assert pods.run(pods.kubernetes_client().CoreV1Api(), namespace, pod).problem == ""
 

@@ -227,4 +227,4 @@ def test_doctor_finds_each_thing_that_is_missing(trainer, namespace):
     line = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "mine")
     assert not line.ok and "does not pull images with mine" in line.detail
     line = doctor_trainer.shared(client.CoreV1Api(), namespace, "nothing")
-    assert not line.ok and "cannot be read" in line.detail
+    assert not line.ok and line.detail == "there is none" and f"#{images.DATA}#" in line.mend

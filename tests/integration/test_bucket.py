@@ -28,9 +28,11 @@ def test_a_bucket_is_made_once_and_its_rule_is_replaced(tmp_path, monkeypatch, c
     assert "bucket mlpipeline: made" in (out := capsys.readouterr().out) and "bucket mlpipeline: was there" in out
 
 
-@pytest.mark.parametrize("prefix", ["v2/artifacts/", "models/", "runs/x/", "private-artifacts"])
+@pytest.mark.parametrize(
+    "prefix", ["v2/artifacts/", "registry/", "pipelines/", "", "private-artifacts", "private-artifacts/team/v2/"]
+)
 def test_what_cache_and_registry_need_never_expires(prefix):
-    with pytest.raises(ValueError, match="holds nothing of cache or registry"):
+    with pytest.raises(ValueError, match="only private-artifacts/ holds nothing"):
         bucket.expire(None, "mlpipeline", prefix, 1)
 
 

@@ -2,7 +2,9 @@
 
 import io
 
-from components.local import _Console
+import pipeline
+from components.local import PASSED_ON, _Console
+from components.placement import SECRET_KEYS
 
 
 def test_only_what_the_steps_print_reaches_the_console():
@@ -17,3 +19,12 @@ def test_only_what_the_steps_print_reaches_the_console():
     lines = out.getvalue().splitlines()
     assert lines[:2] == ["[sft] first", "[sft] second"] and lines[2].startswith("[sft] FAILED in ") and len(lines) == 3
     assert log.getvalue() == printed
+
+
+def test_a_trainjob_is_for_clusters(tmp_path, capsys):
+    assert pipeline.main(["run", "--set", "trainer=trainjob", "--output", str(tmp_path / "out")]) == 2
+    assert "trainer=trainjob needs a cluster" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_containers_get_every_secret_that_pods_get_and_where_trackio_writes():
+    assert {*SECRET_KEYS, "TRACKIO_DIR"} <= set(PASSED_ON)

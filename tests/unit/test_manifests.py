@@ -83,6 +83,15 @@ def test_the_pods_of_a_training_runtime_are_restricted_and_never_try_again(tmp_p
     assert context == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
+def test_the_pods_of_a_trainjob_may_meet_and_nobody_else_comes_in(tmp_path):
+    items = every(tmp_path)
+    spec = next(item["spec"] for item in items if item["kind"] == "NetworkPolicy")
+    assert spec["ingress"] == [{"from": [{"podSelector": spec["podSelector"]}]}]
+    runtime = next(item for item in items if item["kind"] == "TrainingRuntime")
+    pod = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
 def test_images_are_pinned(tmp_path):
     for name, spec in pod_specs(every(tmp_path)):
         for container in [*spec["containers"], *spec.get("initContainers", [])]:
@@ -93,8 +102,10 @@ def test_images_are_pinned(tmp_path):
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_claims_are_those_that_the_steps_mount(overlay):
     items = rendered(MANIFESTS / "overlays" / overlay)
-    claims = {item["metadata"]["name"] for item in items if item["kind"] == "PersistentVolumeClaim"}
-    assert claims == {QWEN.cluster.cache_claim, QWEN.cluster.checkpoints_claim}
+    found = [item for item in items if item["kind"] == "PersistentVolumeClaim"]
+    claims = {item["metadata"]["name"]: item["spec"]["resources"]["requests"]["storage"] for item in found}
+    assert claims[QWEN.cluster.checkpoints_claim] == "100Gi"  # what the recipe keeps there, see claims.yaml
+    assert set(claims) == {QWEN.cluster.cache_claim, QWEN.cluster.checkpoints_claim}
     job = next(spec for name, spec in pod_specs(items) if name == "grpo-prepare")
     assert job["securityContext"]["fsGroup"] == job["securityContext"]["runAsUser"] == USER
     assert [mount["mountPath"] for mount in job["containers"][0]["volumeMounts"]] == [CACHE, CHECKPOINTS]

@@ -6,7 +6,10 @@ from kfp import compiler
 
 import pipeline
 from components import images, recipes
+from components.cluster.pods import probe_pod
 from components.placement import for_cluster, node_label, toleration
+from components.schema import Cluster
+from components.settings import from_json
 
 HEAVY = {"exec-sft", "exec-grpo", "exec-evaluate", "exec-evaluate-2", "exec-evaluate-3"}
 
@@ -78,6 +81,16 @@ def test_requests_suit_a_host_of_16_gib(tmp_path):
     assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"
 
 
+@pytest.mark.parametrize(("step", "heavy"), [("exec-sft", True), ("exec-gate", False)])
+def test_a_probe_of_doctor_takes_what_the_step_takes(tmp_path, step, heavy):
+    containers, _, _ = compiled(tmp_path)
+    step = containers[step]["resources"]
+    found = probe_pod(recipes.QWEN.cluster, images.DATA, heavy)["spec"]["containers"][0]["resources"]
+    assert found["requests"] == {"cpu": step["resourceCpuRequest"], "memory": step["resourceMemoryRequest"]}
+    limits = {"nvidia.com/gpu": "1", "memory": step["resourceMemoryLimit"]} if heavy else {}
+    assert found["limits"] == limits
+
+
 def test_the_workflow_is_kept_for_a_week(tmp_path):
     _, _, kubernetes = compiled(tmp_path)
     assert kubernetes["pipelineConfig"] == {"resourceTtlOnCompletion": 7 * 86_400}
@@ -89,6 +102,63 @@ def test_training_keeps_checkpoints_on_their_claim_unless_told_otherwise():
     assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/mine"})).checkpoints == "/mine"
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"scale_processes": "4"}, "scale_processes is 4, but a step requests cluster_gpus=1; set cluster_gpus=4"),
+        (
+            {"scale_processes": "2", "cluster_gpus": "2", "cluster_gpu_uuid": "GPU-1"},
+            "cluster_gpu_uuid shows a Pod one",
+        ),
+        ({"trainer": "trainjob", "cluster_checkpoints_claim": ""}, "its Pods share no checkpoints; name a claim"),
+        ({"trainer": "trainjob", "checkpoints": "/mine"}, "checkpoints='/mine': its Pods share no checkpoints"),
+    ],
+)
+def test_what_would_fail_at_training_is_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        for_cluster(recipes.override(recipes.QWEN, changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale_processes": "4", "cluster_gpus": "4"},
+        {"scale_processes": "4", "cluster_gpus": "0"},
+        {"cluster_gpus": "4", "cluster_gpu_uuid": "GPU-1"},  # which keeps a node with unlike GPUs for one step
+        {"scale_processes": "4", "trainer": "trainjob", "checkpoints": "/checkpoints/mine"},
+    ],
+)
+def test_what_can_train_is_not_refused(changes):
+    assert for_cluster(recipes.override(recipes.QWEN, changes)).checkpoints.startswith("/checkpoints")
+
+
+def test_steps_that_launch_a_trainjob_hold_no_gpu_and_share_its_checkpoints(tmp_path):
+    containers, settings, _ = compiled(tmp_path, recipes.override(recipes.TINY, {"trainer": "trainjob"}), gpus="1")
+    cluster = recipes.override(recipes.TINY, {"cluster_gpus": "1"}).cluster
+    tasks = tasks_of(tmp_path / "pipeline.yaml")
+    for name in ("sft", "grpo"):
+        container, found = containers[f"exec-{name}"], settings[f"exec-{name}"]
+        assert container["image"] == images.DATA and "accelerator" not in container["resources"], name
+        assert [mount["mountPath"] for mount in found["pvcMount"]] == ["/cache", "/checkpoints"], name
+        assert found["activeDeadlineSeconds"] == str(cluster.train_timeout_s), name
+        environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert images.CHOICE.items() <= environment.items(), name
+        given = tasks[name]["inputs"]["parameters"]["trainjob"]["runtimeValue"]["constant"]
+        assert from_json(Cluster, given) == cluster, name
+        assert tasks[name]["retryPolicy"]["maxRetryCount"] == cluster.retries, name
+    assert containers["exec-evaluate"]["image"] == images.TRAINER
+    assert {name for name, task in tasks.items() if "retryPolicy" in task} == {
+        "sft", "grpo", "evaluate", "evaluate-2", "evaluate-3",
+    }  # fmt: skip
+
+
+def tasks_of(path):
+    """Every task of a compiled pipeline by its name."""
+    spec = next(yaml.safe_load_all(path.read_text()))
+    dags = [part["dag"] for part in spec["components"].values() if "dag" in part]
+    return {name: task for dag in dags for name, task in dag["tasks"].items()}
+
+
 def test_nothing_of_it_is_put_onto_a_local_run(tmp_path):
     path = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(pipeline.build(recipes.QWEN, "r1"), str(path))
@@ -98,11 +168,7 @@ def test_nothing_of_it_is_put_onto_a_local_run(tmp_path):
 def test_the_run_id_is_no_argument_of_a_cached_step(tmp_path):
     path = tmp_path / "pipeline.yaml"
     compiler.Compiler().compile(pipeline.build(recipes.TINY), str(path))
-    spec = next(yaml.safe_load_all(path.read_text()))
-    dags = [part["dag"] for part in spec["components"].values() if "dag" in part]
-    for task in (
-        task for dag in dags for task in dag["tasks"].values() if "run_id" in task["inputs"].get("parameters", {})
-    ):
+    for task in (t for t in tasks_of(path).values() if "run_id" in t["inputs"].get("parameters", {})):
         cached = task["cachingOptions"].get("enableCache", False)
         constant = task["inputs"]["parameters"]["run_id"]["runtimeValue"]["constant"]
         assert cached == (constant == ""), task["taskInfo"]["name"]

@@ -9,8 +9,9 @@ import threading
 
 import pytest
 
-from components.cluster import probe
-from components.cluster.doctor import Line
+from components import images, recipes
+from components.cluster import doctor, pods, probe
+from components.cluster.line import OVERLAY, Line, asked
 from tests.hub_server import HubServer
 
 
@@ -55,16 +56,22 @@ def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("token", "ok", "said"),
-    [("hf_write", True, "of tester, role write"), ("hf_wrong", False, "the Hub refuses it: ")],
+    ("token", "ok", "said", "may_push"),
+    [
+        ("hf_write", True, "of tester, role write", True),
+        ("hf_read", True, "of tester, role read", False),
+        ("hf_wrong", False, "the Hub refuses it: ", False),
+    ],
 )
-def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said):
-    command = [sys.executable, "-m", "components.cluster.probe", "look", "--registry", str(tmp_path / "registry")]
+def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said, may_push):
+    """Without a registry too; a token that may only read is fine, but not for a push."""
+    command = [sys.executable, "-m", "components.cluster.probe", "look", "--push", "tester/model"]
     with HubServer() as hub:
         environment = {**os.environ, **hub.environment(tmp_path, token)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    (finding,) = [line for line in map(json.loads, done.stdout.splitlines()) if line["check"] == "hub token"]
-    assert finding["ok"] == ok and said in finding["detail"]
+    found = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert found["hub token"]["ok"] == ok and said in found["hub token"]["detail"]
+    assert found["push"]["ok"] == may_push
 
 
 def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
@@ -72,6 +79,40 @@ def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     finding = probe.hub()
     assert not finding["ok"] and "the Hub does not answer" in finding["detail"]
+
+
+def test_the_probe_asks_as_preflight_will():
+    recipe = recipes.override(recipes.TINY, {"registry": "s3://b/p", "push_hub_repo": "me/model"})
+    assert doctor._asks(recipe) == ["--registry", "s3://b/p", "--push", "me/model", "--push-data"]
+    assert doctor._asks(recipes.TINY) == []
+
+
+@pytest.mark.parametrize(("registry", "said"), [("", "none given"), ("/cache/r", "/cache/r is no bucket")])
+def test_without_a_bucket_nothing_is_ready(registry, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    recipe = recipes.override(recipes.TINY, {"registry": registry})
+    found = {line.what: line for line in doctor.lines(recipe, "http://127.0.0.1:9", "kubeflow", "", False)}
+    assert not found["registry"].ok and found["registry"].detail == said and "s3://" in found["registry"].mend
+    assert not found["kubernetes"].ok
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "mend"),
+    [
+        (403, "Forbidden", "ask for the right to list nodes"),
+        (500, "Internal Server Error", "try `kubectl get nodes`, and doctor again"),
+    ],
+)
+def test_what_the_api_server_refuses_is_a_finding(status, said, mend):
+    def check(given):
+        raise pods.refused()(status=status, reason=said)
+
+    line = asked("gpu", "list nodes", check, "given")
+    assert line == Line(False, "gpu", f"cannot be asked: {said}", mend)
+
+
+def test_the_mend_of_a_claim_puts_our_image_in_place_of_the_manifests():
+    assert OVERLAY.endswith(f'| sed "s#grpo-pipeline/data:dev#{images.DATA}#" | kubectl apply -f -')
 
 
 def test_a_line_shows_the_mend_only_where_something_is_wrong():

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,7 @@ RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
         (["submit", "--endpoint", "localhost:8080"], "has no scheme; write http://localhost:8080"),
         (["submit", "--endpoint", "http://127.0.0.1:9"], "registry is empty; add --set registry=s3://"),
         (["submit", "--set", "registry=s3://b/p", "--endpoint", "http://127.0.0.1:9"], "does not answer at http://127"),
+        (["doctor", "--set", "scale_processes=2", "--set", "cluster_gpus=1"], "set cluster_gpus=2"),
         (["schedule", "create"], "schedule create needs the NAME"),
         (["schedule", "create", "x", "--cron", "* *"], "has 2 fields"),
         (["schedule", "list", "--endpoint", "http://127.0.0.1:9"], "does not answer"),
@@ -30,10 +32,19 @@ RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
 )
 def test_a_refusal_is_one_line_within_seconds(arguments, said, capsys, monkeypatch):
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    monkeypatch.setenv("GRPO_IMAGE_TAG", "a-build")
     started = time.monotonic()
     assert pipeline.main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("verb", [["submit"], ["schedule", "create", "x", "--cron", "0 3 * * *"]])
+def test_a_shell_that_names_no_build_is_refused(verb, capsys, monkeypatch):
+    monkeypatch.delenv("GRPO_IMAGE_TAG", raising=False)
+    assert pipeline.main([*verb, "--endpoint", "http://127.0.0.1:9"]) == 2
+    error = capsys.readouterr().err
+    assert "GRPO_IMAGE_TAG is not set" in error and "`make image REGISTRY=...` prints" in error
 
 
 def test_what_answers_but_is_not_kfp_is_named():
@@ -70,6 +81,23 @@ def test_firings_are_shown_in_utc_and_here():
     lines = schedule.firings(parse("0 3 * * *"), UTC)
     assert len(lines) == 3 and all(" 03:00:00 UTC, " in line and line.endswith(" here") for line in lines)
     assert f"{datetime.now(UTC):%Y}" in lines[0]
+
+
+def test_a_schedule_of_somebody_else_is_listed_without_its_firings(capsys):
+    shown = [
+        SimpleNamespace(
+            display_name=name, status="ENABLED", trigger=SimpleNamespace(cron_schedule=SimpleNamespace(cron=expression))
+        )
+        for name, expression in (("theirs", "@daily"), ("never", "0 0 0 31 2 *"), ("mine", "0 0 3 * * *"))
+    ]
+    page = SimpleNamespace(recurring_runs=shown, next_page_token="")
+    schedule.show(SimpleNamespace(list_recurring_runs=lambda **_: page), "kubeflow", "UTC")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "theirs: @daily, on", "  next: unknown, this expression is none of six fields",
+        "never: 0 0 0 31 2 *, on", "  never fires within five years",
+    ]  # fmt: skip
+    assert lines[4] == "mine: 0 0 3 * * *, on" and lines[5].startswith("  next: 20")
 
 
 def test_a_zone_that_is_none_is_refused():
