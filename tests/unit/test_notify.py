@@ -11,7 +11,7 @@ from components import lock, recipes
 from components.compare.statistics import wilson
 from components.notify.messages import NTFY_LIMIT, SLACK_LIMIT, message, text
 from components.notify.notify import link_of, report
-from components.outcome import artifact_root, conclude, failure_of, gpu_hours, read_outcomes
+from components.outcome import GOOD_STATES, artifact_root, conclude, failure_of, gpu_hours, read_outcomes
 from components.record import recorded
 from components.store import open_store
 from tests.outcome_fixtures import outcome
@@ -38,6 +38,7 @@ def step(name, outcome, **more):
 
 CHANGED = step("preflight", "succeeded", details={"changed": True})
 PROMOTE = step("gate", "succeeded", details={"promoted": True, "forced": False})
+PUSHING = {"step": "push", "outcome": "running", "log": []}
 FORCE = step("gate", "succeeded", details={"promoted": True, "forced": True})
 
 
@@ -55,6 +56,7 @@ FORCE = step("gate", "succeeded", details={"promoted": True, "forced": True})
         ("FAILED", [CHANGED, PROMOTE], "failed", "the run ended in state FAILED after gate; look at the Pod"),
         ("RUNNING", [], "failed", "no step left a record (state RUNNING)"),
         ("COMPLETE", [], "failed", "no step left a record"),
+        ("COMPLETE", [CHANGED, PROMOTE, PUSHING], "failed", "the run ended in state COMPLETE after push; look"),
     ],
 )
 def test_endings(tmp_path, state, records, ending, sentence):
@@ -64,7 +66,8 @@ def test_endings(tmp_path, state, records, ending, sentence):
         store.write_json(f"runs/r1/record/{record['step']}.json", record | {"started": started})
     found = conclude(store, "r1", state=state, ended=0.0, failure=failure_of(state, records))
     assert found.ending == ending and sentence in found.sentence
-    assert found.failed_step == next((r["step"] for r in records if r["outcome"] in ("failed", "running")), None)
+    stopped = ("failed", "running") if state not in GOOD_STATES else ("failed",)
+    assert found.failed_step == next((r["step"] for r in records if r["outcome"] in stopped), None)
 
 
 def test_a_push_that_died_after_the_crowning_has_promoted(tmp_path):
