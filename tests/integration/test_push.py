@@ -1,5 +1,6 @@
 """Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -108,15 +109,19 @@ def trained(started: str, gpus: list[str]) -> dict[str, Any]:
 
 
 def test_a_push_goes_on_only_while_the_run_holds_the_lock(tmp_path: Path) -> None:
-    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run = make_run(tmp_path, registry=str(tmp_path / "registry")) | {"by_hand": False}
     store = open_store(run["registry"])
-    store.write_json("runs/run-0/record/preflight.json", trained("2026-01-01T00:00:00+00:00", []))
     with pytest.raises(ValueError, match="run run-0 has lost the registry's lock to nobody"):
         push(**run)
     lock.take(store, "run-0", 3600)
     push(**run)
-    assert lock.is_held(store, "run-0"), "the exit handler releases it"
-    store.delete_tree("lock")
+    lock.check(store, "run-0")  # the exit handler releases it
+    with pytest.raises(ValueError, match="is in use by run run-0"):
+        push(**run | {"by_hand": True})
+    lock.release(store, "run-0")
+    with pytest.raises(ValueError, match="run run-0 has let go of the registry's lock"):
+        push(**run)
+    push(**run | {"by_hand": True})
     lock.take(store, "another", 3600)
     with pytest.raises(ValueError, match="has lost the registry's lock to run another"):
         push(**run)
@@ -153,6 +158,7 @@ def test_an_interrupted_push_keeps_the_old_champion_and_resumes(
     first = push(**make_run(tmp_path / "a", registry=str(registry)))
     run = make_run(tmp_path / "b", registry=str(registry), seed=1)
     with monkeypatch.context() as patch:
+        patch.setenv(lock.OWNER_VARIABLE, f"{socket.gethostname()} {2**22 + 1} 1")  # a process that is gone
         patch.setattr(pushing.Store, "write_json", _die)
         with pytest.raises(KeyboardInterrupt):
             push(**run)

@@ -197,7 +197,7 @@ def test_report_writes_the_outcome_calls_the_webhook_and_lets_go(tmp_path, monke
     assert "nothing has changed" in body.decode()
     assert headers["Content-Type"] == ("text/plain" if format == "ntfy" else "application/json")
     assert "run r1: no-change: nothing has changed\nwebhook answered 204" in capsys.readouterr().out
-    assert [run.ending for run in read_outcomes(store)] == ["no-change"] and not lock.is_held(store, "r1")
+    assert [run.ending for run in read_outcomes(store)] == ["no-change"] and lock.current(store).value["released"]
 
 
 def test_a_webhooks_interval_is_that_of_the_report():
