@@ -17,11 +17,12 @@ from typing import Any
 from components import lock, recipes, vram
 from components.files import sha256, tree_sha256
 from components.models import check_hub_id, config_of, model_directory
+from components.notify.notify import link_of, tell
 from components.outcome import CHAMPION, Outcome, conclude, failure_of, inputs_of, read_outcomes, write_outcome
 from components.plan import Plan
 from components.preflight.clean import clean
 from components.record import read_records, recorded
-from components.schema import Recipe, Source
+from components.schema import Notify, Recipe, Source
 from components.settings import from_json, to_json
 from components.standardize.sources import kind_of, pinned
 from components.store import Store, open_store
@@ -74,12 +75,21 @@ def run_preflight(given: dict[str, Any]) -> str:
 def _own_registry(recipe: Recipe, run_id: str) -> None:
     """Make the registry this run's: nobody else writes there now, and what is old has gone."""
     store = checked_registry(recipe.registry)
-    dead = lock.take(store, run_id, recipe.lock_timeout_s)
-    if dead and store.read(f"runs/{dead}/outcome.json") is None:
-        failure = failure_of(DEAD, read_records(store, dead))
-        write_outcome(store, conclude(store, dead, state=DEAD, ended=lock.last_sign(store, dead), failure=failure))
+    if dead := lock.take(store, run_id, recipe.lock_timeout_s):
+        _bury(store, dead, recipe.notify)
     for gone in clean(store, recipe.keep, recipe.checkpoints, time.time()):
         print(f"deleted: {gone}", flush=True)
+
+
+def _bury(store: Store, run_id: str, settings: Notify) -> None:
+    """Write and tell the outcome of a run that ended without its exit handler; a push by hand is none."""
+    records = read_records(store, run_id)
+    if not records or store.read(f"runs/{run_id}/outcome.json") is not None:
+        return
+    ended = lock.last_sign(store, run_id)
+    outcome = conclude(store, run_id, state=DEAD, ended=ended, failure=failure_of(DEAD, records))
+    write_outcome(store, outcome)
+    tell(outcome, link_of(store, run_id, settings), settings)
 
 
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:

@@ -16,6 +16,7 @@ from components.schema import Recipe, Source
 from components.settings import from_json, to_json
 from components.store import open_store
 from tests.outcome_fixtures import outcome
+from tests.raw_server import DONE, raw_server
 
 
 def parameters(place, **changes):
@@ -84,7 +85,8 @@ def test_a_run_takes_the_registry_tidies_it_and_tells_every_step_its_settings(tm
     for number in (1, 2):
         write_outcome(store, outcome(f"week-0{number}", started=f"2026-01-0{number}T00:00:00+00:00"))
     plan = run_preflight(given(tmp_path, "r1", seed=5))
-    assert Plan.read(plan).seed == 5 and lock.is_held(store, "r1")
+    assert Plan.read(plan).seed == 5
+    lock.check(store, "r1")
     assert "deleted: records and artifacts of run week-01" in capsys.readouterr().out
     outputs = tmp_path / "outputs" / "r1"
     assert from_json(Recipe, (outputs / "merged").read_text()).seed == 5 and (outputs / "champion").read_text() == ""
@@ -99,21 +101,33 @@ def test_a_second_run_ends_before_it_changes_anything(tmp_path):
         run_preflight(given(tmp_path, "r2"))
     store = open_store(str(tmp_path / "registry"))
     assert store.read_json("runs/r2/record/preflight.json")["outcome"] == "failed"
-    assert lock.is_held(store, "r1") and not (tmp_path / "outputs" / "r2").exists()
+    lock.check(store, "r1")
+    assert not (tmp_path / "outputs" / "r2").exists()
 
 
-def test_a_run_that_died_with_its_exit_handler_gets_its_place_in_the_history(tmp_path, capsys):
+def test_a_run_that_died_with_its_exit_handler_gets_its_place_in_the_history(tmp_path, capsys, monkeypatch):
     store = open_store(str(tmp_path / "registry"))
     lock.take(store, "dead", 3600)
     long_ago = iso(time.time() - 7200)
     store.write_json("lock/00000001.json", lock.current(store).value | {"taken": long_ago})
     record = {"step": "grpo", "outcome": "running", "started": long_ago, "seen": long_ago, "log": ["step 7/60"]}
     store.write_json("runs/dead/record/grpo.json", record)
-    run_preflight(given(tmp_path, "next"))
+    with raw_server(DONE) as (url, received):
+        monkeypatch.setenv("NOTIFY_WEBHOOK", url)
+        run_preflight(given(tmp_path, "next"))
+    assert len(received) == 1 and b"POST / " in received[0], "the dead run is told too"
     assert "lock is taken over from run dead: no sign of life for 7,2" in capsys.readouterr().out
     (dead,) = read_outcomes(store)
     assert (dead.run_id, dead.ending, dead.failed_step, dead.log) == ("dead", "failed", "grpo", ["step 7/60"])
     assert dead.started == dead.ended == long_ago
+
+
+def test_a_push_by_hand_that_died_is_no_run(tmp_path):
+    store = open_store(str(tmp_path / "registry"))
+    lock.take(store, "r1-push-0a1b2c", 3600)
+    store.write_json("lock/00000001.json", lock.current(store).value | {"taken": iso(time.time() - 1e6)})
+    run_preflight(given(tmp_path, "next"))
+    assert read_outcomes(store) == []
 
 
 def test_new_rows_in_a_source_change_the_fingerprint(tmp_path):
