@@ -229,7 +229,9 @@ class Keep:
     """Settings of the cleaning that each run begins with; what belongs to the champion always stays."""
 
     runs: int = setting(
-        "newest runs whose step records, reports and KFP artifacts stay; of older ones the outcome", minimum=1
+        "newest runs whose step records, reports and KFP artifacts stay, and as many of those without news; of older "
+        "ones the outcome",
+        minimum=1,
     )
     models: int = setting("former champions whose models and data sets stay in the registry", minimum=0)
     checkpoint_days: float = setting("days without use after which training checkpoints are deleted", minimum=0)

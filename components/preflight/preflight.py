@@ -109,7 +109,8 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
     champion = store.read_json(CHAMPION) or {}
     reason = why_unchanged(fingerprint, champion, outcomes)
-    cleaned = sum(outcome.cleaned and outcome.inputs == inputs_of(plan) for outcome in outcomes)
+    made = [outcome for outcome in outcomes if outcome.inputs == inputs_of(plan) and outcome.ending != "no-change"]
+    cleaned = sum(outcome.cleaned for outcome in made)
     return Checked(
         recipe=recipe,
         plan=replace(plan, generation=cleaned),

@@ -67,6 +67,7 @@ def test_inputs_whose_artifacts_were_deleted_are_made_anew_and_are_the_same_inpu
     store = open_store(str(tmp_path))
     write_outcome(store, outcome("old", inputs=inputs_of(first.plan), cleaned=True, champion="v0"))
     write_outcome(store, outcome("else", inputs="else", cleaned=True))
+    write_outcome(store, outcome("idle", inputs=inputs_of(first.plan), cleaned=True, ending="no-change"))
     second = check_run(to_json(recipes.TINY), parameters(tmp_path))
     assert (first.plan.generation, second.plan.generation) == (0, 1) and first.plan.text() != second.plan.text()
     assert first.fingerprint == second.fingerprint and inputs_of(first.plan) == inputs_of(second.plan)
