@@ -84,6 +84,11 @@ def test_a_push_is_one_commit_tagged_and_private_and_doing_it_again_changes_noth
     assert second != version
     assert_released(hub, tmp_path, second)
     assert repo.resolve(version) == head, "the first release keeps its tag"
+    assert pushed(tmp_path) == version
+    assert_released(hub, tmp_path, version)
+    assert repo.resolve(version) == head and repo.resolve("main") != head, "promoted again, it is main again"
+    before = dict(repo.commits)
+    assert pushed(tmp_path) == version and repo.commits == before
 
 
 @pytest.mark.parametrize(
