@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from components.models import model_directory
 from components.outcome import write_outcome
 from components.push import push as pushing
 from components.push.push import push
+from components.recipes import QWEN
+from components.settings import to_json
 from components.store import open_store
 from tests.outcome_fixtures import outcome
 from tests.release_fixtures import make_run
@@ -63,6 +66,30 @@ def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: P
     for part in ("enable_thinking=True", "You are a careful problem solver", "## Limits", "`" + "c" * 40 + "`"):
         assert part in card.text
     compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+GSM8K = QWEN.evaluation[0]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "problems", "whole"),
+    [
+        ((GSM8K,), 0, True),
+        ((GSM8K,), 100, False),
+        ((replace(GSM8K, split="train"),), 0, False),
+        ((replace(GSM8K, cap=100),), 0, False),
+        ((replace(GSM8K, weight=0.5),), 0, False),
+        ((GSM8K, replace(GSM8K, name="mine", path="lab/mine")), 0, False),
+    ],
+)
+def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluation: Any, problems: int, whole: bool):
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, evaluate=replace(QWEN.evaluate, problems=problems))
+    run |= {"plan": replace(run["plan"], evaluation=evaluation), "recipe": to_json(recipe)}
+    tree = Path(push(**run)["location"])
+    assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
+    (result,) = ModelCard.load(tree / "README.md").data.eval_results
+    assert result.dataset_type == ", ".join(source.path for source in evaluation)
 
 
 def test_the_provenance_names_everything(tmp_path: Path) -> None:
