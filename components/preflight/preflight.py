@@ -108,7 +108,7 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     _check_memory(recipe, plan)
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
     champion = store.read_json(CHAMPION) or {}
-    reason = why_unchanged(fingerprint, champion, outcomes)
+    reason = why_unchanged(fingerprint, champion, outcomes, recipe.gate.force)
     made = [outcome for outcome in outcomes if outcome.inputs == inputs_of(plan) and outcome.ending != "no-change"]
     cleaned = sum(outcome.cleaned for outcome in made)
     return Checked(
@@ -166,6 +166,8 @@ def resolve(recipe: Recipe) -> Plan:
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
     settings = {k: v for k, v in asdict(recipe).items() if k not in _NOT_COMPARED}
+    for stage, name in (("gate", "force"), ("push", "private")):
+        del settings[stage][name]
     text = json.dumps([settings, plan.text(), code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -176,16 +178,17 @@ def code_hash() -> str:
     return tree_sha256(root, "*.py")
 
 
-def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome]) -> str:
+def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome], force: bool) -> str:
     """Why a run with this fingerprint can bring nothing new, empty if it may.
 
-    It would make the champion again, or a model that the gate has rejected against this very champion.
+    It would make the champion again, or a model that the gate has rejected against this very champion; by `force`
+    that one is promoted.
     """
     if champion.get("fingerprint") == fingerprint:
         return f"nothing has changed since champion {champion['version']}"
     for outcome in reversed(outcomes):
         same = outcome.fingerprint == fingerprint and outcome.champion == champion.get("version", "")
-        if same and outcome.ending == "rejected":
+        if same and outcome.ending == "rejected" and not force:
             return f"nothing has changed since run {outcome.run_id}, which was rejected"
     return ""
 

@@ -40,6 +40,13 @@ def test_nothing_changed_ends_the_run_and_always_does_not(tmp_path):
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, grpo_beta=0.1)).changed
 
 
+def test_a_forced_promotion_is_not_trained_again_without_force(tmp_path):
+    first = check_run(to_json(recipes.TINY), parameters(tmp_path, gate_force=True, push_private=False))
+    open_store(str(tmp_path)).write_json("champion.json", {"version": "v1", "fingerprint": first.fingerprint})
+    for changes in ({}, {"push_private": True}, {"gate_force": True}):
+        assert not check_run(to_json(recipes.TINY), parameters(tmp_path, **changes)).changed
+
+
 def test_what_was_rejected_is_not_trained_again(tmp_path):
     """Unless the champion is another one by now, or the run is asked for."""
     store = open_store(str(tmp_path))
@@ -51,6 +58,7 @@ def test_what_was_rejected_is_not_trained_again(tmp_path):
     assert not second.changed
     assert second.reason == "nothing has changed since run week-02, which was rejected: no run is needed"
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, always=True)).changed
+    assert check_run(to_json(recipes.TINY), parameters(tmp_path, gate_force=True)).changed, "by force it is promoted"
     store.write_json("champion.json", {"version": "v0", "fingerprint": "another"})
     assert check_run(to_json(recipes.TINY), parameters(tmp_path)).changed
 
