@@ -90,11 +90,11 @@ def _delete_artifacts(store: Store, outcome: Outcome, place: str) -> bool:
     """
     place = place.replace("minio://", "s3://", 1)
     try:
-        if place.startswith("s3://") and _bucket(place) == _bucket(store.url("")):
+        if _bucket(place) and _bucket(place) == _bucket(store.url("")):
             artifacts = open_store(place)
             for key in artifacts.keys(""):
                 artifacts.delete(key)
-        elif Path(place).name.startswith("grpo-pipeline-"):
+        elif Path(place).name.startswith("grpo-pipeline-") and "://" not in place:
             shutil.rmtree(place, ignore_errors=not Path(place).exists())
         elif place:
             print(f"the artifacts of run {outcome.run_id} stay: nothing here can delete {place}", flush=True)
@@ -105,6 +105,7 @@ def _delete_artifacts(store: Store, outcome: Outcome, place: str) -> bool:
 
 
 def _bucket(address: str) -> str:
+    """The bucket of an s3:// address, empty for any other place."""
     return address.removeprefix("s3://").partition("/")[0] if address.startswith("s3://") else ""
 
 

@@ -156,6 +156,21 @@ def test_a_push_goes_on_only_while_the_run_holds_the_lock(tmp_path: Path) -> Non
         push(**(make_run(tmp_path / "b", registry=run["registry"], seed=1)))
 
 
+def test_the_command_line_pushes_under_a_lock_of_its_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, registry=run["registry"])
+    for name, text in (
+        ("recipe.json", to_json(recipe)), ("plan.json", run["plan"].text()), ("fingerprint.txt", "fingerprint-0"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    paths = {"model": run["model"], "evaluation": run["evaluation"], "results": run["results"], "preflight": tmp_path}
+    flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "components.push", *flags, "--run-id", "run-0"]
+    subprocess.run(command, check=True, capture_output=True)
+    held = lock.current(open_store(run["registry"]))
+    assert held and held.run_id.startswith("run-0-push-") and held.value["released"] and held.value["owner"]
+
+
 def test_former_champions_stay_on_the_list(tmp_path: Path) -> None:
     registry = str(tmp_path / "registry")
     versions = [push(**make_run(tmp_path / f"{n}", registry=registry, seed=n))["version"] for n in (0, 1, 2, 0)]

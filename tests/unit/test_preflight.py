@@ -156,6 +156,7 @@ def test_new_rows_in_a_source_change_the_fingerprint(tmp_path):
         ({"registry": ""}, "registry is empty"),
         ({"model": "./nowhere"}, "neither a directory"),
         ({"grpo_generations": 1}, "generations: 1 is too small"),
+        ({"gate_margin": -0.01}, "margin: -0.01 is too small"),
         ({"push_hub_repo": "me/model"}, "HF_TOKEN is not set"),
     ],
 )
