@@ -8,7 +8,7 @@ from typing import Any
 from components.files import sha256, tree_sha256
 from components.models import model_directory, model_sha256
 from components.schema import Grpo, Scale, Sft, Training
-from components.settings import from_dict, from_json, to_json
+from components.settings import from_dict, to_json
 
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
 DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
@@ -74,8 +74,3 @@ def screened(place: Path) -> list[Path]:
         if all(part.exists() for part in parts):
             return parts
     return []
-
-
-def settings_of(stage: str, text: str) -> Any:
-    """The settings of a stage from their JSON."""
-    return from_json(SETTINGS[stage], text)

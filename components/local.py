@@ -17,9 +17,10 @@ from typing import Any, TextIO
 from components import images, lock
 from components.compare.table import text_table
 from components.files import write_json
-from components.outcome import Outcome
+from components.notify.notify import link_of, tell
+from components.outcome import Failure, Outcome, conclude, write_outcome
 from components.record import read_records
-from components.schema import Recipe
+from components.schema import Notify, Recipe
 from components.settings import to_json
 from components.store import Store, open_store
 
@@ -66,9 +67,24 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     store = open_store(recipe.registry)
     try:
         _execute(build(recipe, run_id), output, runner)
+    except KeyboardInterrupt:
+        _interrupted(store, run_id, recipe.notify)
+        raise
     finally:  # the exit handler does it, unless it was kept from running
         lock.release(store, run_id)
     return _finish(store, run_id, output, time.time() - started)
+
+
+def _interrupted(store: Store, run_id: str, settings: Notify) -> None:
+    """Write and tell the outcome of a run that Ctrl-C has ended, unless its exit handler has."""
+    if store.read(f"runs/{run_id}/outcome.json") is not None:
+        return
+    records = read_records(store, run_id)
+    step, log = (records[-1]["step"], records[-1]["log"]) if records else ("preflight", [])
+    failure = Failure(step=step, why="was interrupted", log=log)
+    outcome = conclude(store, run_id, state="INTERRUPTED", ended=time.time(), failure=failure)
+    write_outcome(store, outcome)
+    tell(outcome, link_of(store, run_id, settings), settings)
 
 
 def _execute(pipeline: Any, output: Path, runner: str) -> None:

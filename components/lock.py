@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from components.record import iso, read_records
-from components.store import Store
+from components.store import RACES, Store
 
 PREFIX = "lock"
 OWNER_VARIABLE = "GRPO_OWNER"  # set by `pipeline.py run` for its steps: host, process and its start
@@ -60,7 +60,11 @@ def take(store: Store, run_id: str, timeout_s: int) -> str:
     number = held.number + 1 if held else 1
     value = {"run_id": run_id, "owner": owner, "taken": iso(time.time()), "released": None}
     if not store.create(_key(number), value):
-        raise ValueError(f"another run has just taken the lock {store.url(_key(number))}; wait until it has ended")
+        raise ValueError(_just_taken(store, number))
+    now = current(store)
+    if now is None or now.number != number:  # what was read before has been overtaken meanwhile
+        store.delete(_key(number))
+        raise ValueError(_just_taken(store, now.number if now else number))
     for key in store.keys(PREFIX):
         if key < _key(number):
             store.delete(key)
@@ -75,25 +79,28 @@ def release(store: Store, run_id: str) -> None:
 
 
 def check(store: Store, run_id: str) -> None:
-    """`ValueError` unless the newest lock is this run's; called before anything that a second run must not do."""
+    """`ValueError` unless this run holds the newest lock; called before anything that a second run must not do."""
     held = current(store)
+    if held and held.run_id == run_id and held.value["released"]:
+        raise ValueError(f"run {run_id} has let go of the registry's lock at {held.value['released']}; run again")
     if held is None or held.run_id != run_id:
         holder = f"run {held.run_id}" if held else "nobody"
         raise ValueError(f"run {run_id} has lost the registry's lock to {holder}, which gave it up for dead; run again")
 
 
-def is_held(store: Store, run_id: str) -> bool:
-    """Whether this run holds the lock."""
-    held = current(store)
-    return held is not None and held.run_id == run_id and not held.value["released"]
-
-
 def current(store: Store) -> Held | None:
-    """The newest lock, held or released; None in a new registry."""
-    for key in reversed(store.keys(PREFIX)):
-        if (value := store.read_json(key)) is not None:
-            return Held(int(Path(key).stem), value)
-    return None
+    """The newest lock, held or released; None in a new registry.
+
+    Where all that were listed have gone before they were read, a newer one is there: it is listed again.
+    """
+    for _ in range(RACES):
+        keys = store.keys(PREFIX)
+        for key in reversed(keys):
+            if (value := store.read_json(key)) is not None:
+                return Held(int(Path(key).stem), value)
+        if not keys:
+            return None
+    raise ValueError(f"the locks in {store.url(PREFIX)} vanish as often as they are read; look what deletes them")
 
 
 def why_dead(store: Store, held: Held, timeout_s: int) -> str:
@@ -138,6 +145,10 @@ def _in_use(store: Store, held: Held, timeout_s: int) -> str:
         f"life {age_s:,.0f} s ago; wait until it has ended (a dead run's lock is taken over after {timeout_s} s), or, "
         f"if you know that it is dead, delete {store.url(held.key)}"
     )
+
+
+def _just_taken(store: Store, number: int) -> str:
+    return f"another run has just taken the lock {store.url(_key(number))}; wait until it has ended"
 
 
 def _key(number: int) -> str:

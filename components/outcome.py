@@ -5,7 +5,7 @@ It is what the history, the question whether anything has changed, and the clean
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,30 @@ ENDINGS = ("promoted", "rejected", "no-change", "failed")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a run ended, and what of it is kept when the rest is cleaned away."""
+    """How a run ended, and what of it is kept when the rest is cleaned away.
+
+    A field that is new gets a default, with which older outcomes are read.
+    """
 
     run_id: str
-    recipe: str
     ending: str  # one of ENDINGS
     sentence: str
-    failed_step: str | None
-    log: list[str]  # the failed step's last lines
     started: str
     ended: str
-    seconds: dict[str, float]  # per step
-    numbers: dict[str, dict[str, float]]  # per step
-    results: list[dict[str, Any]]  # checkpoint, protocol, n, correct, accuracy, interval on the evaluation problems
-    gpu_hours: float
-    fingerprint: str  # of inputs, settings and code; empty if preflight failed
-    inputs: str  # hash of the plan
-    version: str  # the version that this run promoted, empty if none
-    champion: str  # the champion when it had ended, empty if none
-    artifacts: str  # where KFP keeps the run's artifacts, empty if no step told
-    cleaned: bool  # whether all but this was deleted
+    recipe: str = ""
+    failed_step: str | None = None
+    log: list[str] = field(default_factory=list)  # the failed step's last lines
+    seconds: dict[str, float] = field(default_factory=dict)  # per step
+    numbers: dict[str, dict[str, float]] = field(default_factory=dict)  # per step
+    # checkpoint, protocol, n, correct, accuracy, interval on the evaluation problems
+    results: list[dict[str, Any]] = field(default_factory=list)
+    gpu_hours: float = 0.0
+    fingerprint: str = ""  # of inputs, settings and code; empty if preflight failed
+    inputs: str = ""  # hash of the plan
+    version: str = ""  # the version that this run promoted, empty if none
+    champion: str = ""  # the champion when it had ended, empty if none
+    artifacts: str = ""  # where KFP keeps the run's artifacts, empty if no step told
+    cleaned: bool = False  # whether all but this was deleted
 
     @property
     def judged(self) -> bool:
@@ -112,7 +116,7 @@ def _ending(
     if failure:
         return "failed", f"{failure.step} {failure.why}"
     details = {step: record.get("details", {}) for step, record in steps.items()}
-    if "push" in steps:
+    if steps.get("push", {}).get("outcome") == "succeeded":
         return "promoted", steps["push"]["result"] + (", by force" if details.get("gate", {}).get("forced") else "")
     if details.get("gate", {}).get("promoted") is False:
         return "rejected", steps["gate"]["result"]
@@ -129,11 +133,28 @@ def write_outcome(store: Store, outcome: Outcome) -> None:
 
 
 def read_outcomes(store: Store) -> list[Outcome]:
-    """The outcomes of all runs in the order in which they began; those of other versions of this code are left out."""
-    names = {field.name for field in fields(Outcome)}
+    """The outcomes of all runs in the order in which they began; what cannot be read is left out."""
+    return read_all(store)[0]
+
+
+def read_all(store: Store) -> tuple[list[Outcome], int]:
+    """The outcomes of all runs in the order in which they began, and how many are none that this code can read."""
     keys = [key for key in store.keys("runs") if key.endswith("/outcome.json") and key.count("/") == 2]
-    values = [value for key in keys if (value := store.read_json(key)) and set(value) == names]
-    return sorted((Outcome(**value) for value in values), key=lambda outcome: outcome.started)
+    found = [outcome_of(value) for key in keys if (value := store.read_json(key)) is not None]
+    outcomes = sorted((outcome for outcome in found if outcome), key=lambda outcome: outcome.started)
+    return outcomes, len(found) - len(outcomes)
+
+
+def outcome_of(value: Any) -> Outcome | None:
+    """The outcome in a JSON value of this or another version of the code: unknown fields go, new ones get defaults.
+
+    None if one that has no default is missing, or the ending is unknown.
+    """
+    if not isinstance(value, dict) or value.get("ending") not in ENDINGS:
+        return None
+    if any(f.name not in value and f.default is MISSING and f.default_factory is MISSING for f in fields(Outcome)):
+        return None
+    return Outcome(**{f.name: value[f.name] for f in fields(Outcome) if f.name in value})
 
 
 def inputs_of(plan: Plan) -> str:

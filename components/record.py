@@ -61,6 +61,15 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     return text
 
 
+def _redacted(value: Any) -> Any:
+    """A JSON value with every text in it redacted."""
+    if isinstance(value, dict):
+        return {key: _redacted(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
+
+
 @contextmanager
 def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[Record]:
     """Run a step's work under a record in the registry; an error is recorded and raised again.
@@ -137,8 +146,8 @@ class _Writer:
         ended = time.time()
         self._write(
             outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
-            result=redact(self.record.result), details=self.record.details,
-            error=None if error is None else redact(error), 
+            result=redact(self.record.result), details=_redacted(self.record.details),
+            error=None if error is None else redact(error),
             machine=self.record.machine or machine.describe(heavy=is_heavy(self.record.step)),
         )  # fmt: skip
 

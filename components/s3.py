@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.datatypes import Object
-from minio.error import S3Error, ServerError
+from minio.error import InvalidResponseError, S3Error, ServerError
 from urllib3.exceptions import HTTPError
 
 from components.files import sha256
@@ -161,6 +161,11 @@ class S3Store(Store):
             if error.code == "XMinioStorageFull":
                 raise ValueError(f"{what}: the disk of {endpoint} is full; free some space there") from error
             raise
+        except InvalidResponseError as error:  # its text is the whole page
+            raise ConnectionError(
+                f"{what}: {endpoint} does not speak S3 (HTTP {error._code}, {error._content_type}); check S3_ENDPOINT "
+                "and what stands before it"
+            ) from error
         except (HTTPError, ServerError) as error:
             raise ConnectionError(f"{what}: no answer from {endpoint} ({error}); check S3_ENDPOINT") from error
 
@@ -218,4 +223,6 @@ def _client() -> Minio:
 def _judge(error: Exception) -> Transient | None:
     if isinstance(error, S3Error):
         return Transient(str(error.code)) if error.code in BUSY else None
+    if isinstance(error, InvalidResponseError):  # a proxy's page
+        return Transient(f"HTTP {error._code}") if error._code == 429 or error._code >= 500 else None
     return Transient(str(error)) if isinstance(error, HTTPError | ServerError) else None

@@ -200,7 +200,7 @@ class Compare:
 class Gate:
     """Settings of `gate`: what a model must show on the gate split before it is pushed."""
 
-    margin: float = setting("accuracy that the candidate must gain at least, 0.01 is one point", minimum=-1, maximum=1)
+    margin: float = setting("accuracy that the candidate must gain at least, 0.01 is one point", minimum=0, maximum=1)
     alpha: float = setting("largest p-value of the paired one-sided test", minimum=0, maximum=1)
     max_truncated: float = setting("largest share of completions that hit the length limit", minimum=0, maximum=1)
     min_well_formed: float = setting(
@@ -229,7 +229,9 @@ class Keep:
     """Settings of the cleaning that each run begins with; what belongs to the champion always stays."""
 
     runs: int = setting(
-        "newest runs whose step records, reports and KFP artifacts stay; of older ones the outcome", minimum=1
+        "newest runs whose step records, reports and KFP artifacts stay, and as many of those without news; of older "
+        "ones the outcome",
+        minimum=1,
     )
     models: int = setting("former champions whose models and data sets stay in the registry", minimum=0)
     checkpoint_days: float = setting("days without use after which training checkpoints are deleted", minimum=0)

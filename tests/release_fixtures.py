@@ -20,7 +20,7 @@ HUB_REPO = "tester/reasoner"
 def make_run(
     directory: Path, *, registry: str, hub_repo: str = "", seed: int = 0, model: Path | None = None
 ) -> dict[str, Any]:
-    """The keyword arguments of `push` for a run of recipe qwen3.5-0.8b whose files lie in `directory`."""
+    """The keyword arguments of a `push` by hand for a run of recipe qwen3.5-0.8b whose files lie in `directory`."""
     if model is None:
         model = directory / "model"
         write_model(model, seed)
@@ -37,7 +37,7 @@ def make_run(
         "model": model, "evaluation": directory / "evaluation", "results": directory / "results", "plan": plan,
         "data": None, "decision": None,
         "recipe": to_json(recipe), "fingerprint": f"fingerprint-{seed}", "registry": registry,
-        "run_id": f"run-{seed}", "settings": settings,
+        "run_id": f"run-{seed}", "settings": settings, "by_hand": True,
     }  # fmt: skip
 
 

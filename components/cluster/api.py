@@ -1,6 +1,7 @@
 """Reaching Kubeflow Pipelines: where it is, whether it answers, and its client."""
 
 import contextlib
+import http.client
 import io
 import json
 import os
@@ -44,8 +45,8 @@ def health(endpoint: str) -> dict[str, Any]:
             return json.loads(answer.read())
     except urllib.error.HTTPError as error:
         raise ValueError(f"{endpoint} answered {error.code} {error.reason}; is it Kubeflow Pipelines?") from None
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        reason = getattr(error, "reason", error)
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", "") or repr(error)
         raise ValueError(
             f"Kubeflow Pipelines does not answer at {endpoint} ({reason}); is `{FORWARD}` running?"
         ) from None

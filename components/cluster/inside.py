@@ -5,6 +5,7 @@ timeouts are no reason for a second of imports. Outside a Pod there is nobody to
 with None or nothing, and so is one that the account may not ask.
 """
 
+import http.client
 import json
 import os
 import re
@@ -103,6 +104,6 @@ def _fetch(request: urllib.request.Request, context: ssl.SSLContext | None) -> b
     try:
         with urllib.request.urlopen(request, timeout=ASK_S, context=context) as answer:
             return answer.read()
-    except (urllib.error.URLError, TimeoutError, OSError) as error:
-        print(f"{request.host} does not tell: {getattr(error, 'reason', error)}", flush=True)
+    except (OSError, http.client.HTTPException) as error:
+        print(f"{request.host} does not tell: {getattr(error, 'reason', '') or repr(error)}", flush=True)
         return None

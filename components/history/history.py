@@ -8,7 +8,7 @@ from typing import Any
 
 from components.compare.wording import percent
 from components.files import write_text
-from components.outcome import CHAMPION, Outcome, read_outcomes
+from components.outcome import CHAMPION, Outcome, read_all
 from components.store import Store, open_store
 
 _HEAD = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion")
@@ -32,6 +32,7 @@ class History:
     place: str
     runs: list[Outcome]
     reigns: list[Reign]
+    unread: int  # outcomes that this version of the code cannot read
 
 
 def show(registry: str, page: Path) -> int:
@@ -50,7 +51,7 @@ def show(registry: str, page: Path) -> int:
 
 def read_history(store: Store) -> History:
     """All runs and champions of a registry."""
-    runs = read_outcomes(store)
+    runs, unread = read_all(store)
     champion = store.read_json(CHAMPION)
     if not runs and champion is None:
         raise ValueError(f"registry {store.url('')} holds no runs; give the one of your runs with --registry")
@@ -60,7 +61,7 @@ def read_history(store: Store) -> History:
         Reign(e["version"], e["run_id"], datetime.fromisoformat(e["promoted_at"]), known.get(e["run_id"]))
         for e in entries
     ]
-    return History(store.url(""), runs, reigns)
+    return History(store.url(""), runs, reigns, unread)
 
 
 def result_of(run: Outcome) -> dict[str, Any] | None:
@@ -89,7 +90,7 @@ def text_table(history: History) -> str:
     widths = [max(len(line[k]) for line in lines) for k in range(len(_HEAD))]
     text = [_line(line, widths) for line in lines]
     rule = "-" * max(map(len, text))
-    return "\n".join([text[0], rule, *text[1:], rule, champion_sentence(history)])
+    return "\n".join([text[0], rule, *text[1:], rule, champion_sentence(history), *unread_sentence(history)])
 
 
 def champion_sentence(history: History) -> str:
@@ -103,6 +104,11 @@ def champion_sentence(history: History) -> str:
         low, high = last.result["interval"]
         words += f", {percent(last.result['accuracy'])} % right ({percent(low)} to {percent(high)})"
     return f"{words}."
+
+
+def unread_sentence(history: History) -> list[str]:
+    """How many outcomes are not shown, if any."""
+    return [f"Not shown: {history.unread} that this version of the code cannot read."] if history.unread else []
 
 
 def new_rows(run: Outcome) -> str:

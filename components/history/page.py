@@ -12,7 +12,15 @@ from markupsafe import Markup
 
 from components.compare import svg
 from components.compare.wording import interval, percent
-from components.history.history import History, champion_sentence, ending_of, moment, new_rows, result_of
+from components.history.history import (
+    History,
+    champion_sentence,
+    ending_of,
+    moment,
+    new_rows,
+    result_of,
+    unread_sentence,
+)
 from components.outcome import ENDINGS, Outcome
 
 WIDTH, HEIGHT = 1000, 360
@@ -31,8 +39,9 @@ def html(history: History) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"percent": percent, "interval": interval, "moment": moment}
+    sentence = " ".join([champion_sentence(history), *unread_sentence(history)])
     return environment.get_template("page.html").render(
-        history=history, sentence=champion_sentence(history), plot=Markup(plot(history)), result_of=result_of,
+        history=history, sentence=sentence, plot=Markup(plot(history)), result_of=result_of,
         ending_of=ending_of, new_rows=new_rows, counts=_counts(history.runs), protocol=_protocol(history.runs),
     )  # fmt: skip
 

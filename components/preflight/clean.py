@@ -1,6 +1,7 @@
 """What a run deletes before it begins, by the settings `keep`; it holds the registry's lock meanwhile.
 
-- of runs older than the newest `keep.runs`: step records, report and KFP artifacts; their outcome stays for good
+- step records, report and KFP artifacts of all but the newest `keep.runs` runs, and of all but as many of those in
+  which nothing had changed; their outcome stays for good
 - models and data sets but those of the champion and of the `keep.models` champions before it, half pushed ones too
 - training checkpoints that nothing has used for `keep.checkpoint_days` days, unless a training holds their lock
 
@@ -17,6 +18,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from minio.error import MinioException
 
 from components.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
 from components.schema import STAGES, Keep
@@ -48,21 +51,27 @@ def kept_versions(champion: dict[str, Any], models: int) -> list[dict[str, Any]]
 
 
 def _runs(store: Store, outcomes: list[Outcome], champion: dict[str, Any], keep: Keep) -> Iterator[str]:
-    """Clean the old runs; those in which nothing had changed do not count as new ones."""
-    worked = [outcome for outcome in outcomes if outcome.ending != "no-change"]
-    if len(worked) <= keep.runs:
-        return
-    horizon, root = worked[-keep.runs].started, _artifacts_of_all(outcomes)
-    crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
+    """Clean the old runs; those in which nothing had changed are counted by themselves."""
+    kept, root = _kept(outcomes, champion, keep), _artifacts_of_all(outcomes)
     for outcome in outcomes:
-        cached = outcome.inputs in crowned and outcome.ending != "no-change"
-        protected = outcome.run_id == champion.get("run_id") or cached
-        if outcome.started < horizon and not protected and not outcome.cleaned:
-            if _delete_artifacts(outcome, outcome.artifacts or (root and f"{root}/{outcome.run_id}")):
-                for part in ("record", "results"):
-                    store.delete_tree(f"runs/{outcome.run_id}/{part}")
-                write_outcome(store, replace(outcome, cleaned=True))
-                yield f"records and artifacts of run {outcome.run_id}"
+        if outcome.run_id in kept or outcome.cleaned:
+            continue
+        gone = sum(store.delete_tree(f"runs/{outcome.run_id}/{part}") for part in ("record", "results"))
+        if _delete_artifacts(store, outcome, outcome.artifacts or (root and f"{root}/{outcome.run_id}")):
+            write_outcome(store, replace(outcome, cleaned=True))
+            yield f"records and artifacts of run {outcome.run_id}"
+        elif gone:
+            yield f"records of run {outcome.run_id}"
+
+
+def _kept(outcomes: list[Outcome], champion: dict[str, Any], keep: Keep) -> set[str]:
+    """The runs that stay: the newest ones, the champion's, and those whose artifacts it may have from the cache."""
+    worked = [outcome for outcome in outcomes if outcome.ending != "no-change"]
+    idle = [outcome for outcome in outcomes if outcome.ending == "no-change"]
+    crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
+    cached = [outcome for outcome in worked if outcome.inputs in crowned]
+    found = {outcome.run_id for outcome in (*worked[-keep.runs :], *idle[-keep.runs :], *cached)}
+    return found | {champion.get("run_id", "")}
 
 
 def _artifacts_of_all(outcomes: list[Outcome]) -> str:
@@ -74,22 +83,30 @@ def _artifacts_of_all(outcomes: list[Outcome]) -> str:
     return ""
 
 
-def _delete_artifacts(outcome: Outcome, place: str) -> bool:
-    """Delete what KFP keeps of a run in `place`, empty if nobody knows; whether nothing is left of it."""
+def _delete_artifacts(store: Store, outcome: Outcome, place: str) -> bool:
+    """Delete what KFP keeps of a run in `place`, empty if nobody knows; False if that is to be tried again.
+
+    Of buckets only the registry's is known to be at S3_ENDPOINT; what lies elsewhere stays.
+    """
     place = place.replace("minio://", "s3://", 1)
     try:
-        if place.startswith("s3://"):
-            store = open_store(place)
-            for key in store.keys(""):
-                store.delete(key)
-        elif Path(place).name.startswith("grpo-pipeline-"):
+        if _bucket(place) and _bucket(place) == _bucket(store.url("")):
+            artifacts = open_store(place)
+            for key in artifacts.keys(""):
+                artifacts.delete(key)
+        elif Path(place).name.startswith("grpo-pipeline-") and "://" not in place:
             shutil.rmtree(place, ignore_errors=not Path(place).exists())
         elif place:
             print(f"the artifacts of run {outcome.run_id} stay: nothing here can delete {place}", flush=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, MinioException) as error:
         print(f"the artifacts of run {outcome.run_id} cannot be deleted: {error}", flush=True)
         return False
     return True
+
+
+def _bucket(address: str) -> str:
+    """The bucket of an s3:// address, empty for any other place."""
+    return address.removeprefix("s3://").partition("/")[0] if address.startswith("s3://") else ""
 
 
 def _trees(store: Store, champion: dict[str, Any], keep: Keep) -> Iterator[str]:

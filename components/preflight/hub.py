@@ -7,6 +7,8 @@ from httpx2 import TransportError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
+from components.hub import REFUSED, retried, status_of
+
 WRITE = "repo.write"  # the permission of a fine-grained token to make and change repositories
 WRITERS = ("admin", "write", "contributor")  # roles in an organization that may do so
 
@@ -14,7 +16,9 @@ WRITERS = ("admin", "write", "contributor")  # roles in an organization that may
 def commit_of(kind: str, repo: str, revision: str) -> str:
     """The commit that a Hub revision points at now; `kind` is "model" or "dataset"."""
     try:
-        commit = HfApi().repo_info(repo, repo_type=kind, revision=revision).sha
+        commit = retried(
+            lambda: HfApi().repo_info(repo, repo_type=kind, revision=revision).sha, f"look up {kind} {repo}"
+        )
     except RevisionNotFoundError:
         raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
     except RepositoryNotFoundError:
@@ -38,13 +42,13 @@ def check_may_push(repo: str, *, data: bool) -> None:
     if repo.count("/") != 1:
         raise ValueError(f"push_hub_repo is {repo!r}; write owner/name")
     try:
-        user = HfApi().whoami()
+        user = retried(lambda: HfApi().whoami(), "look up the owner of HF_TOKEN")
         for kind, name in [("model", repo), *([("dataset", f"{repo}-data")] if data else [])]:
             if why := _refusal(user, kind, name):
                 raise ValueError(f"HF_TOKEN may not push {kind} {name!r}: {why}")
-    except HfHubHTTPError as error:
-        raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None
-    except TransportError as error:
+    except (HfHubHTTPError, TransportError) as error:
+        if status_of(error) in REFUSED:
+            raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None
         raise ValueError(f"the Hub did not answer for {repo!r}: {error}; try again, or empty push_hub_repo") from None
 
 
@@ -74,12 +78,11 @@ def _granted(rights: dict[str, Any], kind: str, repo: str) -> bool:
 def _asked(kind: str, repo: str) -> str:
     """What the Hub itself says about a repository that is there already."""
     try:
-        HfApi().auth_check(repo, repo_type=kind, write=True)
+        retried(lambda: HfApi().auth_check(repo, repo_type=kind, write=True), f"ask whether {repo} may be written")
     except RepositoryNotFoundError:
         return ""
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status in (401, 403):
+        if (status := status_of(error)) in REFUSED:
             return f"the Hub says so (HTTP {status}); give the token write access to it"
         raise
     return ""

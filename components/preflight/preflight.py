@@ -17,11 +17,12 @@ from typing import Any
 from components import lock, recipes, vram
 from components.files import sha256, tree_sha256
 from components.models import check_hub_id, config_of, model_directory
+from components.notify.notify import link_of, tell
 from components.outcome import CHAMPION, Outcome, conclude, failure_of, inputs_of, read_outcomes, write_outcome
 from components.plan import Plan
 from components.preflight.clean import clean
 from components.record import read_records, recorded
-from components.schema import Recipe, Source
+from components.schema import Notify, Recipe, Source
 from components.settings import from_json, to_json
 from components.standardize.sources import kind_of, pinned
 from components.store import Store, open_store
@@ -74,12 +75,21 @@ def run_preflight(given: dict[str, Any]) -> str:
 def _own_registry(recipe: Recipe, run_id: str) -> None:
     """Make the registry this run's: nobody else writes there now, and what is old has gone."""
     store = checked_registry(recipe.registry)
-    dead = lock.take(store, run_id, recipe.lock_timeout_s)
-    if dead and store.read(f"runs/{dead}/outcome.json") is None:
-        failure = failure_of(DEAD, read_records(store, dead))
-        write_outcome(store, conclude(store, dead, state=DEAD, ended=lock.last_sign(store, dead), failure=failure))
+    if dead := lock.take(store, run_id, recipe.lock_timeout_s):
+        _bury(store, dead, recipe.notify)
     for gone in clean(store, recipe.keep, recipe.checkpoints, time.time()):
         print(f"deleted: {gone}", flush=True)
+
+
+def _bury(store: Store, run_id: str, settings: Notify) -> None:
+    """Write and tell the outcome of a run that ended without its exit handler; a push by hand is none."""
+    records = read_records(store, run_id)
+    if not records or store.read(f"runs/{run_id}/outcome.json") is not None:
+        return
+    ended = lock.last_sign(store, run_id)
+    outcome = conclude(store, run_id, state=DEAD, ended=ended, failure=failure_of(DEAD, records))
+    write_outcome(store, outcome)
+    tell(outcome, link_of(store, run_id, settings), settings)
 
 
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
@@ -98,8 +108,9 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     _check_memory(recipe, plan)
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
     champion = store.read_json(CHAMPION) or {}
-    reason = why_unchanged(fingerprint, champion, outcomes)
-    cleaned = sum(outcome.cleaned and outcome.inputs == inputs_of(plan) for outcome in outcomes)
+    reason = why_unchanged(fingerprint, champion, outcomes, recipe.gate.force)
+    made = [outcome for outcome in outcomes if outcome.inputs == inputs_of(plan) and outcome.ending != "no-change"]
+    cleaned = sum(outcome.cleaned for outcome in made)
     return Checked(
         recipe=recipe,
         plan=replace(plan, generation=cleaned),
@@ -155,6 +166,8 @@ def resolve(recipe: Recipe) -> Plan:
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
     settings = {k: v for k, v in asdict(recipe).items() if k not in _NOT_COMPARED}
+    for stage, name in (("gate", "force"), ("push", "private")):
+        del settings[stage][name]
     text = json.dumps([settings, plan.text(), code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -165,16 +178,17 @@ def code_hash() -> str:
     return tree_sha256(root, "*.py")
 
 
-def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome]) -> str:
+def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome], force: bool) -> str:
     """Why a run with this fingerprint can bring nothing new, empty if it may.
 
-    It would make the champion again, or a model that the gate has rejected against this very champion.
+    It would make the champion again, or a model that the gate has rejected against this very champion; by `force`
+    that one is promoted.
     """
     if champion.get("fingerprint") == fingerprint:
         return f"nothing has changed since champion {champion['version']}"
     for outcome in reversed(outcomes):
         same = outcome.fingerprint == fingerprint and outcome.champion == champion.get("version", "")
-        if same and outcome.ending == "rejected":
+        if same and outcome.ending == "rejected" and not force:
             return f"nothing has changed since run {outcome.run_id}, which was rejected"
     return ""
 

@@ -1,9 +1,11 @@
 """The command line of push; `--preflight` is what `python -m components.preflight` wrote."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+from components import lock
 from components.plan import Plan
 from components.push.push import push
 from components.schema import Recipe
@@ -20,13 +22,14 @@ def main() -> int:
     parser.add_argument("--run-id", required=True)
     arguments = parser.parse_args()
     recipe = (arguments.preflight / "recipe.json").read_text()
+    os.environ.setdefault(lock.OWNER_VARIABLE, lock.owner())  # a push that is killed holds nothing
     try:
         settings = from_json(Recipe, recipe)
         pushed = push(
             model=arguments.model, evaluation=arguments.evaluation, results=arguments.results, data=arguments.data,
             decision=arguments.decision, plan=Plan.read((arguments.preflight / "plan.json").read_text()),
             recipe=recipe, fingerprint=(arguments.preflight / "fingerprint.txt").read_text(),
-            registry=settings.registry, run_id=arguments.run_id, settings=settings.push,
+            registry=settings.registry, run_id=arguments.run_id, settings=settings.push, by_hand=True,
         )  # fmt: skip
     except ValueError as error:
         print(f"components.push: {error}", file=sys.stderr)

@@ -74,13 +74,12 @@ def write_card(
     out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
     candidate: str, run_id: str, origin: dict[str, Any], data_url: str,
 ) -> None:  # fmt: skip
-    """Write `README.md` and, where the evaluation set is a benchmark of the Hub, `.eval_results/*.yaml`.
+    """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
 
     `results` are the entries of results.json; `candidate` is the checkpoint that is released; `origin` says on what
     it was trained, `data_url` where the SFT conversations lie on the Hub, if they do.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
-    evaluation = plan.evaluation[0]
     data = ModelCardData(
         base_model=plan.model if hub_id(plan.model) else None,
         base_model_relation="finetune" if hub_id(plan.model) else None,
@@ -91,7 +90,7 @@ def write_card(
         pipeline_tag="text-generation",
         tags=["reasoning", "math", "grpo" if "grpo" in recipe.stages else "sft", "trl"],
         model_name=title,
-        eval_results=[_eval_result(entry, evaluation) for entry in mine],
+        eval_results=[_eval_result(entry, plan.evaluation) for entry in mine],
     )
     text = _TEXT.format(
         title=title, base=f"`{plan.model}`", recipe=recipe.name, table=_table(results), system=SYSTEM_PROMPT,
@@ -100,9 +99,9 @@ def write_card(
         sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
     )  # fmt: skip
     write_text(out / "README.md", f"---\n{data.to_yaml()}\n---\n{text}")
-    if evaluation.path in HUB_TASKS:
-        entries = [_entry(entry, evaluation) for entry in mine if entry["protocol"] == SCORED]
-        name = f"{HUB_TASKS[evaluation.path]}.yaml"
+    if benchmark := _benchmark(plan, recipe):
+        entries = [_entry(entry, benchmark) for entry in mine if entry["protocol"] == SCORED]
+        name = f"{HUB_TASKS[benchmark.path]}.yaml"
         write_text(out / ".eval_results" / name, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
 
 
@@ -111,16 +110,26 @@ def hub_id(path: str) -> bool:
     return path.count("/") == 1 and not path.startswith((".", "/", "~")) and ":" not in path
 
 
-def _eval_result(entry: dict[str, Any], source: Source) -> EvalResult:
+def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
+    """The evaluation source if the score is that of the whole test split of a benchmark of the Hub."""
+    source = plan.evaluation[0]
+    alone = len(plan.evaluation) == 1 and recipe.evaluate.problems == 0
+    whole = source.split == "test" and not source.file and source.cap == 0 and source.weight == 1
+    return source if alone and whole and source.path in HUB_TASKS else None
+
+
+def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResult:
+    """A score with its data set; of several, which have one score together, all names and no revision."""
     low, high = entry["interval"]
+    source = sources[0] if len(sources) == 1 and hub_id(sources[0].path) else None
     return EvalResult(
         task_type="text-generation",
         task_name="Math word problems",
-        dataset_type=source.path,
-        dataset_name=source.name or source.path,
-        dataset_config=source.config or None,
-        dataset_split=source.split if hub_id(source.path) else None,
-        dataset_revision=source.revision if hub_id(source.path) else None,
+        dataset_type=", ".join(each.path for each in sources),
+        dataset_name=", ".join(each.name or each.path for each in sources),
+        dataset_config=source.config or None if source else None,
+        dataset_split=source.split if source else None,
+        dataset_revision=source.revision if source else None,
         metric_type="accuracy",
         metric_name=f"strict accuracy, {entry['protocol']}, interval {low:.4f} to {high:.4f}, n = {entry['n']}",
         metric_value=round(entry["accuracy"], 6),

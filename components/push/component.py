@@ -26,7 +26,7 @@ def push(
         record.details = push(
             model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), data=Path(data.path),
             decision=Path(decision.path), plan=Plan.read(plan), recipe=recipe, fingerprint=fingerprint,
-            registry=registry, run_id=run_id, settings=from_json(Push, settings),
+            registry=registry, run_id=run_id, settings=from_json(Push, settings), by_hand=False,
         )  # fmt: skip
         record.result = f"version {record.details['version']} is the champion: {record.details['location']}"
         write_json(Path(pushed.path), record.details)

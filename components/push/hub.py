@@ -11,16 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
-from components.retry import Transient, retry
+from components.hub import REFUSED, retried, status_of
 
 T = TypeVar("T")
 
-TRANSIENT = (408, 429, 500, 502, 503, 504)
 KEPT = {".gitattributes"}  # made by the Hub itself
 _PUSHING = "push-"  # how the branch of a push is called, whose version follows
 
@@ -28,9 +26,10 @@ _PUSHING = "push-"  # how the branch of a push is called, whose version follows
 def push_to_hub(tree: Path, *, repo: str, kind: str, private: bool, version: str, run_id: str) -> str:
     """Make `main` of a Hub repository hold exactly the files of `tree`, tagged `version`; returns the URL.
 
-    `kind` is "model" or "dataset". The token is HF_TOKEN's, the server HF_ENDPOINT's. A version that is tagged
-    already is not pushed again. Transient failures are retried. `ValueError` if the Hub refuses, holds other bytes
-    than it was sent, or if `main` was changed by someone else meanwhile; `main` is then what it was before.
+    `kind` is "model" or "dataset". The token is HF_TOKEN's, the server HF_ENDPOINT's. A version that is tagged and
+    that `main` has is not pushed again; a former one becomes `main` anew, and its tag stays. Transient failures are
+    retried. `ValueError` if the Hub refuses, holds other bytes than it was sent, or if `main` was changed by someone
+    else meanwhile; `main` is then what it was before.
     """
     if not sys.stderr.isatty():
         disable_progress_bars()  # in a log each of their steps would be a line
@@ -38,7 +37,7 @@ def push_to_hub(tree: Path, *, repo: str, kind: str, private: bool, version: str
     hub.create(private)
     url = f"{hub.api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}/tree/{version}"
     branches, tags = hub.refs()
-    if version in tags:
+    if version in tags and (branches["main"] == tags[version] or not hub.differing(tree, "main")):
         print(f"{repo} has {version} already", flush=True)
         return url
     branch, message = f"{_PUSHING}{version}", f"Release {version} of run {run_id}"
@@ -105,7 +104,7 @@ class HubRepository:
         try:
             return _retry(attempt, f"commit to {revision} of {self.repo}")
         except HfHubHTTPError as error:
-            if _status(error)[0] == 412:
+            if status_of(error) == 412:
                 raise ValueError(
                     f"{revision} of {self.repo} was changed during the push; look who else writes there"
                 ) from error
@@ -113,15 +112,18 @@ class HubRepository:
 
     def verify(self, tree: Path, revision: str) -> None:
         """Compare the Hub's checksums at `revision` with the files of `tree`; `ValueError` names what differs."""
+        if wrong := self.differing(tree, revision):
+            names = ", ".join(sorted(wrong))
+            raise ValueError(f"{self.repo} at {revision} does not hold what was pushed: {names}; push again")
+
+    def differing(self, tree: Path, revision: str) -> set[str]:
+        """The files of which `revision` and `tree` do not hold the same bytes."""
         found = _retry(
             lambda: self.api.verify_repo_checksums(self.repo, repo_type=self.kind, revision=revision, local_dir=tree),
             f"verify {self.repo}",
         )
         differing = {mismatch["path"] for mismatch in found.mismatches}
-        wrong = (differing | set(found.missing_paths) | set(found.extra_paths)) - KEPT
-        if wrong:
-            names = ", ".join(sorted(wrong))
-            raise ValueError(f"{self.repo} at {revision} does not hold what was pushed: {names}; push again")
+        return (differing | set(found.missing_paths) | set(found.extra_paths)) - KEPT
 
     def tag(self, name: str, commit: str) -> None:
         """Tag a commit; a tag that is there already is as good."""
@@ -137,7 +139,7 @@ class HubRepository:
             try:
                 self.api.delete_branch(self.repo, branch=branch, repo_type=self.kind)
             except HfHubHTTPError as error:
-                if _status(error)[0] != 404:
+                if status_of(error) != 404:
                     raise
 
         _retry(attempt, f"delete branch {branch}")
@@ -146,35 +148,9 @@ class HubRepository:
 def _retry(call: Callable[[], T], what: str) -> T:
     """Call with retries; a token that is refused is a `ValueError`."""
     try:
-        return retry(call, what, _judge)
+        return retried(call, what)
     except HfHubHTTPError as error:
-        status = _status(error)[0]
-        if status in (401, 403):
+        status = status_of(error)
+        if status in REFUSED:
             raise ValueError(f"{what}: the Hub refuses HF_TOKEN (HTTP {status}); give one that may write") from error
         raise
-
-
-def _judge(error: Exception) -> Transient | None:
-    status, wait_s = _status(error)
-    if status in TRANSIENT:
-        return Transient(f"HTTP {status}", wait_s)
-    cut = next((part for part in _chain(error) if isinstance(part, httpx2.TransportError)), None)
-    return Transient(repr(cut)) if cut and status is None else None
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and what caused it: huggingface_hub wraps a failed upload in a RuntimeError."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.__cause__
-    return chain
-
-
-def _status(error: BaseException) -> tuple[int | None, float | None]:
-    """The HTTP status of an error and the seconds that its Retry-After asks for."""
-    for part in _chain(error):
-        if isinstance(part, HfHubHTTPError) and part.response is not None:
-            after = part.response.headers.get("Retry-After", "")
-            return part.response.status_code, float(after) if after.isdigit() else None
-    return None, None

@@ -5,6 +5,7 @@ unreadable until whole), then the Hub (one commit, verified before `main` sees i
 atomic write, if the registry's lock is still ours.
 """
 
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from components.plan import Plan
 from components.push.dataset import push_dataset
 from components.push.origin import origin_of
 from components.push.release import GATE_ITEMS, build_release
-from components.record import record_key
 from components.schema import Push, Recipe
 from components.settings import from_json
 from components.store import MANIFEST, Store, open_store
@@ -27,7 +27,7 @@ from components.store import MANIFEST, Store, open_store
 
 def push(
     *, model: Path, evaluation: Path, results: Path, data: Path | None, decision: Path | None, plan: Plan, recipe: str,
-    fingerprint: str, registry: str, run_id: str, settings: Push,
+    fingerprint: str, registry: str, run_id: str, settings: Push, by_hand: bool,
 ) -> dict[str, str]:  # fmt: skip
     """Publish `model` and make it the champion; returns "version", "location", "url" and "data".
 
@@ -35,10 +35,12 @@ def push(
     `compare` wrote, `data` what `standardize` wrote, `decision` the gate's, `recipe` the merged recipe as JSON. The
     registry gets `models/<version>/`, with `data` also `datasets/<version>/`, and champion.json; "url" is empty
     without a Hub repo, "data" is the data set's version, empty if none is pushed. Pushing the same run again changes
-    nothing; a version that is already there whole is kept as it is. `ValueError` if another run holds the registry.
+    nothing; a version that is already there whole is kept as it is. The registry's lock must be the run's, or, for a
+    push `by_hand`, is taken while it lasts. `ValueError` if another run holds it.
     """
     store, parsed = open_store(registry), from_json(Recipe, recipe, push=settings)
-    with tempfile.TemporaryDirectory() as directory, _owned(store, run_id, parsed.lock_timeout_s):
+    timeout_s = parsed.lock_timeout_s if by_hand else None
+    with tempfile.TemporaryDirectory() as directory, _owned(store, run_id, timeout_s) as holder:
         origin = origin_of(store, run_id, fingerprint, parsed.stages)
         origin["decision"] = read_json(decision) if decision else None
         published = {"version": "", "url": ""}
@@ -54,29 +56,32 @@ def push(
             fingerprint=fingerprint, run_id=run_id, origin=origin, data_url=published["url"],
         )  # fmt: skip
         tree = _into_registry(store, version, tree)
+        lock.check(store, holder)
         url = _to_hub(tree, version, run_id, settings) if settings.hub_repo else ""
         location = store.url(f"models/{version}")
         entry = {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url}
-        lock.check(store, run_id)
+        lock.check(store, holder)
         _crown(store, {**entry, "data": published["version"]})
     return {"version": version, "location": location, "url": url, "data": published["version"]}
 
 
 @contextmanager
-def _owned(store: Store, run_id: str, timeout_s: int) -> Iterator[None]:
-    """Hold the registry's lock: the run's own, or from the command line one for as long as the block runs.
+def _owned(store: Store, run_id: str, timeout_s: int | None) -> Iterator[str]:
+    """Hold the registry's lock; yields under which id.
 
-    A run whose preflight took the lock must have it still: the champion may have changed since its gate.
+    Without `timeout_s` it is the run's own, which it must have still: the champion may have changed since its gate.
+    With it, one of this push alone: the run's may be taken over as soon as it has ended.
     """
-    if store.read(record_key(run_id, "preflight")) is not None:
+    if timeout_s is None:
         lock.check(store, run_id)
-        yield
+        yield run_id
         return
-    lock.take(store, run_id, timeout_s)
+    holder = f"{run_id}-push-{secrets.token_hex(3)}"
+    lock.take(store, holder, timeout_s)
     try:
-        yield
+        yield holder
     finally:
-        lock.release(store, run_id)
+        lock.release(store, holder)
 
 
 def _to_hub(tree: Path, version: str, run_id: str, settings: Push) -> str:

@@ -13,11 +13,13 @@ import pytest
 from huggingface_hub import DatasetCard, constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from components import retry
+from components import lock, retry
 from components.files import read_json, write_jsonl
+from components.push import push as pushing
 from components.push.dataset import push_dataset
 from components.push.push import push
 from components.recipes import QWEN
+from components.store import open_store
 from tests.hub_server import Fault, HubServer
 from tests.release_fixtures import HUB_REPO, make_run
 
@@ -84,6 +86,11 @@ def test_a_push_is_one_commit_tagged_and_private_and_doing_it_again_changes_noth
     assert second != version
     assert_released(hub, tmp_path, second)
     assert repo.resolve(version) == head, "the first release keeps its tag"
+    assert pushed(tmp_path) == version
+    assert_released(hub, tmp_path, version)
+    assert repo.resolve(version) == head and repo.resolve("main") != head, "promoted again, it is main again"
+    before = dict(repo.commits)
+    assert pushed(tmp_path) == version and repo.commits == before
 
 
 @pytest.mark.parametrize(
@@ -189,6 +196,23 @@ def test_the_sft_data_set_is_pushed_with_a_card_of_its_own(hub: HubServer, tmp_p
 
 def origin_of_card(source: Any) -> dict[str, str]:
     return {"name": source.name, "path": source.path, "revision": source.revision, "licence": "unknown"}
+
+
+def test_a_run_that_has_lost_the_lock_meanwhile_does_not_reach_the_hub(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", registry=str(tmp_path / "registry"), hub_repo=HUB_REPO) | {"by_hand": False}
+    store, into = open_store(run["registry"]), pushing._into_registry
+
+    def slow(*arguments: Any) -> Path:
+        lock.release(store, "run-0")
+        return into(*arguments)
+
+    lock.take(store, "run-0", 3600)
+    monkeypatch.setattr(pushing, "_into_registry", slow)
+    with pytest.raises(ValueError, match="run run-0 has let go of the registry's lock"):
+        push(**run)
+    assert not hub.repos
 
 
 def test_a_fresh_process_pushes_too(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import constants
 
-from components import recipes
-from components.preflight.hub import check_may_push
+from components import recipes, retry
+from components.preflight.hub import check_may_push, commit_of
 from components.preflight.preflight import check_run
 from components.settings import to_json
-from tests.hub_server import HubServer
+from tests.hub_server import Fault, HubServer
 
 WRITE = ["repo.content.read", "repo.write"]
 READ = ["repo.content.read", "repo.access.read"]
@@ -20,6 +20,7 @@ REPO = "tester/reasoner"
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with HubServer() as server:
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
         monkeypatch.setenv("HF_TOKEN", "hf_write")
         yield server
 
@@ -71,8 +72,6 @@ def test_an_organization_that_may_be_written_is_fine(hub: HubServer) -> None:
 
 def test_the_hubs_own_no_counts_for_a_repository_that_is_there(hub: HubServer) -> None:
     """Rights that the token lists, and a repository that refuses it nevertheless, as resource groups may."""
-    from tests.hub_server import Fault
-
     hub.add_repo("model", REPO, {"README.md": b"x"})
     hub.faults.append(Fault("GET .*/auth-check/write", status=403))
     with pytest.raises(ValueError, match=r"the Hub says so \(HTTP 403\); give the token write access"):
@@ -86,6 +85,27 @@ def test_an_unknown_token_and_a_silent_hub_are_named(hub: HubServer, monkeypatch
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match="the Hub did not answer for 'tester/reasoner'"):
         check_may_push(REPO, data=True)
+
+
+def test_a_busy_hub_is_asked_again(hub: HubServer) -> None:
+    for kind in ("model", "dataset"):
+        hub.add_repo(kind, REPO, {"README.md": b"x"})
+    hub.faults += [
+        Fault("GET /api/datasets/", status=429, headers={"Retry-After": "0"}), Fault("GET /api/models/.*main", "cut"),
+        Fault("GET /api/whoami-v2", status=429), Fault("GET .*/auth-check/write", status=503),
+    ]  # fmt: skip
+    for kind in ("model", "dataset"):
+        assert commit_of(kind, REPO, "main") == hub.repos[kind, REPO].branches["main"]
+    check_may_push(REPO, data=False)
+    assert [fault.times for fault in hub.faults] == [0] * 4, "every fault has happened"
+
+
+def test_a_hub_that_stays_busy_is_not_the_tokens_fault(hub: HubServer) -> None:
+    hub.faults += [Fault("GET /api/whoami-v2", status=503, times=6), Fault("GET /api/datasets/", status=429, times=6)]
+    with pytest.raises(ValueError, match=r"(?s)the Hub did not answer for 'tester/reasoner': .*503.*; try again"):
+        check_may_push(REPO, data=True)
+    with pytest.raises(ValueError, match="(?s)the Hub did not answer for dataset 'tester/reasoner': .*429"):
+        commit_of("dataset", REPO, "main")
 
 
 def test_a_run_without_sft_or_data_needs_no_right_to_a_data_set(hub: HubServer, tmp_path) -> None:

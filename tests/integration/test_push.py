@@ -1,7 +1,9 @@
 """Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
 
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from components.models import model_directory
 from components.outcome import write_outcome
 from components.push import push as pushing
 from components.push.push import push
+from components.recipes import QWEN
+from components.settings import to_json
 from components.store import open_store
 from tests.outcome_fixtures import outcome
 from tests.release_fixtures import make_run
@@ -64,6 +68,30 @@ def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: P
     compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
 
 
+GSM8K = QWEN.evaluation[0]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "problems", "whole"),
+    [
+        ((GSM8K,), 0, True),
+        ((GSM8K,), 100, False),
+        ((replace(GSM8K, split="train"),), 0, False),
+        ((replace(GSM8K, cap=100),), 0, False),
+        ((replace(GSM8K, weight=0.5),), 0, False),
+        ((GSM8K, replace(GSM8K, name="mine", path="lab/mine")), 0, False),
+    ],
+)
+def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluation: Any, problems: int, whole: bool):
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, evaluate=replace(QWEN.evaluate, problems=problems))
+    run |= {"plan": replace(run["plan"], evaluation=evaluation), "recipe": to_json(recipe)}
+    tree = Path(push(**run)["location"])
+    assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
+    (result,) = ModelCard.load(tree / "README.md").data.eval_results
+    assert result.dataset_type == ", ".join(source.path for source in evaluation)
+
+
 def test_the_provenance_names_everything(tmp_path: Path) -> None:
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))
     open_store(run["registry"]).write_json(
@@ -108,20 +136,39 @@ def trained(started: str, gpus: list[str]) -> dict[str, Any]:
 
 
 def test_a_push_goes_on_only_while_the_run_holds_the_lock(tmp_path: Path) -> None:
-    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run = make_run(tmp_path, registry=str(tmp_path / "registry")) | {"by_hand": False}
     store = open_store(run["registry"])
-    store.write_json("runs/run-0/record/preflight.json", trained("2026-01-01T00:00:00+00:00", []))
     with pytest.raises(ValueError, match="run run-0 has lost the registry's lock to nobody"):
         push(**run)
     lock.take(store, "run-0", 3600)
     push(**run)
-    assert lock.is_held(store, "run-0"), "the exit handler releases it"
-    store.delete_tree("lock")
+    lock.check(store, "run-0")  # the exit handler releases it
+    with pytest.raises(ValueError, match="is in use by run run-0"):
+        push(**run | {"by_hand": True})
+    lock.release(store, "run-0")
+    with pytest.raises(ValueError, match="run run-0 has let go of the registry's lock"):
+        push(**run)
+    push(**run | {"by_hand": True})
     lock.take(store, "another", 3600)
     with pytest.raises(ValueError, match="has lost the registry's lock to run another"):
         push(**run)
     with pytest.raises(ValueError, match="is in use by run another"):
         push(**(make_run(tmp_path / "b", registry=run["registry"], seed=1)))
+
+
+def test_the_command_line_pushes_under_a_lock_of_its_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, registry=run["registry"])
+    for name, text in (
+        ("recipe.json", to_json(recipe)), ("plan.json", run["plan"].text()), ("fingerprint.txt", "fingerprint-0"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    paths = {"model": run["model"], "evaluation": run["evaluation"], "results": run["results"], "preflight": tmp_path}
+    flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "components.push", *flags, "--run-id", "run-0"]
+    subprocess.run(command, check=True, capture_output=True)
+    held = lock.current(open_store(run["registry"]))
+    assert held and held.run_id.startswith("run-0-push-") and held.value["released"] and held.value["owner"]
 
 
 def test_former_champions_stay_on_the_list(tmp_path: Path) -> None:
@@ -153,6 +200,7 @@ def test_an_interrupted_push_keeps_the_old_champion_and_resumes(
     first = push(**make_run(tmp_path / "a", registry=str(registry)))
     run = make_run(tmp_path / "b", registry=str(registry), seed=1)
     with monkeypatch.context() as patch:
+        patch.setenv(lock.OWNER_VARIABLE, f"{socket.gethostname()} {2**22 + 1} 1")  # a process that is gone
         patch.setattr(pushing.Store, "write_json", _die)
         with pytest.raises(KeyboardInterrupt):
             push(**run)

@@ -15,6 +15,7 @@ from components.push.push import push
 from components.s3 import PART_SIZE, fetch_object, object_etag, open_s3
 from components.store import Store, open_store
 from tests.minio_server import MISSING, MinioServer, find_minio
+from tests.raw_server import NO_XML, raw_server
 from tests.release_fixtures import make_run
 
 pytestmark = pytest.mark.skipif(find_minio() is None, reason=MISSING)
@@ -154,6 +155,17 @@ def test_a_server_that_is_not_there_is_named_within_seconds(store: Store, monkey
     with pytest.raises(ConnectionError, match=r"no answer from http://127\.0\.0\.1:9 .*; check S3_ENDPOINT"):
         open_store(store.url("")).read_json("a")
     assert time.monotonic() - started < 10
+
+
+def test_a_proxys_page_is_retried_or_named(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """urllib3 itself tries 502 to 504 again, so the page is one of 500."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    busy = NO_XML.replace(b"403", b"500")
+    with raw_server(busy, busy, NO_XML) as (url, received):
+        monkeypatch.setenv("S3_ENDPOINT", url)
+        with pytest.raises(ConnectionError, match=r"does not speak S3 \(HTTP 403, text/html\); check S3_ENDPOINT"):
+            open_store(store.url("")).read_json("a")
+    assert len(received) == 3
 
 
 def test_bad_addresses_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -55,7 +56,7 @@ def test_old_runs_keep_their_outcome_and_nothing_else(store, tmp_path):
         make_run(store, number, places[number], ending="no-change" if number == 4 else "rejected")
     before = read_outcomes(store)
     assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-0{n}" for n in (0, 1)]
-    assert [place.exists() for place in places] == [False, False, True, True, True], "no-change is no new run"
+    assert [place.exists() for place in places] == [False, False, True, True, True], "no-change is counted by itself"
     left = {key.split("/")[1] for key in store.keys("runs") if not key.endswith("outcome.json")}
     assert left == {"week-02", "week-03", "week-04"}
     after = read_outcomes(store)
@@ -64,38 +65,69 @@ def test_old_runs_keep_their_outcome_and_nothing_else(store, tmp_path):
     assert clean(store, KEEP, "", NOW) == [], "there is nothing left to do"
 
 
+def test_runs_without_news_are_cleaned_beside_a_single_champion(store):
+    """Of the first model that was promoted, and a quarter of checks after it."""
+    for number in range(14):
+        make_run(store, number, ending="no-change" if number else "promoted")
+    champion(store, "week-00", "v0")
+    assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-{n:02}" for n in range(1, 12)]
+    left = {key.split("/")[1] for key in store.keys("runs") if not key.endswith("outcome.json")}
+    assert left == {"week-00", "week-12", "week-13"}
+
+
 def test_the_champions_run_and_what_it_may_have_from_the_cache_stay(store, tmp_path):
     places = [make_artifacts(tmp_path / f"grpo-pipeline-2026-{n}") for n in range(6)]
     for number in range(6):
         ending = "no-change" if number == 3 else "failed"
         make_run(store, number, places[number], inputs="other" if number == 1 else "same", ending=ending)
     champion(store, "week-02", "v2")
-    assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-0{n}" for n in (1, 3)]
+    assert clean(store, KEEP, "", NOW) == ["records and artifacts of run week-01"]
     assert places[0].exists() and places[2].exists() and store.keys("runs/week-02/results")
 
 
-def test_artifacts_that_cannot_be_deleted_keep_the_run_uncleaned(store, tmp_path, capsys):
-    for number, place in enumerate(("gs://bucket/grpo", "s3://bucket/grpo/week-01", "", "")):
+def test_artifacts_elsewhere_stay_and_the_records_go(store, capsys):
+    places = ("gs://bucket/grpo", "minio://bucket/grpo/week-01")
+    for number, place in enumerate((*places, "", "")):
         make_run(store, number, place)
-    assert clean(store, KEEP, "", NOW) == ["records and artifacts of run week-00"]
-    assert "nothing here can delete gs://bucket/grpo" in (printed := capsys.readouterr().out)
-    assert "the artifacts of run week-01 cannot be deleted: an s3:// address needs S3_ENDPOINT" in printed
-    assert store.keys("runs/week-01/record")
+    assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-0{n}" for n in (0, 1)]
+    printed = capsys.readouterr().out
+    assert all(f"nothing here can delete {place.replace('minio', 's3')}" in printed for place in places)
+
+
+def test_artifacts_that_cannot_be_deleted_are_tried_again_and_the_records_go(store, tmp_path, capsys, monkeypatch):
+    place = make_artifacts(tmp_path / "grpo-pipeline-2026")
+    for number in range(3):
+        make_run(store, number, "" if number else place)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", _refuse)
+        assert clean(store, KEEP, "", NOW) == ["records of run week-00"]
+    assert "the artifacts of run week-00 cannot be deleted: no permission" in capsys.readouterr().out
+    assert not store.keys("runs/week-00/record") and place.exists()
+    assert clean(store, KEEP, "", NOW) == ["records and artifacts of run week-00"] and not place.exists()
+
+
+def _refuse(*_, **__):
+    raise PermissionError("no permission")
 
 
 @pytest.mark.skipif(find_minio() is None, reason=MISSING)
-def test_artifacts_in_kfps_bucket_are_deleted(store, tmp_path, monkeypatch):
+def test_artifacts_in_the_registrys_bucket_are_deleted_others_stay(store, tmp_path, monkeypatch):
     with MinioServer(tmp_path / "minio") as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         server.client().make_bucket("mlpipeline")
+        server.client().make_bucket("other")
+        store = open_store("s3://mlpipeline/registry")
+        elsewhere = open_store("s3://other/registry")
         root = open_store("s3://mlpipeline/v2/artifacts/grpo-pipeline")
         for number in range(4):
             # The first one failed in preflight, which has a log there and cannot tell where.
             place = f"minio://mlpipeline/v2/artifacts/grpo-pipeline/week-0{number}" if number else ""
             make_run(store, number, place)
+            make_run(elsewhere, number, place)
             root.write(f"week-0{number}/sft/u/model/model.safetensors", b"x")
         root.write("week-00-not-this/sft/u/model", b"x")
+        assert len(clean(elsewhere, KEEP, "", NOW)) == 2 and len(root.keys("")) == 5
         assert clean(store, KEEP, "", NOW) == [f"records and artifacts of run week-0{n}" for n in (0, 1)]
         assert {key.split("/")[0] for key in root.keys("")} == {"week-00-not-this", "week-02", "week-03"}
 

@@ -60,12 +60,17 @@ def test_the_verb_reads_the_registry_alone_and_writes_nothing_there(store, tmp_p
     assert store.keys("") == before
 
 
-def test_outcomes_of_another_version_are_left_out(store):
-    """An upgrade may add a field; the runs before it must not end the next one."""
-    before = len(read_history(store).runs)
-    store.write_json("runs/old/outcome.json", {"run_id": "old", "ending": "promoted", "sentence": "x"})
-    store.write_json("runs/newer/outcome.json", store.read_json("runs/week-01/outcome.json") | {"more": 1})
-    assert len(read_history(store).runs) == before
+def test_outcomes_of_another_version_are_read_and_what_is_none_is_counted(store):
+    """An upgrade may add a field or drop one; it must not forget the runs before it."""
+    before, whole = len(read_history(store).runs), store.read_json("runs/week-01/outcome.json")
+    older = {name: whole[name] for name in ("run_id", "ending", "sentence", "started", "ended")}
+    store.write_json("runs/older/outcome.json", older)
+    store.write_json("runs/newer/outcome.json", whole | {"more": 1})
+    store.write_json("runs/odd/outcome.json", {"run_id": "odd", "ending": "promoted", "sentence": "x"})
+    history = read_history(store)
+    assert len(history.runs) == before + 2 and history.unread == 1
+    assert text_table(history).endswith("\nNot shown: 1 that this version of the code cannot read.")
+    assert "Not shown: 1 that" in html(history)
 
 
 def test_a_registry_without_runs_is_named(tmp_path, capsys):

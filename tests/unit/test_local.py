@@ -1,10 +1,18 @@
 """What the verb `run` lets through of KFP's own printing."""
 
 import io
+import os
+
+import pytest
 
 import pipeline
-from components.local import PASSED_ON, _Console
+from components import lock, recipes
+from components.local import PASSED_ON, _Console, run
+from components.outcome import read_outcomes
 from components.placement import SECRET_KEYS
+from components.record import recorded
+from components.store import open_store
+from tests.raw_server import DONE, raw_server
 
 
 def test_only_what_the_steps_print_reaches_the_console():
@@ -28,3 +36,25 @@ def test_a_trainjob_is_for_clusters(tmp_path, capsys):
 
 def test_containers_get_every_secret_that_pods_get_and_where_trackio_writes():
     assert {*SECRET_KEYS, "TRACKIO_DIR"} <= set(PASSED_ON)
+
+
+def test_an_interrupted_run_leaves_an_outcome_tells_it_and_lets_go(tmp_path, monkeypatch):
+    registry = str(tmp_path / "registry")
+    monkeypatch.setattr(os, "environ", os.environ.copy())  # `run` sets some for its steps
+
+    def build(recipe, run_id):
+        def pipeline():
+            lock.take(open_store(registry), run_id, 3600)
+            with recorded(registry, run_id, "grpo"):
+                print("step 7/60")
+                raise KeyboardInterrupt
+
+        return pipeline
+
+    with raw_server(DONE) as (url, received), pytest.raises(KeyboardInterrupt):
+        os.environ["NOTIFY_WEBHOOK"] = url
+        run(recipes.TINY, output=tmp_path, runner="subprocess", build=build)
+    (found,) = read_outcomes(open_store(registry))
+    assert (found.ending, found.failed_step, found.sentence) == ("failed", "grpo", "grpo was interrupted")
+    assert "step 7/60" in found.log and len(received) == 1
+    assert lock.current(open_store(registry)).value["released"]

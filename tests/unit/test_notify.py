@@ -1,20 +1,22 @@
 """The exit handler: how a run ended, and the message about it in each format."""
 
 import json
+import socket
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from components import lock, recipes
+from components import lock, recipes, retry
 from components.compare.statistics import wilson
 from components.notify.messages import NTFY_LIMIT, SLACK_LIMIT, message, text
-from components.notify.notify import link_of, report
-from components.outcome import artifact_root, conclude, failure_of, gpu_hours, read_outcomes
+from components.notify.notify import link_of, post, report
+from components.outcome import GOOD_STATES, artifact_root, conclude, failure_of, gpu_hours, read_outcomes
 from components.record import recorded
 from components.store import open_store
 from tests.outcome_fixtures import outcome
+from tests.raw_server import BUSY, DONE, GARBAGE, raw_server
 
 SETTINGS = recipes.TINY.notify
 GATE = {"accuracy": 0.6, "n": 448.0, "base_difference": 0.081, "champion_difference": -0.002}
@@ -38,6 +40,7 @@ def step(name, outcome, **more):
 
 CHANGED = step("preflight", "succeeded", details={"changed": True})
 PROMOTE = step("gate", "succeeded", details={"promoted": True, "forced": False})
+PUSHING = {"step": "push", "outcome": "running", "log": []}
 FORCE = step("gate", "succeeded", details={"promoted": True, "forced": True})
 
 
@@ -55,6 +58,7 @@ FORCE = step("gate", "succeeded", details={"promoted": True, "forced": True})
         ("FAILED", [CHANGED, PROMOTE], "failed", "the run ended in state FAILED after gate; look at the Pod"),
         ("RUNNING", [], "failed", "no step left a record (state RUNNING)"),
         ("COMPLETE", [], "failed", "no step left a record"),
+        ("COMPLETE", [CHANGED, PROMOTE, PUSHING], "failed", "the run ended in state COMPLETE after push; look"),
     ],
 )
 def test_endings(tmp_path, state, records, ending, sentence):
@@ -64,7 +68,8 @@ def test_endings(tmp_path, state, records, ending, sentence):
         store.write_json(f"runs/r1/record/{record['step']}.json", record | {"started": started})
     found = conclude(store, "r1", state=state, ended=0.0, failure=failure_of(state, records))
     assert found.ending == ending and sentence in found.sentence
-    assert found.failed_step == next((r["step"] for r in records if r["outcome"] in ("failed", "running")), None)
+    stopped = ("failed", "running") if state not in GOOD_STATES else ("failed",)
+    assert found.failed_step == next((r["step"] for r in records if r["outcome"] in stopped), None)
 
 
 def test_a_push_that_died_after_the_crowning_has_promoted(tmp_path):
@@ -192,7 +197,7 @@ def test_report_writes_the_outcome_calls_the_webhook_and_lets_go(tmp_path, monke
     assert "nothing has changed" in body.decode()
     assert headers["Content-Type"] == ("text/plain" if format == "ntfy" else "application/json")
     assert "run r1: no-change: nothing has changed\nwebhook answered 204" in capsys.readouterr().out
-    assert [run.ending for run in read_outcomes(store)] == ["no-change"] and not lock.is_held(store, "r1")
+    assert [run.ending for run in read_outcomes(store)] == ["no-change"] and lock.current(store).value["released"]
 
 
 def test_a_webhooks_interval_is_that_of_the_report():
@@ -200,7 +205,42 @@ def test_a_webhooks_interval_is_that_of_the_report():
     assert f"GRPO 58.5% ({low:.1%} to {high:.1%})" in text(REJECTED, "")
 
 
+def test_a_registry_that_cannot_be_used_is_told_and_raised(monkeypatch):
+    """No credentials, and a server that is not there."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    for name, value in (("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret-key")):
+        monkeypatch.setenv(name, value)
+    settings = replace(SETTINGS, ui="https://k.example")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+    for endpoint, said in (("", "needs S3_ENDPOINT in the environment"), (dead, "no answer from http")):
+        monkeypatch.setenv("S3_ENDPOINT", endpoint)
+        with Webhook() as webhook, pytest.raises((ValueError, OSError), match=said):
+            monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://127.0.0.1:{webhook.server.server_port}/hook")
+            report(state="SUCCEEDED", registry="s3://bucket/registry", run_id="r1", settings=settings)
+        sent = json.loads(webhook.received[0][1])
+        assert sent["ending"] == "failed" and sent["link"] == "https://k.example/#/runs/details/r1"
+        assert sent["sentence"].startswith("the registry cannot be used: ") and said in sent["sentence"]
+
+
+def test_a_busy_or_broken_webhook_is_asked_again(monkeypatch, capsys):
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    with raw_server(BUSY, b"", GARBAGE, DONE) as (url, received):
+        post(url, message(FAILED, LINK, "json"))
+    assert len(received) == 4 and "webhook answered 204" in capsys.readouterr().out
+    with raw_server(b"HTTP/1.1 404 No\r\n\r\n") as (url, received):
+        post(url, message(FAILED, LINK, "json"))
+    assert len(received) == 1 and "webhook failed: HTTP Error 404" in capsys.readouterr().out
+
+
+def test_a_malformed_address_is_not_told(monkeypatch, capsys):
+    post("https://hooks.example/secret path", message(FAILED, LINK, "json"))
+    assert "write https://HOST/PATH" in (printed := capsys.readouterr().out) and "secret" not in printed
+
+
 def test_a_dead_webhook_is_said_and_does_not_fail_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
     monkeypatch.setenv("NOTIFY_WEBHOOK", "http://127.0.0.1:9/secret-path")
     report(state="FAILED", registry=str(tmp_path), run_id="r1", settings=SETTINGS)
     printed = capsys.readouterr().out

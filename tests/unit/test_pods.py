@@ -11,6 +11,7 @@ from components.notify.pods import investigate
 from components.outcome import Failure
 from components.record import recorded
 from tests.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve
+from tests.raw_server import CUT, GARBAGE, raw_server
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: no cluster is asked over TLS")
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -98,6 +99,14 @@ def test_missing_rights_leave_the_answer_poorer_and_are_told(cluster, capsys):
     cluster.forbidden = "/pods"
     assert investigate(RUN, None, None) is None
     assert "does not tell: Forbidden" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [GARBAGE, CUT])
+def test_a_broken_answer_leaves_the_answer_poorer(cluster, monkeypatch, capsys, answer):
+    with raw_server(answer) as (url, _):
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", url)
+        assert investigate(RUN, None, None) is None
+    assert "does not tell: " in capsys.readouterr().out
 
 
 def test_a_step_knows_its_image_by_digest(cluster, monkeypatch):

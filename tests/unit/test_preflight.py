@@ -16,6 +16,7 @@ from components.schema import Recipe, Source
 from components.settings import from_json, to_json
 from components.store import open_store
 from tests.outcome_fixtures import outcome
+from tests.raw_server import DONE, raw_server
 
 
 def parameters(place, **changes):
@@ -39,6 +40,13 @@ def test_nothing_changed_ends_the_run_and_always_does_not(tmp_path):
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, grpo_beta=0.1)).changed
 
 
+def test_a_forced_promotion_is_not_trained_again_without_force(tmp_path):
+    first = check_run(to_json(recipes.TINY), parameters(tmp_path, gate_force=True, push_private=False))
+    open_store(str(tmp_path)).write_json("champion.json", {"version": "v1", "fingerprint": first.fingerprint})
+    for changes in ({}, {"push_private": True}, {"gate_force": True}):
+        assert not check_run(to_json(recipes.TINY), parameters(tmp_path, **changes)).changed
+
+
 def test_what_was_rejected_is_not_trained_again(tmp_path):
     """Unless the champion is another one by now, or the run is asked for."""
     store = open_store(str(tmp_path))
@@ -50,6 +58,7 @@ def test_what_was_rejected_is_not_trained_again(tmp_path):
     assert not second.changed
     assert second.reason == "nothing has changed since run week-02, which was rejected: no run is needed"
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, always=True)).changed
+    assert check_run(to_json(recipes.TINY), parameters(tmp_path, gate_force=True)).changed, "by force it is promoted"
     store.write_json("champion.json", {"version": "v0", "fingerprint": "another"})
     assert check_run(to_json(recipes.TINY), parameters(tmp_path)).changed
 
@@ -66,6 +75,7 @@ def test_inputs_whose_artifacts_were_deleted_are_made_anew_and_are_the_same_inpu
     store = open_store(str(tmp_path))
     write_outcome(store, outcome("old", inputs=inputs_of(first.plan), cleaned=True, champion="v0"))
     write_outcome(store, outcome("else", inputs="else", cleaned=True))
+    write_outcome(store, outcome("idle", inputs=inputs_of(first.plan), cleaned=True, ending="no-change"))
     second = check_run(to_json(recipes.TINY), parameters(tmp_path))
     assert (first.plan.generation, second.plan.generation) == (0, 1) and first.plan.text() != second.plan.text()
     assert first.fingerprint == second.fingerprint and inputs_of(first.plan) == inputs_of(second.plan)
@@ -84,7 +94,8 @@ def test_a_run_takes_the_registry_tidies_it_and_tells_every_step_its_settings(tm
     for number in (1, 2):
         write_outcome(store, outcome(f"week-0{number}", started=f"2026-01-0{number}T00:00:00+00:00"))
     plan = run_preflight(given(tmp_path, "r1", seed=5))
-    assert Plan.read(plan).seed == 5 and lock.is_held(store, "r1")
+    assert Plan.read(plan).seed == 5
+    lock.check(store, "r1")
     assert "deleted: records and artifacts of run week-01" in capsys.readouterr().out
     outputs = tmp_path / "outputs" / "r1"
     assert from_json(Recipe, (outputs / "merged").read_text()).seed == 5 and (outputs / "champion").read_text() == ""
@@ -99,21 +110,33 @@ def test_a_second_run_ends_before_it_changes_anything(tmp_path):
         run_preflight(given(tmp_path, "r2"))
     store = open_store(str(tmp_path / "registry"))
     assert store.read_json("runs/r2/record/preflight.json")["outcome"] == "failed"
-    assert lock.is_held(store, "r1") and not (tmp_path / "outputs" / "r2").exists()
+    lock.check(store, "r1")
+    assert not (tmp_path / "outputs" / "r2").exists()
 
 
-def test_a_run_that_died_with_its_exit_handler_gets_its_place_in_the_history(tmp_path, capsys):
+def test_a_run_that_died_with_its_exit_handler_gets_its_place_in_the_history(tmp_path, capsys, monkeypatch):
     store = open_store(str(tmp_path / "registry"))
     lock.take(store, "dead", 3600)
     long_ago = iso(time.time() - 7200)
     store.write_json("lock/00000001.json", lock.current(store).value | {"taken": long_ago})
     record = {"step": "grpo", "outcome": "running", "started": long_ago, "seen": long_ago, "log": ["step 7/60"]}
     store.write_json("runs/dead/record/grpo.json", record)
-    run_preflight(given(tmp_path, "next"))
+    with raw_server(DONE) as (url, received):
+        monkeypatch.setenv("NOTIFY_WEBHOOK", url)
+        run_preflight(given(tmp_path, "next"))
+    assert len(received) == 1 and b"POST / " in received[0], "the dead run is told too"
     assert "lock is taken over from run dead: no sign of life for 7,2" in capsys.readouterr().out
     (dead,) = read_outcomes(store)
     assert (dead.run_id, dead.ending, dead.failed_step, dead.log) == ("dead", "failed", "grpo", ["step 7/60"])
     assert dead.started == dead.ended == long_ago
+
+
+def test_a_push_by_hand_that_died_is_no_run(tmp_path):
+    store = open_store(str(tmp_path / "registry"))
+    lock.take(store, "r1-push-0a1b2c", 3600)
+    store.write_json("lock/00000001.json", lock.current(store).value | {"taken": iso(time.time() - 1e6)})
+    run_preflight(given(tmp_path, "next"))
+    assert read_outcomes(store) == []
 
 
 def test_new_rows_in_a_source_change_the_fingerprint(tmp_path):
@@ -133,6 +156,7 @@ def test_new_rows_in_a_source_change_the_fingerprint(tmp_path):
         ({"registry": ""}, "registry is empty"),
         ({"model": "./nowhere"}, "neither a directory"),
         ({"grpo_generations": 1}, "generations: 1 is too small"),
+        ({"gate_margin": -0.01}, "margin: -0.01 is too small"),
         ({"push_hub_repo": "me/model"}, "HF_TOKEN is not set"),
     ],
 )

@@ -42,6 +42,14 @@ def test_a_failing_step_leaves_the_reason_and_raises(tmp_path, monkeypatch):
     assert "hf_secretsecret" not in json.dumps(found)
 
 
+def test_details_are_struck_out_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecret")
+    with recorded(str(tmp_path), "r1", "push") as record:
+        record.details = {"url": ["https://hf_secretsecret@host"], "rows": 3, "forced": None}
+    (found,) = read_records(open_store(str(tmp_path)), "r1")
+    assert found["details"] == {"url": ["https://<HF_TOKEN>@host"], "rows": 3, "forced": None}
+
+
 def test_a_step_that_is_running_is_on_record(tmp_path):
     with recorded(str(tmp_path), "r1", "grpo"):
         assert open_store(str(tmp_path)).read_json(record_key("r1", "grpo"))["outcome"] == "running"

@@ -13,6 +13,7 @@ import pipeline
 from components import recipes
 from components.cluster import schedule
 from components.cluster.api import arguments_of, endpoint_of, health
+from tests.raw_server import CUT, GARBAGE, raw_server
 
 RECIPE = recipes.override(recipes.TINY, {"registry": "s3://bucket/registry"})
 
@@ -61,6 +62,12 @@ def test_what_answers_but_is_not_kfp_is_named():
         threading.Thread(target=server.handle_request, daemon=True).start()
         with pytest.raises(ValueError, match="is not Kubeflow Pipelines: its health page is no JSON"):
             health(f"http://127.0.0.1:{server.server_port}")
+
+
+@pytest.mark.parametrize("answer", [GARBAGE, CUT])
+def test_a_broken_answer_is_no_traceback(answer):
+    with raw_server(answer) as (url, _), pytest.raises(ValueError, match="does not answer at"):
+        health(url)
 
 
 def test_the_endpoint_comes_from_the_environment(monkeypatch):
