@@ -250,7 +250,7 @@ def test_a_run_whose_step_was_killed_names_the_step(endpoint, registry):
     small = {
         "cluster_train_memory_gib": "0.1",
         "cluster_memory_limit_gib": "0.15",
-    }  # with twice that it may thrash for hours
+    }  # with more it may thrash
     with submitted({**CHANGES, **small, "registry": registry, "seed": "7"}) as run:
         assert run.end() == 1
     assert re.fullmatch(r"failed: (sft|evaluate-base) .*(killed|memory).*", run.printed.splitlines()[-2]), run.printed
