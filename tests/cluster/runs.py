@@ -66,9 +66,7 @@ def submitted(changes, *arguments, environment=None):
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        ),  # a shell's background job has none
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         run = Run(process)
         try:

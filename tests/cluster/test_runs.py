@@ -306,7 +306,7 @@ def wait_for_run(client, recurring_run_id, known=()):
 
 
 def test_a_second_run_reuses_what_has_not_changed(run_id, endpoint, registry):
-    """`always` makes preflight go on; data, training and the evaluation of what has no champion come from KFP's cache."""
+    """`always` makes preflight go on; data, training and evaluation but the candidate's come from KFP's cache."""
     printed = verb("submit", "--wait", "--set=always=true", registry=registry)
     second = re.search(r"run .+: ([0-9a-f-]{36})\n", printed)
     assert second and "succeeded" in printed
