@@ -18,6 +18,7 @@ SIZES = {
     "grpo_plateau_steps": 1, "grpo_plateau_problems": 2, "evaluate_problems": 6, "evaluate_gate_problems": 6,
     "evaluate_max_new_tokens": 24, "standardize_gate_share": 0.2, "standardize_plateau_share": 0.1,
     "compare_bootstrap_samples": 200,
+    "grpo_screen_samples": 0,  # in two steps the embedded model has not learned to solve any of these problems
 }  # fmt: skip
 
 
