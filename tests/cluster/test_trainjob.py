@@ -117,7 +117,7 @@ def test_sft_on_two_pods_equals_one_process_within_rounding(run, registry, tmp_p
     mine, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "model"))
     apart = max((mine[name] - theirs[name]).abs().max().item() for name in mine)
     print(f"largest difference of a weight: {apart:.1e}")
-    assert mine.keys() == theirs.keys() and apart < 1e-3
+    assert mine.keys() == theirs.keys() and apart < 2e-5
     assert torch.isfinite(torch.tensor(apart))
 
 
@@ -188,7 +188,7 @@ NEEDS_SECRET = [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "nothing", 
     [
         ("add", "serviceAccountName", "nobody", 'serviceaccount "nobody" not found'),
         ("add", "containers/0/env", NEEDS_SECRET, 'CreateContainerConfigError: secret "nothing" not found'),
-        ("replace", "containers/0/name", "other", "0 of 1 Pods are there"),  # of which there is no event at all
+        ("replace", "containers/0/name", "other", 'container "node" must set securityContext'),
     ],
 )  # fmt: skip
 def test_what_a_runtime_gets_wrong_is_named(make, namespace, operation, path, value, said):
