@@ -4,15 +4,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-KEPT = 200  # lines
-
 
 class Follower:
     """Prints the lines of the first Pod as they come; `look` begins when there is a Pod, and again after a break."""
 
     def __init__(self, core: Any, namespace: str, pods: Callable[[], list[Any]]) -> None:
         self.core, self.namespace, self.pods = core, namespace, pods
-        self.lines: list[str] = []
         self.read = 0  # lines of the Pod that is followed
         self.pod = ""
         self.thread: threading.Thread | None = None
@@ -46,8 +43,7 @@ class Follower:
             answer = self.core.read_namespaced_pod_log(pod, self.namespace, follow=stay, _preload_content=False)
             for number, line in enumerate(answer):
                 if number >= skip:
-                    text = line.decode(errors="replace").rstrip("\n")
-                    self.read, self.lines = number + 1, [*self.lines[1 - KEPT :], text]
-                    print(text, flush=True)
+                    self.read = number + 1
+                    print(line.decode(errors="replace").rstrip("\n"), flush=True)
         except (ApiException, urllib3.exceptions.HTTPError):
             return
