@@ -79,7 +79,7 @@ compile: .venv/ready ## write the three recipes as YAML into build/
 	for recipe in tiny qwen3.5-0.8b reference; do $(PYTHON) pipeline.py compile --recipe $$recipe --output build/$$recipe.yaml; done
 
 docs: .venv/ready ## write docs/recipes.md from the recipes
-	$(PYTHON) -m components.reference docs/recipes.md
+	$(PYTHON) -m components.lib.recipe.reference docs/recipes.md
 
 clean: ## delete what these commands made, the environment included
 	rm -rf .venv .cache out build .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -7,6 +7,9 @@ python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.
 python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
 python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
 python pipeline.py score completions.jsonl            judge completions against gold answers
+python pipeline.py ask --model DIR "question"         put one question to a model
+python pipeline.py teach --url https://host/v1 ...    traces by a teacher model behind an API, as a source of SFT
+python pipeline.py tiny --output DIR --seed 0         rebuild the demo's base model
 """
 
 import argparse
@@ -16,10 +19,11 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
 
-from components import images, recipes
-from components.cluster import verbs as verbs_of_the_cluster
-from components.schema import Recipe
-from components.settings import to_json
+from components.lib.cluster import images
+from components.lib.cluster import verbs as verbs_of_the_cluster
+from components.lib.recipe import recipes
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import to_json
 
 NAME = "grpo-pipeline"
 
@@ -32,7 +36,7 @@ def build(recipe: Recipe, run_id: str | None = None) -> Any:
     """
     from kfp import dsl
 
-    from components import placement
+    from components.lib.cluster import placement
 
     recipe = recipe if run_id else placement.for_cluster(recipe)
 
@@ -147,7 +151,7 @@ def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> Non
 
 
 def _verb_run(arguments: argparse.Namespace) -> int:
-    from components import local
+    from components.lib import local
 
     return local.run(chosen_recipe(arguments), output=Path(arguments.output), runner=arguments.runner, build=build)
 
@@ -164,15 +168,37 @@ def _verb_compile(arguments: argparse.Namespace) -> int:
 
 
 def _verb_score(arguments: argparse.Namespace) -> int:
-    from components.score import score_file
+    from components.lib.answers.score import score_file
 
     return score_file(arguments.file, arguments.output)
 
 
 def _verb_history(arguments: argparse.Namespace) -> int:
-    from components.history.history import show
+    from components.lib.reporting.history_page import show
 
     return show(arguments.registry, arguments.output)
+
+
+def _verb_ask(arguments: argparse.Namespace) -> int:
+    from components.lib.generation.ask import ask
+
+    return ask(
+        arguments.question, model=arguments.model, revision=arguments.revision,
+        max_new_tokens=arguments.max_new_tokens, temperature=arguments.temperature, seed=arguments.seed,
+    )  # fmt: skip
+
+
+def _verb_teach(arguments: argparse.Namespace) -> int:
+    from components.lib.data.teacher import run
+
+    return run(arguments)
+
+
+def _verb_tiny(arguments: argparse.Namespace) -> int:
+    from components.lib.tiny.build import build_base
+
+    build_base(arguments.output, arguments.seed)
+    return 0
 
 
 def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
@@ -202,7 +228,33 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument(
         "--output", metavar="FILE", type=Path, help="where the judged lines go (default: standard output)"
     )
+    _more_verbs(verbs)
     return top
+
+
+def _more_verbs(verbs: Any) -> None:
+    """The verbs that need no recipe: ask, teach, tiny."""
+    settings = recipes.QWEN.evaluate
+    ask = _verb(verbs, "ask", "put one question to a model", _verb_ask)
+    ask.add_argument("question", help="the question, in quotes")
+    ask.add_argument("--model", required=True, help="model directory, Hub id, or tiny")
+    ask.add_argument("--revision", default="main", help="branch, tag or commit of a Hub model (default: main)")
+    ask.add_argument("--max-new-tokens", type=int, default=settings.max_new_tokens, help="longest answer in tokens")
+    ask.add_argument("--temperature", type=float, default=settings.temperature, help="0: greedy")
+    ask.add_argument("--seed", type=int, default=recipes.QWEN.seed, help="seed of the draws")
+    teach = _verb(verbs, "teach", "let a teacher model behind an API solve problems", _verb_teach)
+    teach.add_argument("--url", required=True, help="address of the API, up to and with /v1")
+    teach.add_argument("--api", required=True, choices=("openai", "anthropic"), help="how the server is spoken to")
+    teach.add_argument("--model", required=True, help="name of the model there")
+    teach.add_argument("--problems", required=True, type=Path, help="problems.jsonl of standardize")
+    teach.add_argument("--output", required=True, type=Path, help="where the right traces are appended")
+    teach.add_argument("--samples", required=True, type=int, help="traces per problem")
+    teach.add_argument("--max-tokens", required=True, type=int, help="longest answer in tokens")
+    teach.add_argument("--requests-per-minute", required=True, type=float, help="most requests a minute")
+    teach.add_argument("--workers", required=True, type=int, help="requests under way together")
+    tiny = _verb(verbs, "tiny", "rebuild the embedded base model of the demo", _verb_tiny)
+    tiny.add_argument("--output", required=True, type=Path, help="directory for the model and its tokenizer")
+    tiny.add_argument("--seed", required=True, type=int, help="seed of the weights and of the pre-training texts")
 
 
 def _verb(verbs: Any, name: str, help: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:

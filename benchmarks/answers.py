@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from components.answers import judge, parse_lenient
-from components.score import score_file
+from components.lib.answers.parser import judge, parse_lenient
+from components.lib.answers.score import score_file
 
 LINES = 100_000
 LENGTH = 10_000

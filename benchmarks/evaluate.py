@@ -18,11 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from components import generate, prompts, recipes
 from components.evaluate.protocols import messages
-from components.files import write_text
-from components.models import model_directory
-from components.tiny.problems import rows
+from components.lib.files import write_text
+from components.lib.generation import backends, prompts
+from components.lib.models import model_directory
+from components.lib.recipe import recipes
+from components.lib.tiny.problems import rows
 
 PROTOCOLS = {"zero-shot": 0, "8-shot": 8}
 
@@ -70,12 +71,12 @@ def report(directory: Path, problems: int, batch_size: int) -> str:
     return "\n".join(lines)
 
 
-def backend(directory: Path, batch_size: int) -> generate.TransformersBackend:
+def backend(directory: Path, batch_size: int) -> backends.TransformersBackend:
     """The backend of this project with the tiny recipe's limits."""
     settings = recipes.TINY.evaluate
-    return generate.TransformersBackend(
+    return backends.TransformersBackend(
         directory,
-        generate.Sampling(
+        backends.Sampling(
             max_new_tokens=settings.max_new_tokens,
             temperature=0.0,
             batch_size=batch_size,
@@ -102,13 +103,13 @@ def lm_eval_model(directory: Path, batch_size: int) -> Callable[[Sequence[str]],
     return complete
 
 
-def ours_texts(model: generate.TransformersBackend, texts: Sequence[str]) -> list[str]:
+def ours_texts(model: backends.TransformersBackend, texts: Sequence[str]) -> list[str]:
     """Completions in the order of the prompts."""
     found = dict(itertools.chain.from_iterable(model.batches(texts, [0] * len(texts))))
     return [found[k].text for k in range(len(texts))]
 
 
-def one_by_one(model: generate.TransformersBackend, texts: Sequence[str]) -> list[str]:
+def one_by_one(model: backends.TransformersBackend, texts: Sequence[str]) -> list[str]:
     """Completions by `generate` of transformers, one prompt at a time."""
     found = []
     for text in texts:
@@ -118,7 +119,7 @@ def one_by_one(model: generate.TransformersBackend, texts: Sequence[str]) -> lis
     return found
 
 
-def rendered(model: generate.TransformersBackend, count: int, shots: int) -> list[str]:
+def rendered(model: backends.TransformersBackend, count: int, shots: int) -> list[str]:
     """Prompts of generated problems, with `shots` exemplars each."""
     solved = [(row["question"], row["answer"]) for row in itertools.islice(rows("problems", 0), shots)]
     questions = [row["question"] for row in itertools.islice(rows("evaluation", 0), count)]

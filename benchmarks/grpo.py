@@ -28,15 +28,16 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOTrainer
 
 from benchmarks.shapes import machine, qwen_config, save_random
-from components import recipes, training, vram
-from components.files import read_json, write_jsonl, write_text
 from components.grpo import train as grpo
 from components.grpo.rollouts import Rollouts
 from components.grpo.scorer import Scorer
-from components.job import Job
-from components.models import model_directory
-from components.schema import Grpo
-from components.tiny.problems import rows
+from components.lib.files import read_json, write_jsonl, write_text
+from components.lib.models import model_directory
+from components.lib.recipe import recipes
+from components.lib.recipe.schema import Grpo
+from components.lib.tiny.problems import rows
+from components.lib.training import common, vram
+from components.lib.training.job import Job
 
 # The published run: one prompt a step, its 8 completions one by one through the loss, a KL term, plain `generate`.
 REFERENCE = {"prompts_per_step": 1, "generations": 8, "micro_batch_size": 1, "beta": 0.04, "loss_type": "grpo"}
@@ -82,7 +83,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
     """Train until so many completions were written after the warm-up; seconds by what they went to, and memory."""
     each = settings.prompts_per_step * settings.generations
     settings = replace(settings, max_steps=WARM_UP + max(1, completions // each))
-    with TemporaryDirectory() as scratch, training.old_names():
+    with TemporaryDirectory() as scratch, common.old_names():
         directory = Path(scratch)
         model = "tiny" if shape == "tiny" else str(save_random(directory / "model", qwen_config()))
         write_jsonl(directory / "problems.jsonl", problems(settings.prompts_per_step * settings.max_steps))
@@ -101,7 +102,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
 
 def ours(job: Job) -> Any:
     """Our trainer, its completions never ended by a token."""
-    tokenizer, model = training.load_tokenizer(job.model, job.revision), training.load_model(job.model, job.revision)
+    tokenizer, model = common.load_tokenizer(job.model, job.revision), common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
     trainer = grpo.make_trainer(job, model, tokenizer, scorer(job, rollouts), rollouts, dataset(job))
     rollouts.text.ended = lambda ids: ""  # type: ignore[method-assign]
@@ -111,8 +112,8 @@ def ours(job: Job) -> Any:
 def plain(job: Job) -> Any:
     """TRL's trainer as the published run used it: `generate` of transformers, and bfloat16 weights on a GPU."""
     kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    tokenizer = training.load_tokenizer(job.model, job.revision)
-    model = training.load_model(job.model, job.revision, kind)
+    tokenizer = common.load_tokenizer(job.model, job.revision)
+    model = common.load_model(job.model, job.revision, kind)
     rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
     rollouts.policy.copy = None
     config = grpo.grpo_config(job, rollouts, model)

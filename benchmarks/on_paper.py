@@ -10,9 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from components import recipes, vram
-from components.schema import Grpo
-from components.vram import BF16, FP32, GIB, Shape
+from components.lib.recipe import recipes
+from components.lib.recipe.schema import Grpo
+from components.lib.training import vram
+from components.lib.training.vram import BF16, FP32, GIB, Shape
 
 COUNTS = (1, 8, 64)
 IN_A_NODE = 8  # GPUs

@@ -20,9 +20,10 @@ from transformers import PrinterCallback
 
 from benchmarks import grpo as speed
 from benchmarks.shapes import machine
-from components import recipes, training
-from components.files import write_jsonl, write_text
-from components.job import Job
+from components.lib.files import write_jsonl, write_text
+from components.lib.recipe import recipes
+from components.lib.training import common
+from components.lib.training.job import Job
 
 PROCESSES = (1, 2)
 # As many completions a step as the recipe for a GPU has; fewer are a matter of latency, which processes do not share.
@@ -67,7 +68,7 @@ def measure(count: int, steps: int) -> dict[str, float]:
     """Seconds a step, and what they went to, in this process of `count`."""
     settings = replace(SETTINGS, max_steps=speed.WARM_UP + steps)
     speed.now = time.perf_counter
-    with TemporaryDirectory() as scratch, training.old_names():
+    with TemporaryDirectory() as scratch, common.old_names():
         directory = Path(scratch)
         write_jsonl(directory / "problems.jsonl", speed.problems(settings.prompts_per_step * settings.max_steps))
         job = Job(

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from components import recipes
+from components.lib.recipe import recipes
 
 WORDS = [a + b + c for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u") for c in ("n", "r", "s", "l", "m", "")]
 DAMAGE = 100  # one row in so many is a copy, one a near copy

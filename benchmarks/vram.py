@@ -1,4 +1,4 @@
-"""What a training really keeps in memory, against the estimate of components/vram.py.
+"""What a training really keeps in memory, against the estimate of lib/training/vram.py.
 
 Run `OMP_NUM_THREADS=2 python benchmarks/vram.py --output benchmarks/vram.md`. On a CPU: the bytes that autograd saves
 per token in one layer of the true width, under bf16 autocast, as the slope between two lengths. On a GPU also the
@@ -19,9 +19,10 @@ from transformers import PrinterCallback, Qwen3_5ForCausalLM
 
 from benchmarks import grpo as speed
 from benchmarks.shapes import machine, qwen_config, save_random
-from components import recipes, training, vram
-from components.files import write_jsonl, write_text
-from components.job import Job
+from components.lib.files import write_jsonl, write_text
+from components.lib.recipe import recipes
+from components.lib.training import common, vram
+from components.lib.training.job import Job
 
 LENGTHS = (256, 768)  # tokens
 KINDS = {"full_attention": "gated attention", "linear_attention": "gated DeltaNet"}
@@ -43,7 +44,7 @@ def report() -> str:
     lines = [
         "# Memory of training", "",
         f"{machine()}, commit {speed.commit()}. Bytes that autograd saves for a token in one layer (hidden size 1024, "
-        "bf16 autocast), and what components/vram.py counts.", "",
+        "bf16 autocast), and what lib/training/vram.py counts.", "",
         "| layer | saved, torch path | counted |", "|---|---:|---:|",
     ]  # fmt: skip
     for kind, label in KINDS.items():
@@ -105,7 +106,7 @@ def counted_per_token(kind: str) -> float:
 def peak_of_a_step() -> tuple[float, float]:
     """GiB that two steps of the recipe took at their peak on this GPU, and what was counted."""
     settings = replace(recipes.QWEN.grpo, max_steps=2, screen_samples=0, plateau_steps=0)
-    with TemporaryDirectory() as scratch, training.old_names():
+    with TemporaryDirectory() as scratch, common.old_names():
         directory = Path(scratch)
         write_jsonl(directory / "problems.jsonl", speed.problems(64))
         job = Job(

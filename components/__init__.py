@@ -1,1 +1,1 @@
-"""The stages of grpo-pipeline and the truths that they share."""
+"""The ten steps of grpo-pipeline, a folder each, and `lib`, which holds what they stand on."""

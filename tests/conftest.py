@@ -60,7 +60,7 @@ def evaluations(tmp_path: Path) -> dict[str, Path]:
     Problem k is right for base when k < 10, for SFT when 5 <= k < 25, for GRPO when k < 30; of the wrong ones every
     fourth was cut off, every third gives its number in the wrong form, every other ones a wrong answer.
     """
-    from components.files import write_json, write_jsonl
+    from components.lib.files import write_json, write_jsonl
 
     right = {"base": range(10), "sft": range(5, 25), "grpo": range(30)}
     groups = (("evaluation", "zero-shot", 40), ("evaluation", "8-shot", 40), ("gate", "zero-shot", 20))

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from components import recipes
 from components.compare.compare import compare
-from components.compare.table import text_table
-from components.files import read_json
+from components.lib.files import read_json
+from components.lib.recipe import recipes
+from components.lib.reporting.table import text_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

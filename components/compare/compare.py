@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components import schema
 from components.compare import curves as training
 from components.compare import load, results
 from components.compare.markdown import markdown
 from components.compare.report import html
-from components.files import write_json, write_text
-from components.schema import PROTOCOLS
+from components.lib.files import write_json, write_text
+from components.lib.recipe import schema
+from components.lib.recipe.schema import PROTOCOLS
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
 _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "right_anywhere")

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -14,7 +14,7 @@ def compare(
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Compare the evaluated checkpoints in one report, and keep it with the list of the rows in `data`."""
-    from components.record import publish, recorded
+    from components.lib.registry.record import publish, recorded
 
     with recorded(registry, run_id, "compare", metrics) as record:
         import shutil
@@ -22,9 +22,9 @@ def compare(
 
         from components.compare.compare import compare
         from components.compare.rows import trace_rows
-        from components.schema import Compare
-        from components.settings import from_json
-        from components.store import open_store
+        from components.lib.recipe.schema import Compare
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.store import open_store
 
         out = Path(results.path)
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}

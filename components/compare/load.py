@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.files import read_json, read_jsonl
-from components.schema import PROTOCOLS
+from components.lib.files import read_json, read_jsonl
+from components.lib.recipe.schema import PROTOCOLS
 
 Item = dict[str, Any]
 Group = tuple[str, str]  # split, protocol

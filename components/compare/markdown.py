@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from components.compare import story
-from components.compare.wording import clip, interval, label, model_name, p_text, percent, points, points_interval
+from components.lib.reporting.wording import clip, interval, label, model_name, p_text, percent, points, points_interval
 
 
 def markdown(results: Mapping[str, Any]) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from components.compare import story, svg, wording
+from components.compare import story
 from components.compare.curves import SHOWN
 from components.compare.results import OUTCOMES
+from components.lib.reporting import svg, wording
 
 _TEMPLATES = Path(__file__).parent
 

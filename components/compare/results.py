@@ -6,10 +6,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from components.compare import statistics
 from components.compare.load import Evaluation, Item
-from components.evaluate import measures
-from components.schema import Compare
+from components.lib.recipe.schema import Compare
+from components.lib.reporting import measures, statistics
 
 # What became of a completion, best first; each is exactly one of these.
 OUTCOMES = {

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from components.files import read_jsonl, write_jsonl
-from components.outcome import CHAMPION
-from components.store import Store
+from components.lib.files import read_jsonl, write_jsonl
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import CHAMPION
 
 ROWS = "rows.jsonl"
 PLACES = ("sft", "problems", "plateau", "gate")  # the files of `standardize` that hold rows of the training sources

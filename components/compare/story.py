@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.compare.wording import NBSP, interval, label, p_text, percent, points, points_interval
+from components.lib.reporting.wording import NBSP, interval, label, p_text, percent, points, points_interval
 
 
 def headline(results: Mapping[str, Any]) -> str:

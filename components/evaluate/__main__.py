@@ -2,7 +2,7 @@
 
 import sys
 
-from components.command import main
 from components.evaluate.evaluate import evaluate
+from components.lib.command import main
 
 sys.exit(main("evaluate", evaluate))

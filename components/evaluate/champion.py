@@ -10,12 +10,13 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from components import command, schema
 from components.evaluate.evaluate import evaluate
-from components.files import write_json
-from components.gate.gate import DECIDING, MEASURED, champion_mismatch
-from components.outcome import CHAMPION
-from components.store import open_store
+from components.lib import command
+from components.lib.answers.judging import DECIDING, MEASURED, champion_mismatch
+from components.lib.files import write_json
+from components.lib.recipe import schema
+from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.store import open_store
 
 
 def measure_champion(

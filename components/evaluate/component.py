@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
@@ -15,16 +15,16 @@ def evaluate(
 
     `champion` is the version that the checkpoint will have to beat, empty if there is none or it is not a candidate.
     """
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
         from pathlib import Path
 
         from components.evaluate.champion import measure_champion
         from components.evaluate.evaluate import evaluate
-        from components.plan import Plan
-        from components.schema import Evaluate
-        from components.settings import from_json
+        from components.lib.recipe.schema import Evaluate
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.plan import Plan
 
         inputs = Plan.read(plan)
         model, revision = inputs.start(policy)

@@ -5,34 +5,23 @@ evaluation is written, so a killed process goes on where it stopped.
 """
 
 import hashlib
-import json
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components import generate, prompts, schema
-from components.evaluate import judging, measures, protocols
-from components.evaluate.partial import Partial
-from components.files import read_jsonl, write_json, write_jsonl
-from components.models import model_directory, model_sha256
+from components.evaluate import protocols
+from components.lib.answers import judging
+from components.lib.files import read_jsonl, write_json, write_jsonl
+from components.lib.generation import backends, prompts
+from components.lib.generation.partial import Partial
+from components.lib.generation.requests import Request, complete, request_key, text_sha256
+from components.lib.models import model_directory, model_sha256
+from components.lib.recipe import schema
+from components.lib.reporting import measures
 
 CHECKPOINTS = ("base", "sft", "grpo", "champion")
 CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of its own
-_PROGRESS_S = 10.0  # seconds between progress lines
-
-
-@dataclass(frozen=True)
-class Request:
-    """One completion to be made."""
-
-    split: str
-    protocol: str
-    row: dict[str, Any]
-    sample: int
-    prompt: str
-    key: str  # names model, prompt, settings and sample: what was finished under it need not run again
 
 
 def evaluate(
@@ -47,7 +36,7 @@ def evaluate(
     _check(checkpoint, settings)
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
-    tokenizer = generate.load_tokenizer(directory)
+    tokenizer = backends.load_tokenizer(directory)
     requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
     partial = Partial(out / "partial.jsonl")
     complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
@@ -106,35 +95,6 @@ def choose(path: Path, limit: int) -> list[dict[str, Any]]:
     return [row for i, row in enumerate(rows) if i in chosen]
 
 
-def complete(
-    requests: Sequence[Request], directory: Path, partial: Partial, seed: int,
-    settings: schema.Evaluate | schema.Sample, label: str,
-) -> None:  # fmt: skip
-    """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing.
-
-    The step `sample` does so too; progress lines begin with `label`.
-    """
-    missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
-    if len(missing) < len(requests):
-        print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
-    if not missing:
-        return
-    sampling = generate.Sampling(
-        max_new_tokens=settings.max_new_tokens,
-        temperature=settings.temperature,
-        batch_size=settings.batch_size,
-        batch_tokens=settings.batch_tokens,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-    )
-    backend = generate.open_backend(settings.backend, directory, sampling)
-    seeds = [_request_seed(request, seed) for request in missing]
-    batches = backend.batches([request.prompt for request in missing], seeds)
-    for batch, seconds in _watched(batches, len(missing), label):
-        partial.add(
-            {"key": missing[i].key, **asdict(completion), "seconds": seconds / len(batch)} for i, completion in batch
-        )
-
-
 def _check(checkpoint: str, settings: schema.Evaluate) -> None:
     if checkpoint not in CHECKPOINTS:
         raise ValueError(f"checkpoint {checkpoint!r} is not one of {', '.join(CHECKPOINTS)}")
@@ -151,40 +111,6 @@ def sampling_text(seed: int, settings: schema.Evaluate) -> str:
     return f"{settings.backend}, at most {settings.max_new_tokens} tokens, {drawn}"
 
 
-def request_key(
-    fingerprint: str, prompt: str, sample: int, seed: int, settings: schema.Evaluate | schema.Sample
-) -> str:
-    """The key of a `Request`."""
-    drawn = [settings.temperature, sample, seed] if settings.temperature else [0.0, sample]
-    parts = [fingerprint, _text_sha256(prompt), settings.backend, settings.max_new_tokens, *drawn]
-    return _text_sha256(json.dumps(parts))
-
-
-def _request_seed(request: Request, seed: int) -> int:
-    """The same for every checkpoint, so that they draw alike."""
-    digest = hashlib.sha256(f"{seed} {request.sample} {request.prompt}".encode()).digest()
-    return int.from_bytes(digest[:7])
-
-
-def _text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _watched(batches: Iterator[list[Any]], total: int, label: str) -> Iterator[tuple[list[Any], float]]:
-    """Batches with the seconds each took; prints a line with the time left every now and then."""
-    started = last = shown = time.perf_counter()
-    done = tokens = 0
-    for batch in batches:
-        now = time.perf_counter()
-        done, tokens = done + len(batch), tokens + sum(completion.tokens for _, completion in batch)
-        yield batch, now - last
-        last = now
-        if now - shown >= _PROGRESS_S or done == total:
-            shown, elapsed = now, now - started
-            left = elapsed / done * (total - done)
-            print(f"{label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)
-
-
 def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "checkpoint": checkpoint,
@@ -192,7 +118,7 @@ def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, A
         "protocol": request.protocol,
         "id": request.row["id"],
         "sample": request.sample,
-        "prompt_sha256": _text_sha256(request.prompt),
+        "prompt_sha256": text_sha256(request.prompt),
         "question": request.row["question"],
         "gold": request.row["gold"],
         "completion": row["text"],

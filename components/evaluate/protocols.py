@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from components import prompts
-from components.files import read_jsonl
+from components.lib.files import read_jsonl
+from components.lib.generation import prompts
 
 SHOTS = 8
 Exemplar = tuple[str, str]  # question, answer

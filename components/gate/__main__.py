@@ -2,7 +2,7 @@
 
 import sys
 
-from components.command import main
 from components.gate.gate import run_gate
+from components.lib.command import main
 
 sys.exit(main("gate", run_gate))

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -11,14 +11,14 @@ def gate(
     decision: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics],
 ) -> str:  # fmt: skip
     """Decide on the gate split whether the candidate is better; returns promote or reject."""
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "gate", metrics) as record:
         from pathlib import Path
 
         from components.gate.gate import run_gate
-        from components.schema import Gate
-        from components.settings import from_json
+        from components.lib.recipe.schema import Gate
+        from components.lib.recipe.settings import from_json
 
         outcome = run_gate(
             base=Path(base.path), candidate=Path(candidate.path), registry=registry, settings=from_json(Gate, settings),

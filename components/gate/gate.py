@@ -16,16 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.evaluate.judging import judge_item
-from components.files import read_json, read_jsonl, write_text
-from components.outcome import CHAMPION
-from components.schema import Gate
-from components.store import Store, open_store
-
-MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
-DECIDING = "zero-shot"  # the protocol in which models are compared
-
-Items = dict[str, dict[str, Any]]  # problem id -> row of items.jsonl
+from components.lib.answers.judging import DECIDING, MEASURED, Items, champion_mismatch, mismatch, read_items, rejudged
+from components.lib.files import read_json, read_jsonl, write_text
+from components.lib.recipe.schema import Gate
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.store import open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +82,7 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
     if len(names) < 2 or names[0] != "base":
         raise ValueError(f"the gate got evaluations of {names}; it needs base first and the candidate last")
     base, candidate = (read_items(evaluations[name]) for name in (names[0], names[-1]))
-    if why := _mismatch(candidate, base, ("gold", "sampling")):
+    if why := mismatch(candidate, base, ("gold", "sampling")):
         raise ValueError(f"{names[-1]} and base cannot be paired on the gate split: {why}; evaluate both anew")
     numbers: dict[str, Any] = {"candidate": names[-1], "forced": False} | _guarded(candidate)
     numbers |= {"margin": settings.margin, "alpha": settings.alpha}
@@ -101,33 +97,6 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
     return _verdict(failures, numbers, settings)
 
 
-def champion_mismatch(evaluation: Path, champion: Path) -> str:
-    """Why the champion's items cannot be paired with an evaluation's; empty if they can.
-
-    Both are an items.jsonl or the directory that holds it.
-    """
-    return _mismatch(read_items(evaluation), read_items(champion), ("gold", "prompt_sha256", "sampling"))
-
-
-def rejudged(items: Items) -> Items:
-    """Kept answers with the verdicts of today's parser."""
-    return {key: judge_item(row) for key, row in items.items()}
-
-
-def read_items(path: Path, protocol: str = DECIDING) -> Items:
-    """The rows of the gate split by problem id; `ValueError` if there are none or one comes twice."""
-    path = path / "items.jsonl" if path.is_dir() else path
-    items: Items = {}
-    for row in read_jsonl(path):
-        if row["split"] == "gate" and row["protocol"] == protocol and row["sample"] == 0:
-            if row["id"] in items:
-                raise ValueError(f"{path}: problem {row['id']} is there twice in the gate split; evaluate anew")
-            items[row["id"]] = row
-    if not items:
-        raise ValueError(f"{path} has no {protocol} rows of the gate split; raise standardize_gate_share and rerun")
-    return items
-
-
 def mcnemar_greater(won: int, lost: int) -> float:
     """The one-sided exact McNemar p-value: that many or more wins among won + lost by fair coin flips.
 
@@ -136,20 +105,6 @@ def mcnemar_greater(won: int, lost: int) -> float:
     """
     pairs = won + lost
     return sum(math.comb(pairs, k) for k in range(won, pairs + 1)) / 2**pairs
-
-
-_WORDS = {"gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling"}
-
-
-def _mismatch(candidate: Items, other: Items, fields: tuple[str, ...]) -> str:
-    """Why two sets of items cannot be paired; empty if they can."""
-    if only := set(candidate) ^ set(other):
-        return f"{len(only)} problems are in one of them only, such as {min(only)}"
-    for name in fields:
-        differing = sum(row[name] != other[key][name] for key, row in candidate.items())
-        if differing:
-            return f"{differing} of {len(candidate)} {_WORDS[name]} differ"
-    return ""
 
 
 def _guarded(candidate: Items) -> dict[str, Any]:

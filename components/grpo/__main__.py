@@ -2,7 +2,7 @@
 
 import sys
 
-from components.command import main
-from components.supervise import train
+from components.lib.command import main
+from components.lib.training.supervise import train
 
 sys.exit(main("grpo", train))

@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from components.checkpoints import whole_rows
-from components.schema import Training
-from components.watch import Recorder
+from components.lib.recipe.schema import Training
+from components.lib.training.checkpoints import whole_rows
+from components.lib.training.watch import Recorder
 
 WINDOW = 10  # steps whose mean is looked at, at the beginning and now
 SOLVED = 0.95  # share of right answers above which a policy that explores no more is no cause for alarm

@@ -11,13 +11,13 @@ import torch.distributed
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-from components import prompts
-from components.checkpoints import Place, step_of, whole_rows
-from components.files import read_jsonl, sync_tree
 from components.grpo import rewards
 from components.grpo.rollouts import Rollouts, bare, encode, whole
-from components.job import Job
-from components.training import is_first
+from components.lib.files import read_jsonl, sync_tree
+from components.lib.generation import prompts
+from components.lib.training.checkpoints import Place, step_of, whole_rows
+from components.lib.training.common import is_first
+from components.lib.training.job import Job
 
 
 class Plateau(TrainerCallback):

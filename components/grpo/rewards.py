@@ -1,6 +1,6 @@
 """What a completion is paid for: pure functions from completions to a list of floats, one idea each.
 
-All share the parser of the gate and the evaluation (components/answers.py) and fail closed: a completion that
+All share the parser of the gate and the evaluation (lib/answers/parser.py) and fail closed: a completion that
 generation cut off at the length limit (`finished` False) earns nothing, and form is paid only where it holds a
 parsed number. `prefilled` says whether the prompt ended with an opened `<think>`, which then counts as the
 completion's first tag. The weights of the sum lie in the recipe.
@@ -8,7 +8,7 @@ completion's first tag. The weights of the sum lie in the recipe.
 
 from collections.abc import Sequence
 
-from components.answers import Judgement, judge
+from components.lib.answers.parser import Judgement, judge
 
 
 def correctness(

@@ -13,10 +13,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedTokenizerBase
 
-from components import prompts, training
-from components.decode import Decoder, NotFinite, Row, Text, mixed_seed
-from components.job import Job
-from components.static_decode import StaticDecoder
+from components.lib.generation import prompts
+from components.lib.generation.decode import Decoder, NotFinite, Row, Text, mixed_seed
+from components.lib.generation.static_decode import StaticDecoder
+from components.lib.training import common
+from components.lib.training.job import Job
 
 
 class Policy:
@@ -30,7 +31,7 @@ class Policy:
         self.copy: Any = None
         gpu, split = torch.cuda.is_available(), job.scale.world > 1 and job.scale.sharding != "none"
         if split or (gpu and not job.settings.lora_rank and job.settings.rollouts == "transformers"):
-            copied: Any = training.load_model(job.model, job.revision, torch.bfloat16 if gpu else torch.float32)
+            copied: Any = common.load_model(job.model, job.revision, torch.bfloat16 if gpu else torch.float32)
             self.copy = copied.to("cuda" if gpu else "cpu").eval().requires_grad_(False)
 
     def device_of(self, trained: Any) -> torch.device:

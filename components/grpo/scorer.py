@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components import prompts
-from components.decode import Text
 from components.grpo import rewards
-from components.schema import Grpo
+from components.lib.generation import prompts
+from components.lib.generation.decode import Text
+from components.lib.recipe.schema import Grpo
 
 RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct", "zero_variance")
 SAMPLES_PER_STEP = 2

@@ -12,17 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from components import schema
-from components.checkpoints import Place
-from components.evaluate.evaluate import Request, complete
-from components.evaluate.judging import judge_item
-from components.evaluate.partial import Partial
-from components.files import read_jsonl, write_jsonl
-from components.job import Job, screened
-from components.models import model_directory
-from components.prompts import prefilled
-from components.sample.sample import plan_requests
-from components.schema import Grpo
+from components.lib.answers.judging import judge_item
+from components.lib.files import read_jsonl, write_jsonl
+from components.lib.generation.partial import Partial
+from components.lib.generation.prompts import prefilled
+from components.lib.generation.requests import Request, complete, solutions_of
+from components.lib.models import model_directory
+from components.lib.recipe import schema
+from components.lib.recipe.schema import Grpo
+from components.lib.training.checkpoints import Place
+from components.lib.training.job import Job, screened
 
 Rates = Mapping[str, float]  # problem id -> share of its completions that were right
 
@@ -39,7 +38,7 @@ def train(job: Job, model_out: Path) -> None:
     settings = sampling(job.settings)
     print(f"screen: {len(problems)} problems, {settings.per_problem} completions each", flush=True)
     directory = model_directory(job.model, job.revision)
-    requests = plan_requests(problems, directory, job.seed, settings)
+    requests = solutions_of(problems, directory, job.seed, settings)
     partial = Partial(job.place / f"screen-partial-{rank}-of-{world}.jsonl")
     complete(requests, directory, partial, job.seed, settings, "screen")
     right: Counter[str] = Counter()

@@ -12,9 +12,6 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig
 
-from components import prompts, training, watch
-from components.checkpoints import Place
-from components.files import read_jsonl
 from components.grpo import agreement, screen
 from components.grpo.agreement import AgreementCheck
 from components.grpo.alarms import Alarms
@@ -22,9 +19,13 @@ from components.grpo.plateau import Plateau
 from components.grpo.rollouts import Rollouts, encode
 from components.grpo.scorer import RATES, Scorer
 from components.grpo.trainer import GrpoTrainer
-from components.job import Job
-from components.schema import Grpo
-from components.survive import Saver
+from components.lib.files import read_jsonl
+from components.lib.generation import prompts
+from components.lib.recipe.schema import Grpo
+from components.lib.training import common, watch
+from components.lib.training.checkpoints import Place
+from components.lib.training.job import Job
+from components.lib.training.survive import Saver
 
 # The trainer's log names and the curve's.
 COLUMNS = {
@@ -44,30 +45,30 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     numbers to log. `ValueError` if there is no problem or the batch sizes do not divide.
     """
     settings, place = job.settings, Place(job.place)
-    training.check_memory(job)
-    tokenizer = training.load_tokenizer(job.model, job.revision)
+    common.check_memory(job)
+    tokenizer = common.load_tokenizer(job.model, job.revision)
     problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
         raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
     rates = screen.solve_rates(place) if settings.screen_samples else {}
     kept = screen.worth_training(problems, rates, settings) if rates else problems
     recorder = watch.Recorder(place.curves, COLUMNS, SHOWN)
-    model = training.load_model(job.model, job.revision)
+    model = common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
     scorer = Scorer(rollouts.text, settings, problems[0]["question"], place.curves / "samples.jsonl")
     plateau = Plateau(job, tokenizer, rollouts)
     print(f"grpo: {len(kept)} of {len(problems)} problems, {settings.max_steps} steps", flush=True)
     dataset = one_pass(kept, rates, settings, job.seed)
-    with training.old_names():
+    with common.old_names():
         trainer = make_trainer(job, model, tokenizer, scorer, rollouts, dataset)
-        training.check_device(trainer, job.scale)
+        common.check_device(trainer, job.scale)
         if settings.rollouts == "vllm":
             trainer.add_callback(AgreementCheck(trainer, encode(tokenizer, dataset[: agreement.PROMPTS]["prompt"])))
         trainer.add_callback(plateau)
         trainer.add_callback(recorder)
         trainer.add_callback(Alarms(recorder, job.training))
-        training.run(trainer, Saver(place, job.training), job.resume)
-    training.save_model(trainer, tokenizer, model_out, plateau.weights())
+        common.run(trainer, Saver(place, job.training), job.resume)
+    common.save_model(trainer, tokenizer, model_out, plateau.weights())
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)}
 
@@ -81,7 +82,7 @@ def make_trainer(
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
     trainer = GrpoTrainer(
         model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts, model), train_dataset=dataset,
-        processing_class=tokenizer, peft_config=training.lora(job.settings.lora_rank),
+        processing_class=tokenizer, peft_config=common.lora(job.settings.lora_rank),
         rollout_func=rollout_func,
     )  # fmt: skip
     trainer.place = Place(job.place)
@@ -96,13 +97,13 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
 
 
 def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo, seed: int) -> Dataset:
-    """The prompts of the whole run in the order of their use; see `training.one_pass`."""
+    """The prompts of the whole run in the order of their use; see `common.one_pass`."""
     needed = settings.max_steps * settings.prompts_per_step
     if settings.curriculum:
         arrange = partial(screen.easier_first, problems, rates, settings.curriculum)
-        order = training.one_pass(len(problems), needed, f"grpo {seed}", arrange)
+        order = common.one_pass(len(problems), needed, f"grpo {seed}", arrange)
     else:
-        order = training.one_pass(len(problems), needed, f"grpo {seed}")
+        order = common.one_pass(len(problems), needed, f"grpo {seed}")
     rows = [
         {"prompt": prompts.question_messages(row["question"]), "question": row["question"], "gold": row["gold"]}
         for row in problems
@@ -113,12 +114,12 @@ def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo
 def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOConfig:
     """TRL's configuration for our settings; one step generates and trains on all its completions at once."""
     settings = job.settings
-    micro_batch, passes = training.split_batch(
+    micro_batch, passes = common.split_batch(
         settings.prompts_per_step * settings.generations, settings.micro_batch_size, job.scale.world
     )
     return GRPOConfig(
         output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, shuffle_dataset=False,
-        **training.schedule_arguments(settings),
+        **common.schedule_arguments(settings),
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes, steps_per_generation=passes,
         num_generations=settings.generations, max_completion_length=settings.max_new_tokens,
         temperature=settings.temperature, top_p=settings.top_p, top_k=0,
@@ -127,10 +128,10 @@ def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOCon
         loss_type=settings.loss_type, scale_rewards=settings.scale_rewards,
         reward_weights=[settings.correct_weight, settings.think_weight, settings.marker_weight],
         mask_truncated_completions=settings.mask_truncated, seed=job.seed, data_seed=job.seed,
-        **_rollout_arguments(job, rollouts), **training.device_arguments(),
-        **training.distributed_arguments(job.scale, model),
+        **_rollout_arguments(job, rollouts), **common.device_arguments(),
+        **common.distributed_arguments(job.scale, model),
         **watch.reporting_arguments(Place(job.place)),
-        **training.memory_arguments(settings.gradient_checkpointing),
+        **common.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip
 
 

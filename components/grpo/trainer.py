@@ -8,7 +8,7 @@ from transformers.cache_utils import LinearAttentionLayer
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import micro_batches
-from components.survive import Guarded
+from components.lib.training.survive import Guarded
 
 FEW_LOGITS = 1 << 24  # below so many, TRL's fused LM head costs more than it saves
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from components.command import main
+from components.lib.command import main
 from components.notify.notify import report
 
 sys.exit(main("notify", report))

@@ -6,9 +6,9 @@ pipeline-runner may, manifests/overlays/kubeflow grants it. What is refused or g
 
 from typing import Any
 
-from components.cluster import inside
-from components.outcome import Failure
-from components.record import LOG_LINES, redact
+from components.lib import inside
+from components.lib.registry.outcome import Failure
+from components.lib.registry.record import LOG_LINES, redact
 
 WAITING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull")
 

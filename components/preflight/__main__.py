@@ -4,9 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from components import recipes
+from components.lib.recipe import recipes
+from components.lib.recipe.settings import to_json
 from components.preflight.preflight import check_run
-from components.settings import to_json
 
 
 def main() -> int:

@@ -21,9 +21,10 @@ from typing import Any
 
 from minio.error import MinioException
 
-from components.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
-from components.schema import STAGES, Keep
-from components.store import Store, open_store
+from components.lib.recipe.schema import STAGES, Keep
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
+from components.lib.registry.store import open_store
 
 TREES = ("models", "datasets")
 LOCK = "lock"  # of a checkpoint directory

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)

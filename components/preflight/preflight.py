@@ -14,18 +14,29 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components import lock, recipes, vram
-from components.files import sha256, tree_sha256
-from components.models import check_hub_id, config_of, model_directory
-from components.notify.notify import link_of, tell
-from components.outcome import CHAMPION, Outcome, conclude, failure_of, inputs_of, read_outcomes, write_outcome
-from components.plan import Plan
+from components.lib.data.sources import kind_of, pinned
+from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256
+from components.lib.models import check_hub_id, config_of, model_directory
+from components.lib.recipe import recipes
+from components.lib.recipe.schema import Notify, Recipe, Source
+from components.lib.recipe.settings import from_json, to_json
+from components.lib.registry import lock
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import (
+    CHAMPION,
+    Outcome,
+    conclude,
+    failure_of,
+    inputs_of,
+    read_outcomes,
+    write_outcome,
+)
+from components.lib.registry.plan import Plan
+from components.lib.registry.record import read_records, recorded
+from components.lib.registry.store import checked_registry
+from components.lib.reporting.tell import link_of, tell
+from components.lib.training import vram
 from components.preflight.clean import clean
-from components.record import read_records, recorded
-from components.schema import Notify, Recipe, Source
-from components.settings import from_json, to_json
-from components.standardize.sources import kind_of, pinned
-from components.store import Store, open_store
 
 DISK_NEEDED_GIB = 2
 DEAD = "DEAD"  # the state of a run that ended without its exit handler
@@ -101,7 +112,7 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     store = checked_registry(recipe.registry)
     _check_disk(Path.cwd())
     if recipe.push.hub_repo:
-        from components.preflight.hub import check_may_push
+        from components.lib.hub import check_may_push
 
         check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
@@ -139,19 +150,6 @@ def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
-def checked_registry(registry: str) -> Store:
-    """The registry, after one object was written and deleted there; `ValueError` says what is wrong."""
-    if not registry:
-        raise ValueError("registry is empty; give a directory or an s3:// address that all steps can write")
-    try:
-        store = open_store(registry)
-        store.write_json("probe/preflight.json", {"ok": True})
-        store.delete_tree("probe")
-    except OSError as error:
-        raise ValueError(f"registry {registry!r} cannot be written: {error}") from None
-    return store
-
-
 def resolve(recipe: Recipe) -> Plan:
     """Fix the revision of the model and of every source."""
     return Plan(
@@ -168,14 +166,8 @@ def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     settings = {k: v for k, v in asdict(recipe).items() if k not in _NOT_COMPARED}
     for stage, name in (("gate", "force"), ("push", "private")):
         del settings[stage][name]
-    text = json.dumps([settings, plan.text(), code_hash()], sort_keys=True)
+    text = json.dumps([settings, plan.text(), code_sha256()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def code_hash() -> str:
-    """A hash of every Python file of this package."""
-    root = Path(__file__).parents[1]
-    return tree_sha256(root, "*.py")
 
 
 def why_unchanged(fingerprint: str, champion: Mapping[str, Any], outcomes: list[Outcome], force: bool) -> str:
@@ -212,7 +204,7 @@ def _model_revision(model: str, revision: str) -> str:
     if model == "tiny" or Path(model).expanduser().is_dir():
         return f"sha256:{tree_sha256(model_directory(model, revision), '*')[:16]}"
     check_hub_id(model)
-    from components.preflight.hub import commit_of
+    from components.lib.hub import commit_of
 
     return commit_of("model", model, revision)
 
@@ -220,13 +212,13 @@ def _model_revision(model: str, revision: str) -> str:
 def _resolve_source(source: Source) -> Source:
     kind = kind_of(source)
     if kind == "tiny":
-        return replace(source, revision=f"sha256:{sha256(Path(__file__).parents[1] / 'tiny' / 'problems.py')[:16]}")
+        return replace(source, revision=f"sha256:{sha256(PACKAGE / 'lib' / 'tiny' / 'problems.py')[:16]}")
     if kind == "s3":
-        from components.s3 import object_etag
+        from components.lib.registry.s3 import object_etag
 
         return replace(source, revision=f"etag:{object_etag(source.path)}")
     if kind == "hub":
-        from components.preflight.hub import commit_of
+        from components.lib.hub import commit_of
 
         return replace(source, revision=commit_of("dataset", source.path, source.revision))
     return pinned(source)

@@ -5,11 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from components import lock
-from components.plan import Plan
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import from_json
+from components.lib.registry import lock
+from components.lib.registry.plan import Plan
 from components.push.push import push
-from components.schema import Recipe
-from components.settings import from_json
 
 
 def main() -> int:

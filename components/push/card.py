@@ -6,11 +6,11 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
-from components.files import write_text
-from components.plan import Plan
-from components.prompts import SYSTEM_PROMPT
-from components.schema import Recipe, Source
-from components.settings import to_json
+from components.lib.files import write_text
+from components.lib.generation.prompts import SYSTEM_PROMPT
+from components.lib.recipe.schema import Recipe, Source
+from components.lib.recipe.settings import to_json
+from components.lib.registry.plan import Plan
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 SCORED = "zero-shot"  # the one protocol whose score stands for the model

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -12,16 +12,16 @@ def push(
     decision: dsl.Input[dsl.Artifact], pushed: dsl.Output[dsl.Artifact],
 ):  # fmt: skip
     """Publish the promoted model and its SFT data with cards and provenance, and make it the champion."""
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "push") as record:
         from pathlib import Path
 
-        from components.files import write_json
-        from components.plan import Plan
+        from components.lib.files import write_json
+        from components.lib.recipe.schema import Push
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.plan import Plan
         from components.push.push import push
-        from components.schema import Push
-        from components.settings import from_json
 
         record.details = push(
             model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), data=Path(data.path),

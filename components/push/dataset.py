@@ -10,12 +10,13 @@ from typing import Any
 
 from huggingface_hub import DatasetCardData
 
-from components import machine
-from components.files import read_jsonl, sha256, write_json, write_text
-from components.plan import Plan
+from components.lib import machine
+from components.lib.files import read_jsonl, sha256, write_json, write_text
+from components.lib.recipe.schema import Push, Standardize
+from components.lib.registry.base import MANIFEST
+from components.lib.registry.plan import Plan
+from components.lib.registry.store import open_store
 from components.push.card import hub_id
-from components.schema import Push, Standardize
-from components.store import MANIFEST, open_store
 
 _TEXT = """
 # SFT conversations of {title}

@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
-from components.hub import REFUSED, retried, status_of
+from components.lib.hub import REFUSED, retried, status_of
 
 T = TypeVar("T")
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from components import machine
-from components.outcome import gpu_hours, read_outcomes
-from components.record import read_records
-from components.store import Store
+from components.lib import machine
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import gpu_hours, read_outcomes
+from components.lib.registry.record import read_records
 
 
 def origin_of(store: Store, run_id: str, fingerprint: str, stages: Sequence[str]) -> dict[str, Any]:

@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components import lock
-from components.files import read_json
-from components.outcome import CHAMPION
-from components.plan import Plan
+from components.lib.files import read_json
+from components.lib.recipe.schema import Push, Recipe
+from components.lib.recipe.settings import from_json
+from components.lib.registry import lock
+from components.lib.registry.base import MANIFEST, Store
+from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.plan import Plan
+from components.lib.registry.store import open_store
 from components.push.dataset import push_dataset
 from components.push.origin import origin_of
 from components.push.release import GATE_ITEMS, build_release
-from components.schema import Push, Recipe
-from components.settings import from_json
-from components.store import MANIFEST, Store, open_store
 
 
 def push(

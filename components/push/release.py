@@ -17,12 +17,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from components.files import read_json, read_jsonl, sha256, write_json, write_jsonl
-from components.plan import Plan
+from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import to_json
+from components.lib.registry.plan import Plan
 from components.push.card import write_card
 from components.push.weights import convert_weights
-from components.schema import Recipe
-from components.settings import to_json
 
 MODEL_FILES = ("*.json", "*.jinja", "*.txt", "*.model")  # besides the weights
 NOT_RELEASED = ("model.safetensors.index.json", "trainer_state.json")  # the first is written with the weights

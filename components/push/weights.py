@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from components.files import read_json, write_json
+from components.lib.files import read_json, write_json
 
 INDEX = "model.safetensors.index.json"
 CONVERTED = {"F32": "<f4", "F16": "<f2"}  # safetensors name -> numpy's

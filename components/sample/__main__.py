@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from components import recipes
-from components.plan import Plan
+from components.lib.recipe import recipes
+from components.lib.registry.plan import Plan
 from components.sample.sample import sample
 
 

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
@@ -11,15 +11,15 @@ def sample(
     samples: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Let the base model solve training problems; `split` are the settings of standardize."""
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "sample", metrics) as record:
         from pathlib import Path
 
-        from components.plan import Plan
+        from components.lib.recipe.schema import Sample, Standardize
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.plan import Plan
         from components.sample.sample import sample
-        from components.schema import Sample, Standardize
-        from components.settings import from_json
 
         record.numbers = sample(
             plan=Plan.read(plan), split=from_json(Standardize, split), settings=from_json(Sample, settings),

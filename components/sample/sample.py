@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components import generate, prompts, schema
-from components.evaluate.evaluate import Request, complete, request_key
-from components.evaluate.judging import judge_item
-from components.evaluate.partial import Partial
-from components.files import read_jsonl, write_jsonl
-from components.models import model_directory, model_sha256
-from components.plan import Plan
-from components.standardize.standardize import standardize
+from components.lib.answers.judging import judge_item
+from components.lib.data.rows import write_rows
+from components.lib.files import read_jsonl, write_jsonl
+from components.lib.generation import prompts
+from components.lib.generation.partial import Partial
+from components.lib.generation.requests import Request, complete, solutions_of
+from components.lib.models import model_directory
+from components.lib.recipe import schema
+from components.lib.registry.plan import Plan
 
 
 def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, out: Path) -> dict[str, float]:
@@ -37,7 +38,7 @@ def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, ou
     chosen = choose(problems, settings.problems)
     print(f"sample: {len(chosen):,} of {len(problems):,} training problems, {settings.per_problem} solutions each")
     directory = model_directory(plan.model, plan.revision)
-    requests = plan_requests(chosen, directory, plan.seed, settings)
+    requests = solutions_of(chosen, directory, plan.seed, settings)
     partial = Partial(out / "partial.jsonl")
     complete(requests, directory, partial, plan.seed, settings, "sample")
     found = [_solution(request, partial.rows[request.key]) for request in requests]
@@ -71,7 +72,9 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
     if not sources:
         raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".standardize-") as made:
-        standardize(plan=replace(plan, sources=sources), settings=split, out=Path(made))
+        written = write_rows(plan=replace(plan, sources=sources), settings=split, out=Path(made))
+        if written.error:
+            raise ValueError(written.error)
         # a source's weight above 1 repeats its rows
         return list({row["question"]: row for row in read_jsonl(Path(made, "problems.jsonl"))}.values())
 
@@ -79,20 +82,6 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
 def choose(problems: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
     """At most `limit` problems, by the hash of their content: a smaller choice is part of a larger one."""
     return sorted(problems, key=lambda row: row["hash"])[:limit]
-
-
-def plan_requests(
-    problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: schema.Sample
-) -> list[Request]:
-    """Every solution to be drawn, asked zero-shot in the prompt format of training and evaluation."""
-    tokenizer, fingerprint = generate.load_tokenizer(directory), model_sha256(directory)
-    requests = []
-    for problem in problems:
-        prompt = prompts.render(tokenizer, prompts.question_messages(problem["question"]))
-        for number in range(settings.per_problem):
-            key = request_key(fingerprint, prompt, number, seed, settings)
-            requests.append(Request("problems", "zero-shot", problem, number, prompt, key))
-    return requests
 
 
 def _solution(request: Request, made: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.TRAINER, install_kfp_package=False)
@@ -12,18 +12,18 @@ def sft(
     metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Warm the base model up on worked conversations."""
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "sft", metrics) as record:
         from pathlib import Path
 
-        from components.cluster.trainjob import launcher
-        from components.files import read_json
-        from components.machine import MACHINE
-        from components.plan import Plan
-        from components.schema import Scale, Sft, Training
-        from components.settings import from_json
-        from components.supervise import train
+        from components.lib.cluster.trainjob import launcher
+        from components.lib.files import read_json
+        from components.lib.machine import MACHINE
+        from components.lib.recipe.schema import Scale, Sft, Training
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.plan import Plan
+        from components.lib.training.supervise import train
 
         inputs = Plan.read(plan)
         start, revision = inputs.start(None)

@@ -9,12 +9,13 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
 
-from components import prompts, training, watch
-from components.checkpoints import Place
-from components.files import read_jsonl
-from components.job import Job
-from components.schema import Sft
-from components.survive import Guarded, Saver
+from components.lib.files import read_jsonl
+from components.lib.generation import prompts
+from components.lib.recipe.schema import Sft
+from components.lib.training import common, watch
+from components.lib.training.checkpoints import Place
+from components.lib.training.job import Job
+from components.lib.training.survive import Guarded, Saver
 
 IGNORED = -100  # the label that carries no loss
 COLUMNS = {
@@ -36,8 +37,8 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     `ValueError` if no conversation is left or the batch sizes do not divide.
     """
     settings, place = job.settings, Place(job.place)
-    training.check_memory(job)
-    tokenizer = training.load_tokenizer(job.model, job.revision)
+    common.check_memory(job)
+    tokenizer = common.load_tokenizer(job.model, job.revision)
     path = job.data / "sft.jsonl"
     rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(path)), settings.max_tokens)
     if not rows:
@@ -45,20 +46,20 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
     recorder = watch.Recorder(place.curves, COLUMNS, ("loss",))
-    model = training.load_model(job.model, job.revision)
-    with training.old_names():
+    model = common.load_model(job.model, job.revision)
+    with common.old_names():
         trainer = GuardedSft(
             model=model,
             args=sft_config(job, steps, model),
             train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),
             processing_class=tokenizer,
-            peft_config=training.lora(settings.lora_rank),
+            peft_config=common.lora(settings.lora_rank),
         )
         trainer.place = place
-        training.check_device(trainer, job.scale)
+        common.check_device(trainer, job.scale)
         trainer.add_callback(recorder)
-        training.run(trainer, Saver(place, job.training), job.resume)
-    training.save_model(trainer, tokenizer, model_out)
+        common.run(trainer, Saver(place, job.training), job.resume)
+    common.save_model(trainer, tokenizer, model_out)
     return {
         "conversations": len(rows), "dropped_too_long": dropped, "steps": trainer.state.global_step,
         "loss_first": recorder.mean("loss", last=False), "loss_last": recorder.mean("loss", last=True),
@@ -69,7 +70,7 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
 def order_of(lengths: list[int], steps: int, job: Job) -> list[int]:
     """Indices of the conversations of the whole run; those of one step lie by length, so that passes pad little."""
     batch = job.settings.batch_size
-    order = training.one_pass(len(lengths), steps * batch, f"sft {job.seed}")
+    order = common.one_pass(len(lengths), steps * batch, f"sft {job.seed}")
     parts = (order[start : start + batch] for start in range(0, len(order), batch))
     return [index for part in parts for index in sorted(part, key=lambda i: -lengths[i])]
 
@@ -106,14 +107,14 @@ def step_count(rows: int, settings: Sft) -> int:
 def sft_config(job: Job, steps: int, model: PreTrainedModel) -> SFTConfig:
     """TRL's configuration for our settings; rows come tokenized and in order, and are never cut or packed."""
     settings = job.settings
-    micro_batch, passes = training.split_batch(settings.batch_size, settings.micro_batch_size, job.scale.world)
+    micro_batch, passes = common.split_batch(settings.batch_size, settings.micro_batch_size, job.scale.world)
     return SFTConfig(
         output_dir=str(Place(job.place).writing), max_steps=steps,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
-        weight_decay=settings.weight_decay, **training.schedule_arguments(settings),
+        weight_decay=settings.weight_decay, **common.schedule_arguments(settings),
         max_length=None, packing=False, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, seed=job.seed, data_seed=job.seed,
-        **training.device_arguments(), **training.distributed_arguments(job.scale, model),
+        **common.device_arguments(), **common.distributed_arguments(job.scale, model),
         **watch.reporting_arguments(Place(job.place)),
-        **training.memory_arguments(settings.gradient_checkpointing),
+        **common.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

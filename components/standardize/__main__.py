@@ -5,10 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from components import recipes
-from components.plan import Plan
-from components.schema import Source
-from components.settings import from_dict
+from components.lib.recipe import recipes
+from components.lib.recipe.schema import Source
+from components.lib.recipe.settings import from_dict
+from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
 
 

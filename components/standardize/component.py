@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from components import images
+from components.lib.cluster import images
 
 
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
@@ -13,16 +13,16 @@ def standardize(
     samples: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Turn every source, and the base model's `samples` if there are any, into the files of the later steps."""
-    from components.record import recorded
+    from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "standardize", metrics) as record:
         import shutil
         from pathlib import Path
 
-        from components.plan import Plan
-        from components.schema import Standardize
-        from components.settings import from_json
-        from components.standardize.sources import with_sampled
+        from components.lib.data.sources import with_sampled
+        from components.lib.recipe.schema import Standardize
+        from components.lib.recipe.settings import from_json
+        from components.lib.registry.plan import Plan
         from components.standardize.standardize import standardize
 
         inputs = Plan.read(plan)

@@ -7,19 +7,17 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components import recipes
-from components.files import write_json, write_text
-from components.standardize.reasons import FINDINGS, REASONS
-from components.standardize.tally import FILES, PLACES, Histogram, Ledger, Tally
+from components.lib.data.reasons import FINDINGS, REASONS
+from components.lib.data.tally import FILES, PLACES, Histogram, Ledger, Tally
+from components.lib.files import write_json, write_text
+from components.lib.recipe.schema import Standardize
 
 BARS = 28
 _WIDTH, _HEIGHT, _LEFT, _BASE = 520, 190, 44, 160  # of a chart, in its own units
 _SHOWN = 1200  # characters of an example's text
 
 
-def write_summary(
-    ledger: Ledger, settings: recipes.Standardize, tokenizer: str, seed: int, out: Path
-) -> dict[str, float]:
+def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: int, out: Path) -> dict[str, float]:
     """Write summary.json, summary.md and summary.html to `out`; returns the counts as numbers to log."""
     summary = summarise(ledger, settings, tokenizer, seed)
     write_json(out / "summary.json", summary)
@@ -38,7 +36,7 @@ def write_summary(
     return {name: float(number) for name, number in numbers.items()}
 
 
-def summarise(ledger: Ledger, settings: recipes.Standardize, tokenizer: str, seed: int) -> dict[str, Any]:
+def summarise(ledger: Ledger, settings: Standardize, tokenizer: str, seed: int) -> dict[str, Any]:
     """The content of summary.json: counts per source, file and reason, lengths, findings and settings."""
     return {
         "read": sum(tally.read for tally in ledger.tallies),

@@ -5,14 +5,11 @@ import os
 import secrets
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from components import images, recipes
-from components.cluster import pods
-
-ROOT = Path(__file__).parents[2]
+from components.lib.cluster import images, pods
+from components.lib.recipe import recipes
 
 
 def kubectl(*arguments, given=None, check=True):

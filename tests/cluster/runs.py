@@ -17,7 +17,8 @@ import sys
 import time
 from contextlib import contextmanager
 
-from tests.cluster.conftest import ROOT, kubectl, objects
+from tests import ROOT
+from tests.cluster.conftest import kubectl, objects
 from tests.pipeline.test_end_to_end import SMALL
 
 NAMESPACE = "kubeflow"

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from components import images, recipes
-from components.cluster import doctor, pods
-from tests.cluster.conftest import ROOT, kubectl
+from components.lib.cluster import doctor, images, pods
+from components.lib.recipe import recipes
+from tests import ROOT
+from tests.cluster.conftest import kubectl
 
 pytestmark = pytest.mark.cluster
 

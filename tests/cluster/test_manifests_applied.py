@@ -6,10 +6,11 @@ import os
 import pytest
 import yaml
 
-from components import images, recipes
-from components.cluster import pods
-from tests import kfp_manifests
-from tests.cluster.conftest import ROOT, kubectl, objects
+from components.lib.cluster import images, pods
+from components.lib.recipe import recipes
+from tests import ROOT
+from tests.cluster.conftest import kubectl, objects
+from tests.fixtures import kfp_manifests
 
 pytestmark = pytest.mark.cluster
 MANIFESTS = ROOT / "manifests"

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from components import images
-from components.cluster import schedule
-from components.cluster.api import connect
-from components.placement import USER
-from components.recipes import TINY
-from components.store import open_store
-from tests.cluster.conftest import ROOT, kubectl, objects
+from components.lib.cluster import images, schedule
+from components.lib.cluster.api import connect
+from components.lib.cluster.placement import USER
+from components.lib.recipe.recipes import TINY
+from components.lib.registry.store import open_store
+from tests import ROOT
+from tests.cluster.conftest import kubectl, objects
 from tests.cluster.runs import (
     CHANGES,
     NAMESPACE,
@@ -30,7 +30,7 @@ from tests.cluster.runs import (
     steps,
     submitted,
 )
-from tests.relay import Relay
+from tests.fixtures.relay import Relay
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3000)]
 

@@ -7,18 +7,19 @@ from dataclasses import replace
 
 import pytest
 
-from components import images, supervise
-from components.checkpoints import place_of
-from components.cluster import doctor_trainer, pods
-from components.cluster.api import connect
-from components.cluster.trainjob import GROUP, Trainer
-from components.files import read_json
-from components.job import Job
-from components.outcome import artifact_root
-from components.recipes import TINY
-from components.record import read_records
-from components.store import open_store
-from tests.cluster.conftest import ROOT, kubectl, objects
+from components.lib.cluster import doctor_trainer, images, pods
+from components.lib.cluster.api import connect
+from components.lib.cluster.trainjob import GROUP, Trainer
+from components.lib.files import read_json
+from components.lib.recipe.recipes import TINY
+from components.lib.registry.outcome import artifact_root
+from components.lib.registry.record import read_records
+from components.lib.registry.store import open_store
+from components.lib.training import supervise
+from components.lib.training.checkpoints import place_of
+from components.lib.training.job import Job
+from tests import ROOT
+from tests.cluster.conftest import kubectl, objects
 from tests.cluster.runs import NAMESPACE, delete, log_of, number_after, steps, submitted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3000)]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from components import images
+from components.lib.cluster import images
+from tests import ROOT
 from tests.pipeline.test_end_to_end import SMALL
 
-ROOT = Path(__file__).parents[2]
 DATA_LIMIT = 600e6  # bytes above the base
 COMMIT_SIZED = 20e6  # bytes that a change of code may rebuild
 

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-GSM8K = ROOT.parent / "shared" / "gsm8k"
+from tests import DATA, ROOT
+
+GSM8K = DATA / "gsm8k"
 SMALL = {
     "sft_max_steps": 20, "grpo_max_steps": 2, "grpo_prompts_per_step": 4, "grpo_generations": 4,
     "grpo_micro_batch_size": 16, "grpo_max_new_tokens": 24, "evaluate_problems": 24, "evaluate_gate_problems": 24,
@@ -67,7 +67,7 @@ def test_the_pushed_model_loads_and_answers(finished):
     model = json.loads((output / "summary.json").read_text())["model"]
     command = next(line for line in printed.splitlines() if line.startswith("try it:"))
     assert model in command
-    asked = [sys.executable, "-m", "components.generate", "--model", model, "Tom has 7 cards. Tom finds 9. How many?"]
+    asked = [sys.executable, "pipeline.py", "ask", "--model", model, "Tom has 7 cards. Tom finds 9. How many?"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
@@ -95,7 +95,7 @@ def test_a_failing_step_is_named_with_its_reason(tmp_path):
 def test_real_gsm8k_rows_by_set_alone(tmp_path):
     """The same pipeline on real rows, by `--set` alone; a tiny model learns nothing of them in two steps."""
     if not GSM8K.is_dir():
-        pytest.skip("shared/gsm8k is absent: the pipeline is not run on real GSM8K rows")
+        pytest.skip(f"{GSM8K} is absent: the pipeline is not run on real GSM8K rows")
     sources = [
         {"path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "cap": 300},
         {"name": "worked", "path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "use": "sft", "cap": 64},

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from components.files import read_jsonl, write_jsonl
-from components.outcome import read_outcomes
-from components.store import Store, open_store
-from tests.minio_server import MISSING, find_minio
-from tests.quarter_world import REGISTRY, ROOT, Sources, Week, world
+from components.lib.files import read_jsonl, write_jsonl
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import read_outcomes
+from components.lib.registry.store import open_store
+from tests import ROOT
+from tests.fixtures.minio_server import MISSING, find_minio
+from tests.fixtures.quarter_world import REGISTRY, Sources, Week, world
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.skipif(find_minio() is None, reason=MISSING),

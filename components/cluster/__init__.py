@@ -1,1 +1,0 @@
-"""Talking to a cluster: submit, schedule, doctor."""

@@ -1,1 +1,0 @@
-"""The history of a registry: its runs and champions as a table and a page."""

@@ -1,0 +1,176 @@
+"""The verb `doctor`: is a cluster ready for a recipe? One line per check: ok, or what is wrong and what mends it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from components.lib.cluster import doctor_trainer, images, pods
+from components.lib.cluster.api import endpoint_of, health
+from components.lib.cluster.line import ASK_S, OVERLAY, Line, asked
+from components.lib.cluster.placement import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
+from components.lib.recipe.schema import Cluster, Recipe
+
+
+def examine(recipe: Recipe, *, endpoint: str | None, namespace: str, service_account: str, pods: bool) -> int:
+    """Print every check as it is made; returns 1 if one found something wrong. `pods` False starts none."""
+    wrong = 0
+    for line in lines(recipe, endpoint, namespace, service_account, pods):
+        print(line, flush=True)
+        wrong += not line.ok
+    print("the cluster is ready" if not wrong else f"{wrong} of the checks found something wrong", flush=True)
+    return 1 if wrong else 0
+
+
+def lines(
+    recipe: Recipe, endpoint: str | None, namespace: str, service_account: str, with_pods: bool
+) -> Iterator[Line]:
+    """All checks, the cheap ones first; without an API server of Kubernetes the rest is left out."""
+    yield pipelines(endpoint)
+    if not recipe.registry.startswith("s3://"):
+        found = f"{recipe.registry} is no bucket" if recipe.registry else "none given"
+        yield Line(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
+    try:
+        client = pods.kubernetes_client()
+        version = client.VersionApi().get_code(_request_timeout=ASK_S).git_version
+    except pods.unreachable() as error:
+        yield Line(
+            False, "kubernetes", f"does not answer: {pods.reason(error)}", "set KUBECONFIG; try `kubectl get nodes`"
+        )
+        return
+    yield Line(True, "kubernetes", version)
+    core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
+    on_trainer = recipe.trainer == "trainjob"
+    each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
+    yield asked("gpu", "list nodes", gpus, core, each, recipe.scale.nodes if on_trainer else 1)
+    for name, keys, needed in _secrets(recipe):
+        yield asked(f"secret {name}", "read Secrets", secret, core, namespace, name, keys, needed)
+    for claim in filter(None, (cluster.cache_claim, cluster.checkpoints_claim)):
+        right = "read claims and list storage classes"
+        yield asked(f"claim {claim}", right, volume, core, storage, namespace, claim)
+    if on_trainer:
+        yield from doctor_trainer.lines(client, recipe, namespace, service_account)
+    if with_pods:
+        yield from probes(core, recipe, namespace, service_account)
+
+
+def _secrets(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(name, keys, those that are needed) of each Secret that the steps use."""
+    cluster, keys = recipe.cluster, tuple(S3_SECRET_KEYS)
+    if cluster.secret:
+        yield cluster.secret, SECRET_KEYS, ("HF_TOKEN",) if recipe.push.hub_repo else ()
+    if cluster.s3_secret and recipe.registry.startswith("s3://"):
+        yield cluster.s3_secret, keys, keys
+
+
+def pipelines(endpoint: str | None) -> Line:
+    """Kubeflow Pipelines answers, and in which version."""
+    try:
+        address = endpoint_of(endpoint)
+        found = health(address)
+    except ValueError as error:
+        problem, _, mend = str(error).partition("; ")
+        return Line(False, "pipelines", problem, mend)
+    return Line(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
+
+
+def gpus(core: Any, wanted: int, at_once: int = 1) -> Line:
+    """The nodes can give as many GPUs as a step requests, or as `at_once` Pods of a TrainJob do."""
+    found = []
+    for node in core.list_node(_request_timeout=ASK_S).items:
+        count = int(node.status.allocatable.get(GPU_RESOURCE, "0"))
+        product = (node.metadata.labels or {}).get(f"{GPU_RESOURCE}.product", "")
+        found.append((count, f"{node.metadata.name} has {count}{' ' + product if product else ''}"))
+    asks = f"a step requests {wanted}" if at_once == 1 else f"{at_once} Pods request {wanted} each"
+    detail = f"{asks}; allocatable: {', '.join(text for _, text in found) or 'there is no node'}"
+    return Line(
+        sum(count // wanted if wanted else at_once for count, _ in found) >= at_once,
+        "gpu",
+        detail,
+        "apply an overlay with components/gpu and see `kubectl -n nvidia-device-plugin logs ds/nvidia-device-plugin`",
+    )
+
+
+def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: tuple[str, ...]) -> Line:
+    """A Secret is there and has the keys that are needed, none of them empty."""
+    mend = f"kubectl -n {namespace} create secret generic {name} " + " ".join(f"--from-literal={k}=..." for k in keys)
+    what = f"secret {name}"
+    try:
+        data = core.read_namespaced_secret(name, namespace, _request_timeout=ASK_S).data or {}
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return Line(not needed, what, "there is none" + ("" if needed else "; it is optional"), mend)
+    filled = [key for key in keys if data.get(key)]
+    missing = [key for key in needed if key not in filled]
+    detail = f"has {', '.join(filled) or 'none of its keys'}" + (f", misses {', '.join(missing)}" if missing else "")
+    return Line(not missing, what, detail, f"kubectl -n {namespace} delete secret {name}; {mend}")
+
+
+def volume(core: Any, storage: Any, namespace: str, name: str) -> Line:
+    """A claim is bound, or waits for its first consumer as its class wants."""
+    what = f"claim {name}"
+    try:
+        claim = core.read_namespaced_persistent_volume_claim(name, namespace, _request_timeout=ASK_S)
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", OVERLAY)
+    if claim.status.phase == "Bound":
+        return Line(True, what, f"bound, {claim.status.capacity['storage']}")
+    if _waits(storage, claim.spec.storage_class_name):
+        return Line(True, what, f"waits for its first consumer (class {claim.spec.storage_class_name})")
+    detail = f"{claim.status.phase.lower()}, class {claim.spec.storage_class_name or 'none'}"
+    return Line(False, what, detail, f"kubectl -n {namespace} describe pvc {name}; is there such a StorageClass?")
+
+
+def _waits(storage: Any, class_name: str | None) -> bool:
+    classes = {item.metadata.name: item for item in storage.list_storage_class(_request_timeout=ASK_S).items}
+    return class_name in classes and classes[class_name].volume_binding_mode == "WaitForFirstConsumer"
+
+
+def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Line]:
+    """Start a Pod like each kind of step and report what it found inside."""
+    cluster = recipe.cluster
+    for kind, image in (("data", images.DATA), ("trainer", images.TRAINER)):
+        heavy = kind == "trainer"
+        print(f"       starting a Pod like a step of the {kind} image ...", file=sys.stderr, flush=True)
+        asks = () if heavy else _asks(recipe)
+        manifest = pods.probe_pod(cluster, image, heavy, asks=asks, service_account=service_account)
+        outcome = pods.run(core, namespace, manifest)
+        if outcome.problem:
+            yield Line(False, f"{kind} pod", outcome.problem, _mend(outcome.problem, image, namespace))
+        for text in outcome.log.splitlines():
+            if text.startswith("{"):
+                yield _found(json.loads(text), kind, cluster, namespace)
+
+
+def _asks(recipe: Recipe) -> list[str]:
+    """What the probe of the data image asks of bucket and Hub, as preflight will."""
+    asks = ["--registry", recipe.registry] if recipe.registry.startswith("s3://") else []
+    if recipe.push.hub_repo:
+        asks += ["--push", recipe.push.hub_repo]
+        asks += ["--push-data"] if recipe.push.data and "sft" in recipe.stages else []
+    return asks
+
+
+def _mend(problem: str, image: str, namespace: str) -> str:
+    if "cannot create resource" in problem:
+        return "ask for the right to create Pods, to read their logs and to delete them, or add --no-pods"
+    if "image" in problem.lower():
+        return f"push {image} to a registry that the node reaches (`make image REGISTRY=...`, GRPO_IMAGE_PREFIX, _TAG)"
+    if "insufficient" in problem.lower() or "didn't match" in problem.lower():
+        return "change --set cluster_... (requests, selector, tolerations), or free the node"
+    return f"kubectl -n {namespace} get events --sort-by=.lastTimestamp"
+
+
+def _found(finding: dict[str, Any], kind: str, cluster: Cluster, namespace: str) -> Line:
+    mends = {
+        "volume": f"kubectl -n {namespace} delete job grpo-prepare; apply the overlay with components/root-chown",
+        "registry": f"check the Secret {cluster.s3_secret}, the bucket's name and --set cluster_s3_endpoint",
+        "hub": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
+        "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
+        "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
+    }
+    check = finding["check"]
+    return Line(finding["ok"], f"{check} ({kind} pod)", finding["detail"], mends.get(check.split()[0], ""))

@@ -1,0 +1,103 @@
+"""What `doctor` asks of a cluster for trainer=trainjob: Kubeflow Trainer, our runtime, rights, shared checkpoints."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from components.lib.cluster import pods
+from components.lib.cluster.line import ASK_S, OVERLAY, Line, asked
+from components.lib.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSION
+from components.lib.recipe.schema import Recipe
+
+MISSING = "not installed: the cluster knows no TrainJob"
+STEP_ACCOUNT = "pipeline-runner"  # of KFP standalone
+# What the launching step asks; manifests/components/trainer/role.yaml grants it.
+RIGHTS = (
+    (GROUP, PLURAL, "", ("create", "get", "list", "delete")),
+    ("", "pods", "", ("list",)),
+    ("", "pods", "log", ("get",)),
+    ("", "events", "", ("list",)),
+)
+
+
+def lines(client: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Line]:
+    """All checks of Kubeflow Trainer; without its CRD no runtime and rights."""
+    custom, cluster = client.CustomObjectsApi(), recipe.cluster
+    installed = asked("trainer", "list TrainJobs", trainer, custom, namespace)
+    yield installed
+    name, account, claim = recipe.scale.runtime, service_account or STEP_ACCOUNT, cluster.checkpoints_claim
+    if installed.detail != MISSING:
+        right = "read TrainingRuntimes"
+        yield asked(f"runtime {name}", right, runtime, custom, namespace, name, cluster.image_pull_secret)
+        right = "create SubjectAccessReviews"
+        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, account)
+    # Of one node too: the launching step and the Pod of its job mount it.
+    yield asked(
+        f"claim {claim} for several Pods", "list nodes and read claims", shared, client.CoreV1Api(), namespace, claim
+    )
+
+
+def trainer(custom: Any, namespace: str) -> Line:
+    """The API server knows TrainJobs."""
+    try:
+        custom.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, limit=1, _request_timeout=ASK_S)
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return Line(False, "trainer", MISSING, INSTALL)
+    return Line(True, "trainer", f"serves TrainJob {VERSION}")
+
+
+def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Line:
+    """The TrainingRuntime is there, and pulls images as the recipe says: a TrainJob cannot say it itself."""
+    what = f"runtime {name}"
+    try:
+        found = custom.get_namespaced_custom_object(
+            GROUP, VERSION, namespace, "trainingruntimes", name, _request_timeout=ASK_S
+        )
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", f"kubectl -n {namespace} {APPLY}")
+    jobs = found["spec"]["template"]["spec"]["replicatedJobs"]
+    secrets = jobs[0]["template"]["spec"]["template"]["spec"].get("imagePullSecrets", [])
+    if pull_secret and {"name": pull_secret} not in secrets:
+        return Line(
+            False, what, f"does not pull images with {pull_secret}", "add imagePullSecrets to its Pods in "
+            "manifests/components/trainer/runtime.yaml and apply it",
+        )  # fmt: skip
+    return Line(True, what, "is there")
+
+
+def rights(authorization: Any, namespace: str, account: str) -> Line:
+    """The steps' service account may do what the launching step does."""
+    from kubernetes import client
+
+    missing = []
+    for group, resource, part, verbs in RIGHTS:
+        for verb in verbs:
+            asked = client.V1ResourceAttributes(
+                group=group, resource=resource, subresource=part or None, verb=verb, namespace=namespace
+            )
+            user = f"system:serviceaccount:{namespace}:{account}"
+            review = client.V1SubjectAccessReview(
+                spec=client.V1SubjectAccessReviewSpec(user=user, resource_attributes=asked)
+            )
+            if not authorization.create_subject_access_review(review, _request_timeout=ASK_S).status.allowed:
+                missing.append(f"{verb} {resource}{'/' + part if part else ''}")
+    detail = f"{account} may {'not ' + ', '.join(missing) if missing else 'launch and follow TrainJobs'}"
+    return Line(not missing, "rights", detail, f"kubectl -n {namespace} {APPLY} (its subject: {account})")
+
+
+def shared(core: Any, namespace: str, claim: str) -> Line:
+    """Several Pods can mount the checkpoints: on several nodes only a volume that many may write."""
+    what = f"claim {claim} for several Pods"
+    nodes = len(core.list_node(_request_timeout=ASK_S).items)
+    try:
+        modes = core.read_namespaced_persistent_volume_claim(claim, namespace, _request_timeout=ASK_S).spec.access_modes
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return Line(False, what, "there is none", OVERLAY)
+    fits = "ReadWriteMany" in modes or (nodes == 1 and "ReadWriteOncePod" not in modes)
+    detail = f"{', '.join(modes)}, and the cluster has {nodes} node{'s' * (nodes != 1)}"
+    return Line(fits, what, detail, "make it ReadWriteMany, on a storage class that can (NFS, CephFS)")

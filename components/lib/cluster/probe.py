@@ -1,0 +1,125 @@
+"""What `doctor` runs inside a Pod like a step's: whether it can write, reach bucket and Hub, and see a GPU.
+
+python3 -m components.lib.cluster.probe write DIR...   exit status 1 if one is not writable
+python3 -m components.lib.cluster.probe look [--registry URI] [--push REPO [--push-data]] [--gpu] [DIR...]
+                                                   one JSON line per finding
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Finding = dict[str, Any]  # {"check": name, "ok": bool, "detail": sentence}
+
+
+def writable(directory: Path) -> Finding:
+    """Whether this process can make and delete a file in a directory."""
+    check = f"volume {directory}"
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory):
+            free = os.statvfs(directory)
+    except OSError as error:
+        return _finding(check, False, f"user {os.getuid()} cannot write there: {error.strerror}")
+    return _finding(check, True, f"writable, {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free")
+
+
+def bucket(registry: str) -> Finding:
+    """Whether the registry takes an object and gives it back."""
+    from minio.error import MinioException
+
+    from components.lib.registry.store import checked_registry
+
+    try:
+        checked_registry(registry)
+    except (ValueError, OSError, MinioException) as error:
+        return _finding("registry", False, str(error))
+    return _finding("registry", True, f"{registry} is writable")
+
+
+def hub() -> Finding:
+    """Whether the Hub knows HF_TOKEN, and what the token may do."""
+    from httpx2 import TransportError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not os.environ.get("HF_TOKEN"):
+        return _finding("hub token", True, "none is set; public models and data only")
+    try:
+        user = HfApi().whoami()
+    except HfHubHTTPError as error:
+        return _finding("hub token", False, f"the Hub refuses it: {str(error).splitlines()[0]}")
+    except TransportError as error:
+        return _finding("hub token", False, f"the Hub does not answer: {error}")
+    role = user.get("auth", {}).get("accessToken", {}).get("role", "unknown")
+    return _finding("hub token", True, f"of {user['name']}, role {role}")
+
+
+def push(repo: str, data: bool) -> Finding:
+    """Whether HF_TOKEN may write the repository of the released model, and with `data` that of its data."""
+    from components.lib.hub import check_may_push
+
+    try:
+        check_may_push(repo, data=data)
+    except ValueError as error:
+        return _finding("push", False, str(error))
+    return _finding("push", True, f"{repo} may be written")
+
+
+def gpu() -> Finding:
+    """What torch sees of a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return _finding("gpu in the pod", False, f"torch {torch.__version__} for CUDA {torch.version.cuda} sees none")
+    major, minor = torch.cuda.get_device_capability()
+    names = ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
+    usable = f"sm_{major}{minor}" in torch.cuda.get_arch_list()
+    wrong = "" if usable else f", but this torch has no kernels for sm_{major}{minor}"
+    return _finding("gpu in the pod", usable, f"{names}, sm_{major}{minor}{wrong}")
+
+
+def look(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Every finding that was asked for."""
+    yield _finding("image", True, f"runs as user {os.getuid()}, Python {sys.version.split()[0]}")
+    for directory in arguments.directories:
+        yield writable(Path(directory))
+    if arguments.registry:
+        yield bucket(arguments.registry)
+    yield hub()
+    if arguments.push:
+        yield push(arguments.push, arguments.push_data)
+    if arguments.gpu:
+        yield gpu()
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run one of the two commands."""
+    parser = argparse.ArgumentParser(prog="components.lib.cluster.probe")
+    parser.add_argument("command", choices=("write", "look"))
+    parser.add_argument("directories", nargs="*", metavar="DIR")
+    parser.add_argument("--registry", default="")
+    parser.add_argument("--push", default="", metavar="REPO")
+    parser.add_argument("--push-data", action="store_true")
+    parser.add_argument("--gpu", action="store_true")
+    arguments = parser.parse_args(given)
+    if arguments.command == "look":
+        for finding in look(arguments):
+            print(json.dumps(finding), flush=True)
+        return 0
+    findings = [writable(Path(directory)) for directory in arguments.directories]
+    for finding in findings:
+        print(f"{finding['check']}: {finding['detail']}")
+    return 0 if all(finding["ok"] for finding in findings) else 1
+
+
+def _finding(check: str, ok: bool, detail: str) -> Finding:
+    return {"check": check, "ok": ok, "detail": detail}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,345 @@
+"""One attempt of a training as a TrainJob of Kubeflow Trainer v2: made, followed to its end, and deleted.
+
+Called by the parent of a training (lib/training/supervise.py) in place of a local worker. A TrainJob says nothing of
+itself before its end, and never why its Pods do not start, so that is read from the Pods and the events.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from components.lib.cluster import images
+from components.lib.cluster.follow import Follower
+from components.lib.cluster.placement import CHECKPOINTS, GPU_RESOURCE, mebibytes, node_label, toleration
+from components.lib.cluster.pods import environment, kubernetes_client, reason, refused, stuck, unreachable, volumes
+from components.lib.files import link_tree, read_json, write_json
+from components.lib.machine import MACHINE
+from components.lib.recipe.schema import Cluster
+from components.lib.recipe.settings import from_json
+from components.lib.retry import Transient, retry
+from components.lib.training.checkpoints import CURVES, FINISHED, INPUTS
+from components.lib.training.job import Job
+from components.lib.training.supervise import DEVICE, DONE, SAID, TERMINATED
+
+GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
+PLACE_LABEL = "grpo-pipeline/place"
+INSTALL = (
+    'kubectl apply --server-side -k "https://github.com/kubeflow/trainer.git/manifests/overlays/manager?ref=v2.0.0", '
+    "then `kubectl apply -k manifests/components/trainer`"
+)
+APPLY = "apply -k manifests/components/trainer"
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+GONE, TOO_MANY, BUSY = 404, 429, 500  # HTTP statuses
+POLL_S = 3
+SILENT_S = 600  # that Kubernetes may not answer while a job runs
+GONE_S = 120  # for the Pods of a deleted job to end
+LAST_LINES = 15
+# Kubernetes' own names for a Pod that was taken away, not for one that failed.
+TAKEN_AWAY = ("OOMKilled", "Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated", "DeadlineExceeded")
+
+
+def launcher(cluster: str) -> Callable[[Job, int], int] | None:
+    """What `supervise.train` calls for each attempt, from the settings of the cluster as JSON.
+
+    None, hence a local worker, if they are empty.
+    """
+    if not cluster:
+        return None
+
+    def attempt(job: Job, lock: int) -> int:
+        check_place(job.place)
+        return Trainer(from_json(Cluster, cluster), own_namespace()).run(job)
+
+    return attempt
+
+
+class Trainer:
+    """Kubeflow Trainer in one namespace."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        client = kubernetes_client()
+        self.cluster, self.namespace = cluster, namespace
+        self.core, self.custom = client.CoreV1Api(), client.CustomObjectsApi()
+
+    def run(self, job: Job) -> int:
+        """One attempt; its exit status as `supervise` knows them. Its reason lies in the place's said.json.
+
+        `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no place on a node, ...
+        """
+        self.delete_others(job.place.name)
+        job = with_inputs_on_the_volume(job)
+        name = self._create(manifest(self.cluster, job))
+        print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
+        try:
+            with self._deleting_on_sigterm(name), self._followed(name) as follower:
+                ended = self._ended(name, job, follower)
+                if ended == "Complete":
+                    self._note_image(name, job)
+                    return DONE
+                return self._failure(name, job)
+        finally:
+            self._delete(name)
+
+    def delete_others(self, place: str) -> None:
+        """Delete what an earlier launcher of this place has left, and wait until nobody writes there any more."""
+        left = self.custom.list_namespaced_custom_object(
+            GROUP, VERSION, self.namespace, PLURAL, label_selector=f"{PLACE_LABEL}={place}"
+        )["items"]
+        for found in left:
+            self._delete(found["metadata"]["name"])
+
+    def pods(self, name: str) -> list[Any]:
+        """The Pods of a TrainJob, by their rank."""
+        found = self.core.list_namespaced_pod(
+            self.namespace, label_selector=f"jobset.sigs.k8s.io/jobset-name={name}"
+        ).items
+        return sorted(found, key=lambda pod: int(pod.metadata.labels["batch.kubernetes.io/job-completion-index"]))
+
+    def _create(self, manifest: dict[str, Any]) -> str:
+        try:
+            self.custom.create_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, manifest)
+        except refused() as error:
+            raise ValueError(why_refused(error, self.namespace, manifest["spec"]["runtimeRef"]["name"])) from None
+        return manifest["metadata"]["name"]
+
+    def _ended(self, name: str, job: Job, follower: Follower) -> str:
+        """Follow a job until it is Complete or Failed; an API server that does not answer is asked again."""
+        started = answered = time.monotonic()
+        begun = False
+        while True:
+            try:
+                if ended := self._condition(name):
+                    return ended
+                begun = begun or self._begun(name, job, time.monotonic() - started)
+                follower.look()
+                answered = time.monotonic()
+            except unreachable() as error:
+                if not (passing := may_pass(error)) or time.monotonic() - answered > SILENT_S:
+                    raise
+                print(f"{name}: {passing.reason}; asking again", flush=True)
+            time.sleep(POLL_S)
+
+    def _condition(self, name: str) -> str | None:
+        """Complete or Failed, None before the end; `ValueError` if somebody deleted the job."""
+        try:
+            found = self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        except refused() as error:
+            if error.status == GONE:
+                raise ValueError(f"TrainJob {name} was deleted while it ran; start the run again") from None
+            raise
+        conditions = found.get("status", {}).get("conditions", [])
+        return next(
+            (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
+        )
+
+    def _begun(self, name: str, job: Job, seconds: float) -> bool:
+        """Whether all Pods run, or did; `ValueError` if one will not start by itself, or has not within the timeout."""
+        pods = self.pods(name)
+        if len(pods) == job.scale.nodes and all(pod.status.phase != "Pending" for pod in pods):
+            return True
+        problem = next((text for pod in pods if (text := stuck(pod, seconds))), "")
+        late = seconds > job.scale.start_timeout_s
+        if late or (problem and not problem.startswith("no place")):  # a place may come free
+            why = problem or self._events(name) or f"{len(pods)} of {job.scale.nodes} Pods are there"
+            raise ValueError(
+                f"TrainJob {name} did not start within {seconds:.0f} s ({why}); mend that, or raise "
+                "scale_start_timeout_s"
+            )
+        return False
+
+    def _note_image(self, name: str, job: Job) -> None:
+        """Put the image that the Pods ran into the note of what the training ran on."""
+        path = job.place / FINISHED / CURVES / MACHINE
+        statuses = [status for pod in self.pods(name) for status in pod.status.container_statuses or []]
+        if path.exists() and statuses:
+            write_json(path, read_json(path) | {"image": statuses[0].image_id})
+
+    def _failure(self, name: str, job: Job) -> int:
+        """The status of a job that failed; where no process could say why, the Pods' reasons are noted down."""
+        said = job.place / SAID
+        found = read_json(said) if said.exists() else None
+        if found and found["status"] != TERMINATED:
+            return found["status"]
+        ended = {pod.metadata.name: text for pod in self.pods(name) if (text := _ending(pod))}
+        reasons = list(ended.values())
+        taken = found is not None or not reasons or any(word in text for text in reasons for word in TAKEN_AWAY)
+        text = f"TrainJob {name} failed: " + ("; ".join(reasons) or "its Pods were deleted")
+        if not taken:  # else the logs only tell how the others noticed
+            text += "".join(f"; last lines of {pod}: {self._last_lines(pod)}" for pod in ended)
+        write_json(said, {"status": DEVICE if taken else 1, "said": text})
+        return DEVICE if taken else 1
+
+    def _last_lines(self, pod: str) -> str:
+        try:
+            log = self.core.read_namespaced_pod_log(pod, self.namespace, tail_lines=LAST_LINES)
+        except refused() as error:
+            return f"none ({reason(error)})"
+        return " / ".join(line.strip() for line in log.splitlines() if line.strip())
+
+    def _events(self, name: str) -> str:
+        """The last warning that Kubernetes has about a job, its JobSet, its Job or its Pods."""
+        events = self.core.list_namespaced_event(self.namespace).items
+        mine = [e for e in events if (e.involved_object.name or "").startswith(name) and e.type == "Warning"]
+        mine.sort(key=lambda e: str(e.last_timestamp or e.event_time or e.metadata.creation_timestamp))
+        return f"{mine[-1].reason}: {mine[-1].message}" if mine else ""
+
+    @contextlib.contextmanager
+    def _deleting_on_sigterm(self, name: str) -> Iterator[None]:
+        """Ask for the job's end at once on SIGTERM: a run that is terminated leaves its steps less than a second."""
+
+        def end(*_: Any) -> None:
+            self._ask_for_end(name)
+            raise SystemExit(TERMINATED)
+
+        before = signal.signal(signal.SIGTERM, end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def _followed(self, name: str) -> Iterator[Follower]:
+        follower = Follower(self.core, self.namespace, lambda: self.pods(name))
+        try:
+            yield follower
+        finally:
+            follower.finish()
+
+    def _delete(self, name: str) -> None:
+        """Delete a job and wait until its Pods have ended, so that they write no more."""
+        retry(lambda: self._ask_for_end(name), f"deleting TrainJob {name}", may_pass)
+        deadline = time.monotonic() + GONE_S
+        while left := [pod.metadata.name for pod in retry(lambda: self.pods(name), name, may_pass)]:
+            if time.monotonic() > deadline:
+                raise ValueError(
+                    f"the Pods {', '.join(left)} of TrainJob {name} do not end and may still write; look at their "
+                    f"node, then `kubectl -n {self.namespace} delete pod --force`"
+                )
+            time.sleep(1)
+
+    def _ask_for_end(self, name: str) -> None:
+        try:
+            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
+        except refused() as error:
+            if error.status != GONE:
+                raise
+
+
+def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
+    """The TrainJob of one attempt: the trainer's image under torchrun, placed as a training step would be."""
+    name = f"{job.place.name}-{secrets.token_hex(2)}"  # longer than 48 characters, it would be taken and never run
+    metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
+    if owner := _owner():
+        metadata["ownerReferences"] = [owner]
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
+        "spec": {
+            "runtimeRef": {"name": job.scale.runtime, "kind": "TrainingRuntime", "apiGroup": GROUP},
+            "trainer": {
+                "image": images.TRAINER, "command": ["torchrun", "-m", "components.lib.training.worker"],
+                "args": [job.text()],
+                "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
+                "resourcesPerNode": _resources(cluster, job),
+                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment(cluster, heavy=True)],
+            },
+            "podSpecOverrides": [_pod(cluster)],
+        },
+    }  # fmt: skip
+
+
+def with_inputs_on_the_volume(job: Job) -> Job:
+    """The job with data and model below its place, which its Pods share; a Hub model is fetched by them."""
+    inputs = job.place / INPUTS
+    link_tree(job.data, inputs / "data")
+    model = job.model
+    if Path(model).is_dir():
+        link_tree(Path(model), inputs / "model")
+        model = str(inputs / "model")
+    return replace(job, data=inputs / "data", model=model)
+
+
+def check_place(place: Path) -> None:
+    """Refuse a place that the Pods would not see."""
+    if not place.is_relative_to(CHECKPOINTS):
+        raise ValueError(
+            f"trainer=trainjob needs the checkpoints on a volume that all Pods mount; {place} is none: set "
+            f"cluster_checkpoints_claim, and leave checkpoints empty or below {CHECKPOINTS}"
+        )
+
+
+def why_refused(error: Any, namespace: str, runtime: str) -> str:
+    """What to do about an API server that refuses a TrainJob."""
+    said = reason(error) if not getattr(error, "body", None) else _message(error)
+    if error.status == GONE:
+        return f"the cluster knows no TrainJob: Kubeflow Trainer is not installed; {INSTALL}"
+    if error.status == 403 and "runtime" in said.lower():
+        return f"namespace {namespace} has no TrainingRuntime {runtime!r}; kubectl -n {namespace} {APPLY}"
+    if error.status == 403:
+        return f"this step's account may not make TrainJobs ({said}); apply the Role of manifests/components/trainer"
+    return f"the API server refuses the TrainJob ({error.status}): {said}"
+
+
+def may_pass(error: Exception) -> Transient | None:
+    """Why an API server that cannot be asked may answer later; None if it has answered with no."""
+    status = getattr(error, "status", None) or BUSY
+    if not isinstance(error, unreachable()) or (status < BUSY and status != TOO_MANY):
+        return None
+    return Transient(f"Kubernetes does not answer: {reason(error)}")
+
+
+def own_namespace() -> str:
+    """The namespace of this Pod."""
+    return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.body)[:300]
+
+
+def _owner() -> dict[str, Any] | None:
+    """The Pod of the launching step, with which the job goes."""
+    name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
+    return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
+
+
+def _resources(cluster: Cluster, job: Job) -> dict[str, Any]:
+    """Of one Pod: for each of its processes what a training step has."""
+    each = job.scale.processes
+    gpus = {GPU_RESOURCE: str(each)} if cluster.gpus else {}
+    memory = {"memory": mebibytes(each * cluster.memory_limit_gib)} if cluster.memory_limit_gib else {}
+    cpu, requested = round(each * cluster.train_cpu * 1000), mebibytes(each * cluster.train_memory_gib)
+    return {"requests": {"cpu": f"{cpu}m", "memory": requested, **gpus}, "limits": {**memory, **gpus}}
+
+
+def _pod(cluster: Cluster) -> dict[str, Any]:
+    """What differs from the runtime's Pods: where they go, and which claims they mount."""
+    used, mounts = volumes(cluster, heavy=True)
+    return {
+        "targetJobs": [{"name": "node"}],
+        "nodeSelector": dict(node_label(text) for text in cluster.node_selector),
+        "tolerations": [toleration(text) for text in cluster.tolerations],
+        "volumes": used,
+        "containers": [{"name": "node", "volumeMounts": mounts}],
+    }
+
+
+def _ending(pod: Any) -> str:
+    """How a Pod's container ended, empty if it ended well or has not."""
+    status = pod.status
+    for found in status.container_statuses or []:
+        ended = found.state.terminated
+        if ended and ended.exit_code:
+            return f"{pod.metadata.name} ended with {ended.reason or 'Error'}, exit code {ended.exit_code}"
+    if status.phase == "Failed":
+        return f"{pod.metadata.name}: {status.reason or 'Failed'} {status.message or ''}".strip()
+    return f"{pod.metadata.name}: Terminated" if pod.metadata.deletion_timestamp else ""

@@ -1,0 +1,168 @@
+"""Sources: from a recipe's `Source` to the records of its files, wherever they lie."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from components.lib.data.readers import FORMATS, Record, read_records
+from components.lib.files import sha256
+from components.lib.recipe.schema import SAMPLED, Source
+from components.lib.registry.plan import Plan
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+USES = ("sft", "problems")
+
+
+def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
+    """The sources with `name` and `use` filled in; `ValueError` for a use that is none and a name that is taken.
+
+    A name that comes from the path gets a number where the path is listed twice.
+    """
+    result = []
+    for source in sources:
+        use = source.use or ("problems" if source.adapter == "gsm8k" else "sft")
+        if use not in USES:
+            raise ValueError(f"source {source.name or source.path!r}: use {use!r} is not one of {', '.join(USES)}")
+        if source.name and source.name in taken:
+            raise ValueError(f"two sources are called {source.name!r}; give each its own name")
+        name, number = source.name or source.path, 2
+        while name in taken:
+            name, number = f"{source.path} ({number})", number + 1
+        taken.add(name)
+        result.append(replace(source, name=name, use=use))
+    return tuple(result)
+
+
+def with_sampled(plan: Plan, samples: Path) -> Plan:
+    """The plan with the directory that the step `sample` wrote as its last source.
+
+    The source is optional: a base model that never writes what can be kept does not end the run.
+    """
+    source = Source(
+        name=SAMPLED, path=str(samples / "samples.jsonl"), adapter="prompt-completion", use="sft", licence="unknown",
+        optional=True,
+    )  # fmt: skip
+    return replace(plan, sources=(*plan.sources, source))
+
+
+def pinned(source: Source) -> Source:
+    """The source with the hash of its local file as `revision`; `ValueError` if the file is not there or changed."""
+    if kind_of(source) != "file":
+        return source
+    try:
+        return replace(source, revision=f"sha256:{sha256(_local(source))[:16]}")
+    except ValueError as error:
+        raise ValueError(f"source {source.name or source.path!r}: {error}") from None
+
+
+def kind_of(source: Source) -> str:
+    """Where a source lies: `tiny`, `s3`, `file` or `hub`."""
+    if source.path.startswith("tiny:"):
+        return "tiny"
+    if source.path.startswith("s3://"):
+        return "s3"
+    looks_local = source.path.lower().removesuffix(".gz").endswith(FORMATS) or source.path.startswith((".", "/", "~"))
+    if looks_local or Path(source.path).exists() or not _HUB_ID.fullmatch(source.path):
+        return "file"
+    return "hub"
+
+
+def records(source: Source, seed: int) -> Iterator[Record]:
+    """The records of a source, counted on through its files; `seed` makes the rows of a `tiny:` one.
+
+    `ValueError` says what is missing or has changed since the plan was made, and where.
+    """
+    if kind_of(source) == "tiny":
+        from components.lib.tiny import problems
+
+        for index, row in enumerate(problems.rows(source.path.removeprefix("tiny:"), seed)):
+            yield Record(index, row, None)
+        return
+    offset = 0
+    with files(source) as found:
+        for name, path in found:
+            last = -1
+            for record in read_records(path, name):
+                last = record.index
+                yield replace(record, index=offset + last)
+            offset += last + 1
+
+
+@contextmanager
+def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
+    """The files of a source on this disk, as (name, path); what came from S3 is gone afterwards."""
+    try:
+        kind = kind_of(source)
+        if kind == "file":
+            yield [(source.path, _local(source))]
+        elif kind == "s3":
+            with tempfile.TemporaryDirectory() as folder:
+                yield [(source.path, _from_s3(source, Path(folder)))]
+        else:
+            yield _from_hub(source)
+    except ValueError as error:
+        raise ValueError(f"source {source.name or source.path!r}: {error}") from error
+
+
+def _local(source: Source) -> Path:
+    path = Path(source.path).expanduser()
+    if not path.is_file():
+        what = "is a directory, name one file in it" if path.is_dir() else "does not exist, mend its path"
+        raise ValueError(f"{path.absolute()} {what}")
+    planned = source.revision.removeprefix("sha256:")
+    if planned != source.revision and not sha256(path).startswith(planned):
+        raise ValueError(f"{path} is not what the plan saw ({source.revision}); run again from preflight")
+    return path
+
+
+def _from_s3(source: Source, folder: Path) -> Path:
+    from components.lib.registry.s3 import fetch_object, object_etag
+
+    if source.revision.startswith("etag:") and source.revision.removeprefix("etag:") != object_etag(source.path):
+        raise ValueError(f"{source.path} is not what the plan saw ({source.revision}); run again from preflight")
+    target = folder / PurePosixPath(source.path).name
+    fetch_object(source.path, target)
+    return target
+
+
+def _from_hub(source: Source) -> list[tuple[str, Path]]:
+    """The files of a Hub dataset's split, or its one `file`, fetched into the Hub's cache at the revision."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        names = [source.file] if source.file else _split_files(source)
+        return [
+            (name, Path(hf_hub_download(source.path, name, repo_type="dataset", revision=source.revision)))
+            for name in names
+        ]
+    except LocalEntryNotFoundError as error:
+        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
+    except HfHubHTTPError as error:
+        raise ValueError(f"dataset {source.path} at {source.revision} cannot be read: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _split_files(source: Source) -> list[str]:
+    """The names of the files that make a split, found as the `datasets` library finds them."""
+    from datasets import load_dataset_builder
+
+    try:
+        builder = load_dataset_builder(source.path, source.config or None, revision=source.revision)
+    except FileNotFoundError as error:  # its DatasetNotFoundError is one too
+        raise ValueError(f"{_one_line(error)}; check the name, the revision and HF_TOKEN") from None
+    except ConnectionError as error:
+        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"dataset {source.path}: {_one_line(error)}") from None
+    splits = builder.config.data_files or {}
+    if source.split not in splits:
+        raise ValueError(f"dataset {source.path} has no split {source.split!r}; it has {', '.join(splits)}")
+    # hf://datasets/owner/name@commit/path/in/repository
+    return [str(url).removeprefix("hf://datasets/").split("/", 2)[2] for url in splits[source.split]]

@@ -1,0 +1,27 @@
+"""The verb `ask`: one question to one model, in the prompt format of training and evaluation."""
+
+import time
+
+from components.lib.generation import backends, prompts
+from components.lib.models import model_directory
+from components.lib.recipe.recipes import QWEN
+
+
+def ask(question: str, *, model: str, revision: str, max_new_tokens: int, temperature: float, seed: int) -> int:
+    """Print the reasoning, the answer and the speed; returns the exit status.
+
+    `model` is a model directory, a Hub id at `revision`, or tiny; `temperature` 0 is greedy.
+    """
+    sampling = backends.Sampling(
+        max_new_tokens=max_new_tokens, temperature=temperature, batch_size=1,
+        batch_tokens=QWEN.evaluate.batch_tokens, gpu_memory_utilization=QWEN.evaluate.gpu_memory_utilization,
+    )  # fmt: skip
+    backend = backends.TransformersBackend(model_directory(model, revision), sampling)
+    prompt = prompts.render(backend.tokenizer, prompts.question_messages(question))
+    started = time.perf_counter()
+    [[(_, answer)]] = backend.batches([prompt], [seed])
+    seconds = time.perf_counter() - started
+    print((f"{prompts.OPEN}\n" if prompts.prefilled(prompt) else "") + answer.text.rstrip())
+    cut = ", cut off at the length limit" if answer.finish_reason == "length" else ""
+    print(f"[{answer.tokens} tokens in {seconds:.1f} s{cut}]")
+    return 0

@@ -1,0 +1,106 @@
+"""Completions to be made: which, under which key each is kept, and a backend that makes those that are missing."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.lib.generation import backends, prompts
+from components.lib.generation.partial import Partial
+from components.lib.models import model_sha256
+from components.lib.recipe import schema
+
+_PROGRESS_S = 10.0  # seconds between progress lines
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to be made."""
+
+    split: str
+    protocol: str
+    row: dict[str, Any]
+    sample: int
+    prompt: str
+    key: str  # names model, prompt, settings and sample: what was finished under it need not run again
+
+
+def solutions_of(
+    problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: schema.Sample
+) -> list[Request]:
+    """Every solution to be drawn, asked zero-shot in the prompt format of training and evaluation."""
+    tokenizer, fingerprint = backends.load_tokenizer(directory), model_sha256(directory)
+    requests = []
+    for problem in problems:
+        prompt = prompts.render(tokenizer, prompts.question_messages(problem["question"]))
+        for number in range(settings.per_problem):
+            key = request_key(fingerprint, prompt, number, seed, settings)
+            requests.append(Request("problems", "zero-shot", problem, number, prompt, key))
+    return requests
+
+
+def complete(
+    requests: Sequence[Request], directory: Path, partial: Partial, seed: int,
+    settings: schema.Evaluate | schema.Sample, label: str,
+) -> None:  # fmt: skip
+    """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing.
+
+    The step `sample` does so too; progress lines begin with `label`.
+    """
+    missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
+    if len(missing) < len(requests):
+        print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
+    if not missing:
+        return
+    sampling = backends.Sampling(
+        max_new_tokens=settings.max_new_tokens,
+        temperature=settings.temperature,
+        batch_size=settings.batch_size,
+        batch_tokens=settings.batch_tokens,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+    )
+    backend = backends.open_backend(settings.backend, directory, sampling)
+    seeds = [_request_seed(request, seed) for request in missing]
+    batches = backend.batches([request.prompt for request in missing], seeds)
+    for batch, seconds in _watched(batches, len(missing), label):
+        partial.add(
+            {"key": missing[i].key, **asdict(completion), "seconds": seconds / len(batch)} for i, completion in batch
+        )
+
+
+def request_key(
+    fingerprint: str, prompt: str, sample: int, seed: int, settings: schema.Evaluate | schema.Sample
+) -> str:
+    """The key of a `Request`."""
+    drawn = [settings.temperature, sample, seed] if settings.temperature else [0.0, sample]
+    parts = [fingerprint, text_sha256(prompt), settings.backend, settings.max_new_tokens, *drawn]
+    return text_sha256(json.dumps(parts))
+
+
+def _request_seed(request: Request, seed: int) -> int:
+    """The same for every checkpoint, so that they draw alike."""
+    digest = hashlib.sha256(f"{seed} {request.sample} {request.prompt}".encode()).digest()
+    return int.from_bytes(digest[:7])
+
+
+def text_sha256(text: str) -> str:
+    """The SHA-256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _watched(batches: Iterator[list[Any]], total: int, label: str) -> Iterator[tuple[list[Any], float]]:
+    """Batches with the seconds each took; prints a line with the time left every now and then."""
+    started = last = shown = time.perf_counter()
+    done = tokens = 0
+    for batch in batches:
+        now = time.perf_counter()
+        done, tokens = done + len(batch), tokens + sum(completion.tokens for _, completion in batch)
+        yield batch, now - last
+        last = now
+        if now - shown >= _PROGRESS_S or done == total:
+            shown, elapsed = now, now - started
+            left = elapsed / done * (total - done)
+            print(f"{label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)

@@ -1,0 +1,152 @@
+"""A store in a directory, which may lie on a network file system that has hard links."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.lib.files import sha256
+from components.lib.registry.base import PARTIAL, RACES, STALE_S, Store, check_key
+
+
+class DirectoryStore(Store):
+    """A store in a directory, which may lie on a network file system that has hard links."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def url(self, key: str) -> str:
+        """The path of a key."""
+        return str(self._path(key) if key else self.root)
+
+    def read(self, key: str) -> bytes | None:
+        """The bytes under a key, None if there are none."""
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write to a file beside, then rename it over the key."""
+        part = self._part(data)
+        self._into_place(lambda path: os.replace(part, path), key)
+
+    def create_bytes(self, key: str, data: bytes) -> bool:
+        """Write to a file beside, then link it: the one operation that fails if the name is taken."""
+        part = self._part(data)
+        try:
+            self._into_place(lambda path: os.link(part, path), key)
+        except FileExistsError:
+            return False
+        finally:
+            part.unlink()
+        return True
+
+    def put_file(self, key: str, path: Path, digest: str) -> bool:
+        """Copy a file under a key unless it is there already; whether it was copied."""
+        target = self._path(key)
+        if target.is_file() and sha256(target) == digest:
+            return False
+        part = self._part(path)
+        if (found := sha256(part)) != digest:
+            part.unlink()
+            raise ValueError(f"{path} changed while it was copied (SHA-256 {found}, expected {digest}); push again")
+        self._into_place(lambda path: os.replace(part, path), key)
+        return True
+
+    def get_file(self, key: str, path: Path) -> str:
+        """Copy the file under a key to `path`."""
+        source = self._path(key)
+        if not source.is_file():
+            raise ValueError(f"{source} does not exist; push it again")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial_of(path) as part:
+            shutil.copyfile(source, part)
+        return sha256(path)
+
+    def keys(self, prefix: str) -> list[str]:
+        """All keys under a prefix, sorted."""
+        prefix = prefix.removesuffix("/")
+        start = self._path(prefix) if prefix else self.root
+        if start.is_file():
+            return [prefix]
+        found = (path.relative_to(self.root) for path in start.rglob("*") if path.is_file())
+        return sorted(path.as_posix() for path in found if path.parts[0] != PARTIAL)
+
+    def delete(self, key: str) -> None:
+        """Remove a key and the directories that it leaves empty."""
+        path = self._path(key)
+        path.unlink(missing_ok=True)
+        for parent in path.parents:
+            if parent == self.root:
+                return
+            try:
+                parent.rmdir()
+            except OSError:  # not empty, or gone already: another process is at work there
+                return
+
+    def sweep(self) -> int:
+        """Delete the old files below PARTIAL; a write that is under way is younger."""
+        count = 0
+        for path in (self.root / PARTIAL).glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # another process's, that is in its place by now
+                if path.stat().st_mtime < time.time() - STALE_S:
+                    path.unlink()
+                    count += 1
+        return count
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _part(self, content: bytes | Path) -> Path:
+        """A new file below PARTIAL with this content, on the disk for good."""
+        (self.root / PARTIAL).mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.root / PARTIAL)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                if isinstance(content, Path):
+                    with content.open("rb") as source:
+                        shutil.copyfileobj(source, out, 1 << 20)
+                else:
+                    out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            os.chmod(name, 0o644)
+        except BaseException:
+            os.unlink(name)
+            raise
+        return Path(name)
+
+    def _into_place(self, move: Callable[[Path], None], key: str) -> None:
+        """Move a whole file to its key's path, whose directory `delete` may be removing at this moment."""
+        path = self._path(key)
+        for _ in range(RACES):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileExistsError:  # it was there and is gone again: somebody deletes beside us
+                continue
+            try:
+                return move(path)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(f"{path.parent} vanishes as often as it is made; look what deletes it")
+
+
+class partial_of:
+    """A path beside `path` to write to; it takes `path`'s place only if the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(f".{path.name}.partial")
+
+    def __enter__(self) -> Path:
+        return self.part
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None:
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)

@@ -1,0 +1,36 @@
+"""The plan: what preflight resolved and hands to every step as one JSON string.
+
+It names the base model and each source at a fixed revision (a commit on the Hub, a hash of a local file, an
+ETag on S3), so that a cached step is reused exactly when its inputs are unchanged.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from components.lib.recipe.schema import Source
+from components.lib.recipe.settings import from_json, setting, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Resolved inputs of a run."""
+
+    model: str = setting("Hub id, directory, or tiny")
+    revision: str = setting("commit of a Hub model, hash of a local one")
+    sources: tuple[Source, ...] = setting("sources with `revision` resolved")
+    evaluation: tuple[Source, ...] = setting("evaluation sources with `revision` resolved")
+    seed: int = setting("seed of the run")
+    generation: int = 0  # how often what was made from all this has been cleaned away: a cache must not name that
+
+    def text(self) -> str:
+        """The plan as the string that travels through KFP."""
+        return to_json(self)
+
+    @staticmethod
+    def read(text: str) -> "Plan":
+        """The plan from its string; `ValueError` if it is not one."""
+        return from_json(Plan, text)
+
+    def start(self, policy: Any) -> tuple[str, str]:
+        """Model and revision that a step starts from: the KFP artifact `policy`, or the base without one."""
+        return (policy.path, "") if policy else (self.model, self.revision)

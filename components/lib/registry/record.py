@@ -1,0 +1,188 @@
+"""The run record: what each step of a run did, kept in the registry and keyed by run.
+
+A KFP exit task is told neither which step failed nor why, so every step writes
+`runs/<run_id>/record/<step>.json` itself: when it begins (`outcome` running), every BEAT_S while it runs (`seen`,
+and the last log lines), and when it ends (succeeded or failed) with its numbers, seconds and what it ran on. A
+record that stays `running` belongs to a step whose process was killed. Values of secret environment variables
+are struck out of everything written.
+"""
+
+import os
+import re
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from components.lib import inside, machine
+from components.lib.registry.base import Store
+from components.lib.registry.store import open_store
+
+LOG_LINES = 40
+BEAT_S = 5.0
+RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
+_LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
+
+
+@dataclass
+class Record:
+    """What a step has to say of itself; fill `numbers` and `result` while it runs."""
+
+    step: str
+    numbers: dict[str, float] = field(default_factory=dict)
+    result: str = ""  # one sentence
+    details: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] | None = None  # what it ran on, if not this process's machine
+
+
+def record_key(run_id: str, step: str) -> str:
+    """Where the registry keeps the record of one step."""
+    return f"runs/{run_id}/record/{step}.json"
+
+
+def is_heavy(step: str) -> bool:
+    """Whether a step uses a model, hence a GPU where there is one."""
+    return step in ("sample", "sft", "grpo") or step.startswith("evaluate-")
+
+
+def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """`text` with the values of secret environment variables replaced by their names."""
+    for name, secret in (os.environ if environment is None else environment).items():
+        if len(secret) >= _LEAST_SECRET and _SECRET_NAME.search(name.upper()):
+            text = text.replace(secret, f"<{name}>")
+    return text
+
+
+def _redacted(value: Any) -> Any:
+    """A JSON value with every text in it redacted."""
+    if isinstance(value, dict):
+        return {key: _redacted(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(inner) for inner in value]
+    return redact(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[Record]:
+    """Run a step's work under a record in the registry; an error is recorded and raised again.
+
+    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
+    or else `artifact`, is kept, because it tells where KFP has the run's artifacts. An empty `run_id` is read from
+    GRPO_RUN_ID.
+    """
+    run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
+    if not run_id:
+        raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
+    store = open_store(registry)
+    record = Record(step)
+    where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
+    with _last_lines() as tail:
+        writer = _Writer(store, record_key(run_id, step), record, tail, where)
+        try:
+            with writer.beating():
+                yield record
+        except BaseException as error:
+            last = traceback.format_exception_only(error)[-1].strip()
+            # The traceback is printed after this process has left the record, so it is added here.
+            tail.extend(traceback.format_exc().splitlines())
+            writer.end("failed", last)
+            raise
+        writer.end("succeeded", None)
+    for name, number in record.numbers.items() if metrics is not None else ():
+        metrics.log_metric(name, number)
+
+
+def read_records(store: Store, run_id: str) -> list[dict[str, Any]]:
+    """All step records of a run, in the order in which the steps began."""
+    found = [store.read_json(key) for key in store.keys(f"runs/{run_id}/record/")]
+    return sorted((r for r in found if r is not None), key=lambda r: r["started"])
+
+
+def publish(registry: str, run_id: str, directory: Path) -> None:
+    """Put the files of a step's result directory beside the run's records, under `runs/<run_id>/results`."""
+    open_store(registry).put_tree(f"runs/{run_id}/results", directory)
+
+
+class _Writer:
+    """Writes one step's record; `where` says in which Pod it runs and where KFP keeps one of its artifacts."""
+
+    def __init__(
+        self, store: Store, key: str, record: Record, tail: deque[str], where: Mapping[str, str | None]
+    ) -> None:
+        self.store, self.key, self.record, self.tail, self.where = store, key, record, tail, where
+        self.started = time.time()
+        self._write("running")
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the record every BEAT_S until the block ends; a registry that is away meanwhile does no harm."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT_S):
+                try:
+                    self._write("running")
+                except Exception as error:  # whatever it is, it must not end the step's work
+                    print(f"{self.key}: {error}", flush=True)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def end(self, outcome: str, error: str | None) -> None:
+        """Write the final record."""
+        ended = time.time()
+        self._write(
+            outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
+            result=redact(self.record.result), details=_redacted(self.record.details),
+            error=None if error is None else redact(error),
+            machine=self.record.machine or machine.describe(heavy=is_heavy(self.record.step)),
+        )  # fmt: skip
+
+    def _write(self, outcome: str, **more: Any) -> None:
+        log = [redact(line) for line in list(self.tail)]  # another thread appends
+        value = {"step": self.record.step, "outcome": outcome, "started": iso(self.started), "seen": iso(time.time())}
+        self.store.write_json(self.key, {**value, **self.where, "log": log, **more})
+
+
+def iso(seconds: float) -> str:
+    """A moment, in seconds since the epoch, as text."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class _Tee:
+    """A text stream that passes everything on and keeps the last lines."""
+
+    def __init__(self, stream: TextIO, tail: deque[str]) -> None:
+        self.stream, self.tail, self.rest = stream, tail, ""
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        self.tail.extend(line.rpartition("\r")[2] for line in lines if line.strip())
+        return self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextmanager
+def _last_lines() -> Iterator[deque[str]]:
+    tail: deque[str] = deque(maxlen=LOG_LINES)
+    out, err = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Tee(out, tail), _Tee(err, tail)  # type: ignore[assignment]
+    try:
+        yield tail
+    finally:
+        sys.stdout, sys.stderr = out, err

@@ -1,0 +1,118 @@
+"""What a registry tells of its past: every run, what came of it, and which model was the champion when."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from components.lib.registry.base import Store
+from components.lib.registry.outcome import CHAMPION, Outcome, read_all
+from components.lib.reporting.wording import percent
+
+_HEAD = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion")
+_LEFT = 3  # the first columns are words, the others numbers; the last is a word again
+
+
+@dataclass(frozen=True)
+class Reign:
+    """A champion: from when, and the results of the run that made it, if the registry has them."""
+
+    version: str
+    run_id: str
+    since: datetime
+    result: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class History:
+    """Runs in the order in which they began, champions in the order in which they were promoted."""
+
+    place: str
+    runs: list[Outcome]
+    reigns: list[Reign]
+    unread: int  # outcomes that this version of the code cannot read
+
+
+def read_history(store: Store) -> History:
+    """All runs and champions of a registry."""
+    runs, unread = read_all(store)
+    champion = store.read_json(CHAMPION)
+    if not runs and champion is None:
+        raise ValueError(f"registry {store.url('')} holds no runs; give the one of your runs with --registry")
+    known = {run.run_id: result_of(run) for run in runs}
+    entries = [*champion.get("former", []), champion] if champion else []
+    reigns = [
+        Reign(e["version"], e["run_id"], datetime.fromisoformat(e["promoted_at"]), known.get(e["run_id"]))
+        for e in entries
+    ]
+    return History(store.url(""), runs, reigns, unread)
+
+
+def result_of(run: Outcome) -> dict[str, Any] | None:
+    """The evaluation of a run's last checkpoint under its first protocol; None if it did not come so far."""
+    rows = [row for row in run.results if row["protocol"] == run.results[0]["protocol"]]
+    return rows[-1] if rows else None
+
+
+def ending_of(run: Outcome) -> str:
+    """How a run ended, with the step that failed."""
+    return f"{run.ending} ({run.failed_step})" if run.failed_step else run.ending
+
+
+def moment(text: str) -> str:
+    """A moment as a table shows it: UTC, to the minute.
+
+    >>> moment("2026-03-01T04:05:06.789+00:00")
+    '2026-03-01 04:05'
+    """
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
+
+
+def text_table(history: History) -> str:
+    """The runs as lines of text, the champion and what it can do below."""
+    lines = [_HEAD, *(_cells(run) for run in history.runs)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(_HEAD))]
+    text = [_line(line, widths) for line in lines]
+    rule = "-" * max(map(len, text))
+    return "\n".join([text[0], rule, *text[1:], rule, champion_sentence(history), *unread_sentence(history)])
+
+
+def champion_sentence(history: History) -> str:
+    """Who is the champion now, and since when."""
+    if not history.reigns:
+        return "No model has been promoted yet."
+    last = history.reigns[-1]
+    since = moment(last.since.isoformat())
+    words = f"Champion number {len(history.reigns)}: {last.version} of run {last.run_id}, since {since} UTC"
+    if last.result:
+        low, high = last.result["interval"]
+        words += f", {percent(last.result['accuracy'])} % right ({percent(low)} to {percent(high)})"
+    return f"{words}."
+
+
+def unread_sentence(history: History) -> list[str]:
+    """How many outcomes are not shown, if any."""
+    return [f"Not shown: {history.unread} that this version of the code cannot read."] if history.unread else []
+
+
+def new_rows(run: Outcome) -> str:
+    """How many rows a run had that the champion of its time did not; empty if it did not come so far."""
+    numbers = run.numbers.get("compare", {})
+    return f"{numbers['new_rows']:,.0f}" if "new_rows" in numbers else ""
+
+
+def _cells(run: Outcome) -> tuple[str, ...]:
+    result = result_of(run)
+    right = accuracy = interval = ""
+    if result:
+        low, high = result["interval"]
+        right, accuracy = f"{result['correct']:g}/{result['n']}", f"{percent(result['accuracy'])} %"
+        interval = f"{percent(low)} - {percent(high)}"
+    return moment(run.ended), run.run_id, ending_of(run), right, accuracy, interval, new_rows(run), run.champion
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    pairs = list(zip(cells, widths, strict=True))
+    left = [cell.ljust(width) for cell, width in pairs[:_LEFT]]
+    right = [cell.rjust(width) for cell, width in pairs[_LEFT:-1]]
+    return "  ".join([*left, *right, cells[-1]]).rstrip()

@@ -1,0 +1,76 @@
+"""What is measured over judged items of one split and protocol: accuracy, rates, pass@k and maj@k."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from components.lib.reporting.statistics import majority, pass_at_k, wilson
+
+
+def by_problem(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Items of one split and protocol grouped by problem id, samples in order."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for item in sorted(items, key=lambda item: item["sample"]):
+        groups[item["id"]].append(item)
+    return dict(groups)
+
+
+def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Shares of items that were cut off, unread, well formed or right by other rules, and their mean tokens."""
+    flags = {
+        "truncated": [item["finish_reason"] == "length" for item in items],
+        "unparsed": [item["unparsed"] for item in items],
+        "well_formed": [item["think_ok"] and item["answer_marked"] for item in items],
+        "right_anywhere": [right_anywhere(item) for item in items],
+        "lenient_accuracy": [item["correct_lenient"] for item in items],
+        "lm_eval_strict": [item["lm_eval_strict"] for item in items],
+        "lm_eval_flexible": [item["lm_eval_flexible"] for item in items],
+        "stopped_at_answer": [item["stopped_at_answer"] for item in items],
+        "mean_tokens": [item["tokens"] for item in items],
+    }
+    return {name: sum(values) / len(values) for name, values in flags.items()}
+
+
+def right_anywhere(item: dict[str, Any]) -> bool:
+    """Whether a whole completion gives the right number, in the form asked for or not.
+
+    The lenient parser looks outside the reasoning only; lm-eval's flexible filter also finds the last number of a
+    model that never closes its think block, and so tells not knowing the answer from not knowing the form.
+    """
+    return item["correct"] or (
+        item["finish_reason"] == "stop" and (item["correct_lenient"] or item["lm_eval_flexible"])
+    )
+
+
+def accuracy(items: Sequence[dict[str, Any]], confidence: float) -> dict[str, Any]:
+    """Count of problems, right ones, accuracy and Wilson interval; a problem counts with the mean of its samples."""
+    groups = by_problem(items).values()
+    right = float(sum(Fraction(sum(item["correct"] for item in group), len(group)) for group in groups))
+    low, high = wilson(right, len(groups), confidence)
+    correct: float = int(right) if right.is_integer() else right
+    return {"n": len(groups), "correct": correct, "accuracy": right / len(groups), "interval": [low, high]}
+
+
+def sampled(items: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """pass@k for k = 1, 2, 4, ... and maj@k over all samples; empty when each problem has one sample.
+
+    Completions that hit the length limit do not vote.
+    """
+    groups = list(by_problem(items).values())
+    samples = min(len(group) for group in groups)
+    if samples == 1:
+        return {}
+    ks = sorted({1, samples} | {2**power for power in range(samples.bit_length()) if 2**power <= samples})
+    found = {f"pass@{k}": _mean([pass_at_k(len(g), sum(i["correct"] for i in g), k) for g in groups]) for k in ks}
+    return found | {f"maj@{samples}": _mean([_majority_right(group) for group in groups])}
+
+
+def _majority_right(group: Sequence[dict[str, Any]]) -> bool:
+    votes = [item["answer"] if item["finish_reason"] == "stop" else None for item in group]
+    winner = majority(votes)
+    return winner is not None and any(item["correct"] for item in group if item["answer"] == winner)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,174 @@
+"""Where a training keeps what must outlive its process, its Pod or a power cut: names, locks and files, no torch.
+
+```
+<checkpoints>/<stage>-<key>/
+  about.json       what the key was made from
+  lock             held (flock) by the parent process and by a worker that outlives it; not by those of torchrun
+  step-00000120/   a whole checkpoint; its manifest.json, {"files": {path: {"sha256", "size"}}}, was written last
+  writing/         the one that is being written
+  best/            weights that did best on the plateau split
+  curves/          curves.jsonl, samples.jsonl, ...; rows later than the checkpoint are dropped on a resume
+    tensorboard/   live metrics; after a resume a step may be there twice
+  inputs/          data and model for the Pods of a TrainJob
+  finished/        model/, curves/ and numbers.json, once the training has ended
+```
+
+The key is a hash of inputs, settings and code, never of a run: what has the same key resumes, what has another
+key does not see it.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.lib.files import read_json, sha256, sync_tree, write_json, write_jsonl
+from components.lib.registry.base import MANIFEST, describe
+
+ABOUT, LOCK, WRITING, FINISHED, CURVES, INPUTS = "about.json", "lock", "writing", "finished", "curves", "inputs"
+KEY_DIGITS = 16
+
+
+class Place:
+    """The directory of one training."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def curves(self) -> Path:
+        """Where the curves grow."""
+        return self.path / CURVES
+
+    @property
+    def writing(self) -> Path:
+        """Where a checkpoint is written before it is whole."""
+        return self.path / WRITING
+
+    @property
+    def finished(self) -> Path:
+        """What the training left when it had ended; it is there whole or not at all."""
+        return self.path / FINISHED
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the lock; yields its file descriptor, which workers inherit so that an orphan still holds it.
+
+        `ValueError` names the holder if another process has it, or the file system if it knows no locks.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ValueError(
+                    f"another run trains in {self.path} ({file.read().strip() or 'it did not say who'}); "
+                    "wait until it has ended, or end it"
+                ) from None
+            except OSError as error:
+                raise ValueError(
+                    f"{self.path / LOCK} cannot be locked ({error}); put checkpoints on a file system with flock"
+                ) from None
+            file.truncate(0)
+            file.write(f"host {socket.gethostname()}, process {os.getpid()}, since {_now()}\n")
+            file.flush()
+            yield file.fileno()
+
+    def newest(self) -> tuple[int, Path] | None:
+        """Step and directory of the newest whole checkpoint; what is half written or damaged is told and removed."""
+        shutil.rmtree(self.writing, ignore_errors=True)
+        for path in reversed(self.steps()):
+            damage = damage_of(path)
+            if not damage:
+                return step_of(path), path
+            print(f"checkpoint {path} is passed over: {damage}", flush=True)
+            shutil.rmtree(path)
+        return None
+
+    def steps(self) -> list[Path]:
+        """All checkpoint directories, the oldest first."""
+        return sorted(self.path.glob("step-*"))
+
+    def keep(self, written: Path, step: int, keep: int) -> Path:
+        """Make a directory that has been written the checkpoint of `step`, and drop all but the `keep` newest.
+
+        It appears under its name only when every byte is on the disk. Returns where it lies.
+        """
+        write_json(written / MANIFEST, {"files": describe(written)})
+        sync_tree(written)
+        if self.curves.is_dir():
+            sync_tree(self.curves)
+        target = self.path / f"step-{step:08}"
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(written, target)
+        sync_tree(self.path, recursive=False)
+        for old in self.steps()[:-keep]:
+            shutil.rmtree(old)
+        return target
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows of the curves' files that are later than `step`, and a last line that was cut off."""
+        for path in sorted(self.curves.glob("*.jsonl")):
+            write_jsonl(path, [row for row in whole_rows(path) if row["step"] <= step])
+
+    def finish(self, prepared: Path) -> None:
+        """Make a prepared directory the finished result, and drop the checkpoints that led to it."""
+        sync_tree(prepared)
+        shutil.rmtree(self.finished, ignore_errors=True)
+        os.replace(prepared, self.finished)
+        sync_tree(self.path, recursive=False)
+        for path in (*self.steps(), self.path / "best", self.path / INPUTS, self.writing):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def place_of(checkpoints: Path, stage: str, inputs: Mapping[str, Any]) -> Place:
+    """The place of a training with these inputs (JSON values), which are written beside it for people."""
+    text = json.dumps(inputs, sort_keys=True)
+    place = Place(checkpoints / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]}")
+    if not (place.path / ABOUT).exists():
+        write_json(place.path / ABOUT, dict(inputs))
+    return place
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint directory."""
+    return int(path.name.removeprefix("step-"))
+
+
+def damage_of(path: Path) -> str:
+    """What is wrong with a checkpoint directory; empty if every file is as its manifest says."""
+    try:
+        files = read_json(path / MANIFEST)["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"it has no whole {MANIFEST}"
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != entry["size"]:
+            return f"{name} is missing or cut off"
+        if sha256(file) != entry["sha256"]:
+            return f"{name} is damaged"
+    return ""
+
+
+def whole_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON Lines file up to the first that a crash has cut off."""
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+    return rows
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

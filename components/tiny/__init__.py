@@ -1,1 +1,0 @@
-"""The embedded demo: problems made by code, and a tiny model with its tokenizer."""

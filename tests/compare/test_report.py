@@ -1,0 +1,162 @@
+"""The report: one well-formed file, nothing from outside, nothing unescaped, figures that can be drawn."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+from components.compare.compare import compute
+from components.compare.markdown import markdown
+from components.compare.report import html
+from components.compare.story import decomposition, findings, headline, parts
+from components.lib.files import write_jsonl
+from components.lib.recipe.schema import Compare
+from components.lib.reporting import svg
+from components.lib.reporting.table import text_table
+from components.lib.reporting.wording import clip, p_text, points
+
+SETTINGS = Compare(confidence=0.95, bootstrap_samples=200, examples=2)
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+@pytest.fixture
+def results(evaluations, tmp_path):
+    write_jsonl(tmp_path / "curves" / "curves.jsonl", [{"step": k, "loss": k**-0.5, "correct": 0.5} for k in (1, 2, 3)])
+    return compute(evaluations, {"sft": tmp_path / "curves"}, SETTINGS)
+
+
+class Balance(HTMLParser):
+    """Collects tags that are not closed where they should be, and every tag's attributes."""
+
+    def __init__(self):
+        """Start with nothing open."""
+        super().__init__()
+        self.open, self.wrong, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        """Remember a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """Check that the tag was the last one opened."""
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Self-closing tags of the figures."""
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_page_is_well_formed_and_alone(results):
+    page = html(results)
+    parser = Balance()
+    parser.feed(page)
+    assert not parser.wrong and not parser.open
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in parser.tags}
+    assert not [a for _, a in parser.tags if {"src", "href", "onclick", "onload"} & set(a)]
+    assert "url(" not in page and "@import" not in page
+    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+
+
+def test_texts_of_models_are_escaped(results):
+    page = html(results)
+    assert "<b>2+2</b>" not in page and "&lt;b&gt;2+2&lt;/b&gt; &amp; more?" in page
+
+
+def test_every_figure_is_xml_with_finite_numbers(results):
+    figures = re.findall(r"<svg.*?</svg>", html(results), re.DOTALL)
+    assert len(figures) == 3 * 2 + 2, "three kinds for two protocols, two training curves"
+    for figure in figures:
+        assert ElementTree.fromstring(figure).attrib["aria-label"]
+        assert not re.search(r"nan|inf\b", figure.replace("inside", ""))
+
+
+def test_page_without_curves_gate_or_pairs(results, evaluations):
+    alone = compute({"base": evaluations["base"]}, {}, SETTINGS) | {"gate": []}
+    page = html(alone)
+    assert "Training curves" not in page and "What moved" not in page and "gate split" not in page
+    assert markdown(alone).startswith("# base answers 25.0")
+
+
+def test_alarms_come_first(results):
+    alarmed = results | {"alarms": ["the templates differ"]}
+    assert html(alarmed).index("the templates differ") < html(alarmed).index("<h2>")
+    assert markdown(alarmed).index("the templates differ") < markdown(alarmed).index("##")
+
+
+def test_words_say_what_the_numbers_say(results):
+    text = headline(results).replace("\N{NO-BREAK SPACE}", " ")
+    assert text == "GRPO answers 75.0 % of 40 problems right, zero-shot: 50.0 points more than base."
+    first = findings(results)[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert "20 problems won, 0 lost, more than chance explains (p <0.001" in first
+    for row in decomposition(results):
+        assert row["total"] == pytest.approx(row["maths"] + row["form"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ((0.0, 0.9), (0.45, 0.9), (0.45, 0.0, 0.45)),  # it could do it all along
+        ((0.3, 0.3), (0.6, 0.6), (0.3, 0.3, 0.0)),  # it gave all that it had
+        ((0.0, 0.9), (0.0, 0.3), (0.0, 0.0, 0.0)),  # nothing was given, so nothing was gained by form
+        ((0.0, 0.0), (0.4, 0.5), (0.4, 0.4, 0.0)),  # nothing is known of the form before
+        ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0, 0.0)),
+    ],
+)
+def test_maths_and_form(before, after, expected):
+    rows = [{"accuracy": strict, "right_anywhere": anywhere} for strict, anywhere in (before, after)]
+    assert parts(*rows) == pytest.approx(expected)
+
+
+def test_markdown_tables_have_whole_rows(results):
+    widths = []
+    for line in markdown(results).split("\n"):
+        if line.startswith("|"):
+            widths.append(line.count(" | "))
+        elif widths:
+            assert len(set(widths)) == 1
+            widths = []
+
+
+def test_markdown_fences_cannot_be_closed_from_inside(results):
+    for sample in results["samples"]:
+        for case in sample["examples"]:
+            case["after"]["completion"] = "```\n# not a heading\n```"
+    text = markdown(results)
+    fence = re.search(r"^(`{4,})text\n```\n# not a heading\n```\n\1$", text, re.MULTILINE)
+    assert fence
+
+
+def test_terminal_table(results):
+    lines = text_table(results).split("\n")
+    assert max(map(len, lines)) <= 100 and all(line.isascii() for line in lines)
+    assert lines[0].split() == ["checkpoint", "protocol", "right", "accuracy", "interval", "change", "p-value"]
+    assert lines[3].split() == ["sft", "zero-shot", "20/40", "50.0", "%", "35.2", "-", "64.8", "+25.0", "0.041"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0.2, 0.7), (-3e-5, 2e-5), (0, 511), (1, 500), (7, 7.001)])
+def test_ticks_are_few_round_and_inside(low, high):
+    marks = svg.ticks(low, high)
+    assert 2 <= len(marks) <= 11
+    assert all(low - 1e-9 <= mark <= high + 1e-9 for mark in marks)
+
+
+def test_domain_covers_all_intervals():
+    assert svg.domain([(0.0, 0.01), (0.97, 1.0)]) == (0.0, 1.0)
+    assert svg.domain([(0.52, 0.58)]) == (0.5, 0.6)
+    low, high = svg.domain([(1.0, 1.0)])
+    assert high > low
+
+
+def test_a_flat_curve_and_a_single_point_are_drawn():
+    for dots in ([[1, 0.5], [2, 0.5]], [[5, 0.0]]):
+        assert "nan" not in svg.line(dots, "flat", "sft", False)
+
+
+def test_numbers_in_words():
+    assert points(-0.031) == "\N{MINUS SIGN}3.1" and points(0.0) == "0.0" and points(0.0004) == "0.0"
+    assert p_text(0.0414) == "0.041" and p_text(0.5) == "0.50" and p_text(1e-12) == "<0.001"
+    assert len(clip("x" * 9000)) < 1600 and "7,500 characters" in clip("x" * 9000)

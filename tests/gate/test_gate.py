@@ -1,0 +1,193 @@
+"""The gate: paired wins with a margin, guards, the champion, and force that is on the record."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from components.gate.gate import decide, mcnemar_greater, run_gate
+from components.lib.answers.judging import champion_mismatch, read_items
+from components.lib.files import write_jsonl
+from components.lib.recipe import recipes
+from components.lib.registry.store import open_store
+
+SETTINGS = replace(recipes.TINY.gate, max_mean_tokens=0.0)
+Write = Callable[..., Path]
+
+
+def item(number: int, right: bool, **changes: Any) -> dict[str, Any]:
+    row = {
+        "checkpoint": "x", "split": "gate", "protocol": "zero-shot", "id": f"q{number:03}", "sample": 0,
+        "prompt_sha256": f"p{number}", "sampling": "greedy", "gold": "42", "correct": right, "prefilled": True,
+        "completion": f"1\n</think>\n\n#### {42 if right else 41}", "tokens": 10, "finish_reason": "stop",
+        "think_ok": True, "answer_marked": True,
+    }  # fmt: skip
+    return row | changes
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Write an evaluation in which the named problems of 0..99 are right."""
+
+    def _write(name: str, right: range, problems: int = 100, **changes: Any) -> Path:
+        rows = [item(number, number in right, **changes) for number in range(problems)]
+        # Rows that must not count: another split, protocol and sample.
+        rows += [item(0, True, split="evaluation"), item(0, True, protocol="8-shot"), item(0, True, sample=1)]
+        write_jsonl(tmp_path / name / "items.jsonl", rows)
+        return tmp_path / name
+
+    return _write
+
+
+def test_the_exact_test_agrees_with_scipy() -> None:
+    for won, lost in ((0, 0), (5, 0), (10, 3), (3, 10), (700, 600)):
+        expected = binomtest(won, won + lost, alternative="greater").pvalue if won + lost else 1.0
+        assert mcnemar_greater(won, lost) == pytest.approx(expected)
+
+
+def test_a_better_model_is_promoted_with_its_numbers(write: Write) -> None:
+    evaluations = {
+        "base": write("base", range(20)),
+        "sft": write("sft", range(5)),
+        "grpo": write("grpo", range(10, 60)),
+    }
+    decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert decision.promote
+    assert decision.reason.startswith("grpo is promoted: 50.0% of 100 gate problems, +30.0% on the base (p = ")
+    numbers = decision.numbers
+    assert (numbers["n"], numbers["accuracy"], numbers["base_accuracy"]) == (100, 0.5, 0.2)
+    assert (numbers["base_won"], numbers["base_lost"]) == (40, 10)
+    assert numbers["base_difference"] == pytest.approx(0.3)
+    assert (numbers["forced"], numbers["failures"]) == (False, []) and "champion_difference" not in numbers
+    assert json.loads(decision.to_json()) == {"promote": True, "reason": decision.reason, "numbers": numbers}
+
+
+def test_a_gain_that_may_be_chance_or_is_below_the_margin_is_rejected(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(23))}
+    decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert not decision.promote
+    assert decision.reason == "grpo is rejected: its +3.0% on the base may be chance (p = 0.125 > 0.05)."
+    strict = replace(SETTINGS, margin=0.05, alpha=1.0)
+    assert "less than the margin of +5.0%" in decide(evaluations=evaluations, champion=None, settings=strict).reason
+
+
+def test_the_champion_must_be_beaten_too(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(59)) / "items.jsonl"
+    decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+    assert not decision.promote
+    assert "on the champion may be chance" in decision.reason
+    assert decision.numbers["champion_won"] == 1
+    worse = decide(evaluations=evaluations, champion=write("better", range(70)), settings=SETTINGS)
+    assert worse.reason == "grpo is rejected: it gains -10.0% on the champion, less than the margin of +0.0%."
+    weak = write("weak", range(30)) / "items.jsonl"
+    decision = decide(evaluations=evaluations, champion=weak, settings=SETTINGS)
+    assert decision.promote and "+30.0% on the champion" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"problems": 90}, "10 problems are in one of them only"),
+        ({"prompt_sha256": "other"}, "100 of 100 prompts differ"),
+        ({"gold": "43"}, "100 of 100 golds differ"),
+        ({"sampling": "at most 9 tokens"}, "100 of 100 ways of sampling differ"),
+    ],
+)
+def test_a_champion_measured_otherwise_is_never_passed_over(write: Write, change: dict[str, Any], why: str) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(90), **change) / "items.jsonl"
+    assert why in champion_mismatch(evaluations["grpo"], champion)
+    with pytest.raises(ValueError, match=f"the champion cannot be paired: {why}.*; evaluate grpo anew"):
+        decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+
+
+def test_kept_answers_are_judged_by_todays_parser(write: Write) -> None:
+    """The champion's rows say that all is right, as an older parser might have; their completions are not."""
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    champion = write("champion", range(0), correct=True)
+    decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
+    assert decision.promote and decision.numbers["champion_accuracy"] == 0.0
+
+
+def test_long_completions_are_rejected_where_a_length_is_set(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60), tokens=30)}
+    assert decide(evaluations=evaluations, champion=None, settings=SETTINGS).promote
+    decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_mean_tokens=29.5))
+    assert not decision.promote and decision.numbers["mean_tokens"] == 30
+    assert decision.reason == "grpo is rejected: its completions have 30.0 tokens on average (at most 29.5)."
+
+
+def test_the_few_shot_floor_holds_where_the_gate_problems_were_asked_so(write: Write) -> None:
+    shots = [item(number, number < 50, protocol="8-shot") for number in range(1, 100)]
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    for path, right in ((evaluations["base"], 50), (evaluations["grpo"], 45)):
+        with (path / "items.jsonl").open("a") as file:  # problem 0 is there already
+            file.writelines(json.dumps(row | {"correct": n < right}) + "\n" for n, row in enumerate(shots, 1))
+    loose = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_few_shot_loss=0.06))
+    assert loose.promote and loose.numbers["8_shot_accuracy"] == pytest.approx(0.45)
+    strict = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert strict.reason == (
+        "grpo is rejected: 8-shot it has 45.0% where the base has 50.0% (a loss of at most 2.0% is allowed)."
+    )
+
+
+def test_guards_hold_and_force_is_recorded(write: Write) -> None:
+    base = write("base", range(20))
+    cut = {"base": base, "grpo": write("cut", range(60), finish_reason="length", think_ok=False)}
+    decision = decide(evaluations=cut, champion=None, settings=SETTINGS)
+    assert not decision.promote
+    assert "100.0% of its completions were cut off (at most 10.0%)" in decision.reason
+    assert "only 0.0% of its completions are well formed (at least 50.0%)" in decision.reason
+    forced = decide(evaluations=cut, champion=None, settings=replace(SETTINGS, force=True))
+    assert forced.promote and forced.numbers["forced"] and len(forced.numbers["failures"]) == 2
+    assert forced.reason.startswith("grpo is promoted by force, although 100.0% of its")
+
+
+def test_a_passing_model_is_not_called_forced(write: Write) -> None:
+    evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(60))}
+    decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, force=True))
+    assert decision.promote and not decision.numbers["forced"]
+
+
+def test_items_that_cannot_be_paired_are_refused(write: Write, tmp_path: Path) -> None:
+    base, grpo = write("base", range(20)), write("grpo", range(60), problems=99)
+    with pytest.raises(ValueError, match=r"cannot be paired on the gate split: 1 problems .* such as q099"):
+        decide(evaluations={"base": base, "grpo": grpo}, champion=None, settings=SETTINGS)
+    with pytest.raises(ValueError, match="needs base first and the candidate last"):
+        decide(evaluations={"grpo": grpo}, champion=None, settings=SETTINGS)
+    write_jsonl(tmp_path / "items.jsonl", [item(0, True, split="evaluation")])
+    with pytest.raises(ValueError, match="no zero-shot rows of the gate split"):
+        read_items(tmp_path)
+    write_jsonl(tmp_path / "items.jsonl", [item(0, True), item(0, True)])
+    with pytest.raises(ValueError, match="q000 is there twice"):
+        read_items(tmp_path)
+
+
+def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: Path) -> None:
+    registry, out = str(tmp_path / "registry"), tmp_path / "decision.json"
+    base, candidate = write("base", range(20), checkpoint="base"), write("grpo", range(60), checkpoint="grpo")
+    paths: dict[str, Any] = {
+        "base": base,
+        "candidate": candidate,
+        "registry": registry,
+        "settings": SETTINGS,
+        "decision_out": out,
+    }
+    first = run_gate(**paths)
+    assert first.promote and json.loads(out.read_text())["reason"] == first.reason
+    assert first.scalars["base_difference"] == pytest.approx(0.4) and first.scalars["forced"] == 0.0
+    store = open_store(registry)
+    store.write("models/v1/evaluation/gate.jsonl", (candidate / "items.jsonl").read_bytes())
+    store.write_json("champion.json", {"version": "v1", "items": "models/v1/evaluation/gate.jsonl"})
+    second = run_gate(**paths)
+    assert not second.promote and second.numbers["champion_difference"] == 0.0
+    assert (first.numbers["champion"], second.numbers["champion"]) == ("", "v1")
+    write_jsonl(candidate / "champion" / "items.jsonl", [item(number, number < 5) for number in range(100)])
+    for version, promoted in (("v1", True), ("v0", False)):  # the newly measured one counts if it is the champion
+        (candidate / "champion" / "champion.json").write_text(json.dumps({"version": version}))
+        assert run_gate(**paths).promote == promoted

@@ -1,0 +1,59 @@
+"""The Job that makes KFP's bucket, on a real MinIO."""
+
+import time
+
+import pytest
+import yaml
+from minio import S3Error
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import AbortIncompleteMultipartUpload, LifecycleConfig, Rule
+
+from components.lib.cluster import bucket
+from tests import ROOT
+from tests.fixtures.minio_server import MISSING, MinioServer, find_minio
+
+MANIFEST = ROOT / "manifests" / "components" / "minio" / "minio.yaml"
+
+pytestmark = pytest.mark.skipif(find_minio() is None, reason=MISSING)
+
+
+def test_a_bucket_is_made_once_and_its_rule_is_replaced(tmp_path, monkeypatch, capsys):
+    with MinioServer(tmp_path) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        for days in ("30", "7"):
+            assert bucket.main(["mlpipeline", "--expire", "private-artifacts/", "--days", days]) == 0
+        rules = server.client().get_bucket_lifecycle("mlpipeline").rules
+        assert [(rule.rule_filter.prefix, rule.expiration.days) for rule in rules] == [("private-artifacts/", 7)]
+    assert "bucket mlpipeline: made" in (out := capsys.readouterr().out) and "bucket mlpipeline: was there" in out
+
+
+@pytest.mark.parametrize(
+    "prefix", ["v2/artifacts/", "registry/", "pipelines/", "", "private-artifacts", "private-artifacts/team/v2/"]
+)
+def test_what_cache_and_registry_need_never_expires(prefix):
+    with pytest.raises(ValueError, match="only private-artifacts/ holds nothing"):
+        bucket.expire(None, "mlpipeline", prefix, 1)
+
+
+def test_minio_takes_no_rule_for_unfinished_uploads_and_drops_them_by_its_own_setting(tmp_path):
+    """Why manifests/components/minio sets MINIO_API_STALE_UPLOADS_EXPIRY, here with seconds in place of days."""
+    deployment = next(item for item in yaml.safe_load_all(MANIFEST.read_text()) if item["kind"] == "Deployment")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "MINIO_API_STALE_UPLOADS_EXPIRY", "value": "168h"} in container["env"]
+    quick = {"MINIO_API_STALE_UPLOADS_EXPIRY": "3s", "MINIO_API_STALE_UPLOADS_CLEANUP_INTERVAL": "1s"}
+    with MinioServer(tmp_path, **quick) as server:
+        client = server.client()
+        client.make_bucket("mlpipeline")
+        abort = AbortIncompleteMultipartUpload(days_after_initiation=7)
+        rule = Rule(ENABLED, rule_filter=Filter(prefix=""), abort_incomplete_multipart_upload=abort)
+        with pytest.raises(S3Error, match="not well-formed"):
+            client.set_bucket_lifecycle("mlpipeline", LifecycleConfig([rule]))
+        upload = client._create_multipart_upload("mlpipeline", "models/big", {})
+        client._upload_part("mlpipeline", "models/big", b"x", {}, upload, 1)
+        parts = tmp_path / ".minio.sys" / "multipart"
+        assert list(parts.rglob("part.*"))
+        deadline = time.monotonic() + 60
+        while list(parts.rglob("part.*")):
+            assert time.monotonic() < deadline, "an unfinished upload stayed"
+            time.sleep(0.2)

@@ -1,0 +1,105 @@
+"""The two ways to decode write the same: rows that part from a shared prompt, end early, and move to smaller caches."""
+
+from functools import partial
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs torch: nothing is decoded")
+
+from components.lib.generation import prompts  # noqa: E402
+from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt, common_prefix  # noqa: E402
+from components.lib.generation.static_decode import StaticDecoder, padded, rows_of  # noqa: E402
+from components.lib.tiny.problems import rows as problems  # noqa: E402
+from components.lib.training import common  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Model, prompts of unequal length, and the end tokens."""
+    tokenizer, model = common.load_tokenizer("tiny", "main"), common.load_model("tiny", "main").eval()
+    asked = [row["question"] for row, _ in zip(problems("problems", 0), range(7), strict=False)]
+    texts = [prompts.render(tokenizer, prompts.question_messages(question)) for question in asked]
+    return model, [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts], tokenizer
+
+
+def written(decoder, model, ids, over, copies=1, seed=0):
+    rows = [Row(prompt, over) for prompt in ids for _ in range(copies)]
+    decoder.decode(model, rows, torch.Generator().manual_seed(seed))
+    return [(row.written, row.why) for row in rows]
+
+
+def newline(tokenizer):
+    """Ends at the second newline, so that rows end at different times."""
+    stop = tokenizer.convert_tokens_to_ids(tokenizer.tokenize("\n"))[0]
+    return lambda ids: "end token" if ids.count(stop) == 2 else ""
+
+
+def test_a_static_cache_writes_the_same(tiny):
+    model, ids, tokenizer = tiny
+    for count, copies in ((7, 3), (1, 1), (2, 8), (5, 1)):
+        plain = written(Decoder(limit=30, temperature=0.0), model, ids[:count], newline(tokenizer), copies)
+        static = StaticDecoder(limit=30, temperature=0.0, compiled=False)
+        assert written(static, model, ids[:count], newline(tokenizer), copies) == plain
+        assert written(static, model, ids[:count], newline(tokenizer), copies) == plain, "its caches are used again"
+    assert len({len(tokens) for tokens, _ in plain}) > 1
+
+
+def test_a_static_cache_on_four_layers(random_model):
+    model, tokenizer = common.load_model(str(random_model), "").eval(), common.load_tokenizer(str(random_model), "")
+    ids = [tokenizer(f"{'again ' * n}and")["input_ids"] for n in range(1, 20)]
+    over = partial(lambda limit, written: "end token" if len(written) == limit else "", 9)
+    plain = written(Decoder(limit=12, temperature=0.0), model, ids, over)
+    assert written(StaticDecoder(limit=12, temperature=0.0, compiled=False), model, ids, over) == plain
+
+
+@pytest.mark.slow
+def test_a_compiled_step_writes_the_same(tiny, monkeypatch):
+    """Through dynamo without a backend: what the GPU's compiler gets is a graph that is right."""
+    model, ids, tokenizer = tiny
+    monkeypatch.setattr(torch, "compile", partial(_traced, torch.compile))
+    plain = written(Decoder(limit=12, temperature=0.0), model, ids, newline(tokenizer))
+    assert written(StaticDecoder(limit=12, temperature=0.0), model, ids, newline(tokenizer)) == plain
+
+
+def _traced(compile, model, *, mode, dynamic):
+    assert mode == "reduce-overhead"
+    return compile(model, backend="eager", dynamic=dynamic)
+
+
+def test_copies_of_a_prompt_draw_apart_and_again_alike(tiny):
+    model, ids, tokenizer = tiny
+    decoder = Decoder(limit=20, temperature=3.0)
+    first = written(decoder, model, ids, newline(tokenizer), copies=4)
+    assert len({tuple(tokens) for tokens, _ in first[:4]}) > 1
+    assert written(decoder, model, ids, newline(tokenizer), copies=4) == first
+    assert written(decoder, model, ids, newline(tokenizer), copies=4, seed=1) != first
+
+
+def test_tokens_are_drawn_with_their_probability():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.2, 1e-9]])).expand(20_000, 4)
+    for decoder, expected in (
+        (Decoder(limit=1, temperature=1.0), [0.5, 0.3, 0.2, 0.0]),
+        (Decoder(limit=1, temperature=1.0, top_p=0.7), [0.625, 0.375, 0.0, 0.0]),
+        (Decoder(limit=1, temperature=0.5), [25 / 38, 9 / 38, 4 / 38, 0.0]),
+    ):
+        drawn = decoder._choose(logits, torch.Generator().manual_seed(0))
+        shares = torch.bincount(drawn, minlength=4) / len(drawn)
+        assert shares.tolist() == pytest.approx(expected, abs=0.012)
+
+
+def test_broken_weights_are_named(tiny):
+    _, ids, tokenizer = tiny
+    broken = common.load_model("tiny", "main").eval()
+    with torch.no_grad():
+        broken.model.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
+    for decoder in (Decoder(limit=4, temperature=1.0), StaticDecoder(limit=4, temperature=1.0, compiled=False)):
+        with pytest.raises(NotFinite, match="NaN or infinite logits"):
+            written(decoder, broken, ids, newline(tokenizer))
+
+
+def test_helpers():
+    assert common_prefix([[1, 2, 3], [1, 2, 4], [1, 2]]) == 2 and common_prefix([[1], [2]]) == 0
+    rows = [Row([1], str), Row([2], str), Row([1], str)]
+    assert [[row.prompt for row in place] for place in by_prompt(rows)] == [[[1], [1]], [[2]]]
+    assert [rows_of(n) for n in (1, 8, 9, 64, 65)] == [8, 8, 16, 64, 128]
+    assert padded([3, 4], 4) == [3, 4, 3, 3]

@@ -1,0 +1,82 @@
+"""Recipes: frozen, complete, and reachable by flat names."""
+
+import dataclasses
+
+import pytest
+
+from components.lib.recipe import recipes
+from components.lib.recipe.recipes import override
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import from_json, to_json
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
+def test_a_recipe_is_frozen_and_survives_json(recipe):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.seed = 1
+    assert from_json(Recipe, to_json(recipe)) == recipe
+
+
+def test_set_reaches_every_field():
+    for flat_name in recipes.flat_fields():
+        value = recipes.value(recipes.QWEN, flat_name)
+        if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            text = to_json_list(value)
+        elif isinstance(value, tuple):
+            text = ",".join(value)
+        else:
+            text = str(value)
+        assert recipes.value(override(recipes.TINY, {flat_name: text}), flat_name) == value
+
+
+def to_json_list(rows):
+    return "[" + ",".join(to_json(row) for row in rows) + "]"
+
+
+def test_settings_classes_have_no_defaults_of_their_own():
+    for field in dataclasses.fields(Recipe):
+        if dataclasses.is_dataclass(field.type):
+            assert all(inner.default is dataclasses.MISSING for inner in dataclasses.fields(field.type)), field.name
+
+
+def test_every_setting_says_what_it_is():
+    for _, cls, name in recipes.flat_fields().values():
+        field = {f.name: f for f in dataclasses.fields(cls)}[name]
+        assert field.metadata["help"], f"{cls.__name__}.{name}"
+
+
+def test_parameters_are_few_and_exist():
+    assert len(recipes.PARAMETERS) <= 30
+    assert set(recipes.PARAMETERS) <= set(recipes.flat_fields())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"grpo_lr": "1"}, "no parameter 'grpo_lr'; valid ones: model, "),
+        ({"grpo_learning_rate": "x"}, "--set grpo_learning_rate=x: learning_rate: 'x' is not a number"),
+        ({"grpo_generations": "1"}, "at least 2"),
+        ({"stages": "dpo"}, "one of 'sft', 'grpo'"),
+        ({"stages": ""}, "stages is empty"),
+        ({"stages": "grpo,sft"}, "in this order"),
+        ({"evaluate_protocols": ""}, "evaluate_protocols is empty; name at least one of zero-shot, 8-shot"),
+        ({"evaluate_gate_protocols": "8-shot"}, "evaluate_gate_protocols has no zero-shot, by which the gate decides"),
+        ({"notify_format": "teams"}, "one of 'json', 'slack', 'ntfy'"),
+        ({"sft_batch_size": "5", "sft_micro_batch_size": "4"}, "multiple"),
+        ({"sample_temperature": "0"}, "--set sample_temperature=0: temperature: 0.0 is too small"),
+        ({"sample_problems": "-1"}, "at least 0"),
+        ({"sample_problems": "1", "sources": '[{"path": "sampled", "adapter": "gsm8k"}]'}, "is called 'sampled'"),
+    ],
+)
+def test_bad_changes_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        override(recipes.TINY, changes)
+
+
+def test_no_recipe_samples_unless_asked():
+    assert [recipe.sample.problems for recipe in recipes.RECIPES.values()] == [0, 0, 0]
+
+
+def test_unknown_recipe_lists_the_valid_ones():
+    with pytest.raises(ValueError, match="no recipe 'big'; valid ones: tiny, qwen3.5-0.8b, reference"):
+        recipes.get("big")

@@ -1,0 +1,30 @@
+"""JSON Lines files: strict, atomic."""
+
+import pytest
+
+from components.lib.files import read_jsonl, write_jsonl
+
+
+def test_rows_come_back_with_line_separators_inside(tmp_path):
+    rows = [{"a": "x\u2028y"}, {"a": "é\n"}]
+    assert write_jsonl(tmp_path / "f.jsonl", rows) == 2
+    assert list(read_jsonl(tmp_path / "f.jsonl")) == rows
+
+
+def test_a_bad_line_is_named(tmp_path):
+    (tmp_path / "f.jsonl").write_text('{"a": 1}\n{"a":\n')
+    with pytest.raises(ValueError, match=r"f.jsonl:2 is not JSON"):
+        list(read_jsonl(tmp_path / "f.jsonl"))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "f.jsonl"
+    write_jsonl(path, [{"a": 1}])
+
+    def rows():
+        yield {"a": 2}
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        write_jsonl(path, rows())
+    assert list(read_jsonl(path)) == [{"a": 1}] and list(tmp_path.iterdir()) == [path]

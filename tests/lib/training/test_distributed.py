@@ -1,0 +1,129 @@
+"""Two processes on one machine over gloo: the same training as one process, its weights split or not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+from safetensors import safe_open
+
+torch = pytest.importorskip("torch", reason="needs torch: nothing is distributed")
+
+from components.lib.files import read_jsonl, write_jsonl  # noqa: E402
+from components.lib.recipe.recipes import TINY  # noqa: E402
+from components.lib.training import supervise  # noqa: E402
+from tests import ROOT  # noqa: E402
+from tests.lib.training.test_survival import SMALL, finish, place_in, rows_of, start, wait_for_step  # noqa: E402
+from tests.lib.training.test_training import data, sft, weights  # noqa: E402, F401
+
+pytestmark = pytest.mark.slow
+TWO = {"scale_processes": 2}
+
+
+def apart(first, second):
+    """The largest difference of any weight of two models."""
+    one, other = weights(first), weights(second)
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+@pytest.fixture(scope="module")
+def alone(data, tmp_path_factory):
+    """SFT in one process."""
+    out = tmp_path_factory.mktemp("alone")
+    finish(start("sft", data, out))
+    return out
+
+
+def test_sft_equals_one_process_within_rounding(data, alone, tmp_path):
+    finish(start("sft", data, tmp_path, **TWO))
+    assert apart(alone / "model", tmp_path / "model") < 2e-5
+    for mine, theirs in zip(rows_of(tmp_path, "curves.jsonl"), rows_of(alone, "curves.jsonl"), strict=True):
+        for name in ("step", "loss", "grad_norm", "learning_rate"):  # TRL averages the others by process
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-6)
+
+
+def split(stage, data, out, model, monkeypatch, sharding, **changes):
+    """`supervise.train` on two processes with FSDP on a CPU; see fsdp_worker.py."""
+
+    def work(job, lock):
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command += ["-m", "tests.lib.training.fsdp_worker", job.text()]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False).returncode
+
+    monkeypatch.setattr(supervise, "run_worker", work)
+    return supervise.train(
+        stage=stage, model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
+        checkpoints=None, seed=0, settings=replace(getattr(TINY, stage), **SMALL[stage] | changes),
+        training=replace(TINY.training, save_minutes=0.0), scale=replace(TINY.scale, processes=2, sharding=sharding),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sharding", ["optimizer", "full"])
+def test_split_weights_train_alike(data, alone, tmp_path, monkeypatch, sharding):
+    split("sft", data, tmp_path, "tiny", monkeypatch, sharding)
+    assert apart(alone / "model", tmp_path / "model") < 2e-5
+
+
+def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
+    numbers = split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full")
+    assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
+    with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
+        assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
+    assert apart(sft[0] / "model", tmp_path / "model") > 0
+
+
+def test_what_accelerate_cannot_split_is_refused(data, tmp_path):
+    printed = finish(start("sft", data, tmp_path, **TWO, scale_sharding="full"), status=2)
+    assert "scale_sharding=full needs GPUs" in printed
+
+
+def test_grpo_learns_as_one_process_does(data, sft, tmp_path):
+    one = next(read_jsonl(data / "problems.jsonl"))
+    write_jsonl(tmp_path / "problems.jsonl", [one])
+    changes = {
+        "max_steps": 20, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 1e-3, "plateau_steps": 0,
+        "max_new_tokens": 48,
+    }  # fmt: skip
+    for name, scale in (("one", {}), ("two", TWO)):
+        finish(start("grpo", tmp_path, tmp_path / name, sft[0] / "model", **changes, **scale))
+        rewards = [row["reward"] for row in rows_of(tmp_path / name, "curves.jsonl")]
+        assert sum(rewards[-3:]) / 3 > sum(rewards[:3]) / 3 + 0.3, name
+    assert {row["used"] for row in rows_of(tmp_path / "two", "curves.jsonl")} == {1.0}
+
+
+def test_one_process_of_two_is_killed_and_the_training_goes_on(data, alone, tmp_path):
+    process = start("sft", data, tmp_path, **TWO)
+    wait_for_step(tmp_path, 3)
+    place = place_in(tmp_path).path.name
+    listed = subprocess.run(
+        ["pgrep", "-f", f"components.lib.training.worker.*{place}"], capture_output=True, text=True
+    ).stdout
+    workers = [int(line) for line in listed.split() if "distributed.run" not in _command(int(line))]
+    os.kill(workers[-1], signal.SIGKILL)
+    printed = finish(process)
+    assert (
+        "it is started again from its newest checkpoint (restart 1 of 3)" in printed and "going on from step" in printed
+    )
+    assert apart(alone / "model", tmp_path / "model") < 2e-5
+
+
+def _command(process):
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with open(f"/proc/{process}/cmdline") as file:
+            if text := file.read():
+                return text
+    return ""
+
+
+def test_a_screening_is_shared(data, sft, tmp_path):
+    printed = finish(
+        start("grpo", data, tmp_path, sft[0] / "model", **TWO, screen_samples=2, max_steps=1, plateau_steps=0)
+    )
+    parts = sorted(place_in(tmp_path).path.glob("screen-*-of-2.jsonl"))
+    assert [len(list(read_jsonl(path))) for path in parts] == [16, 16]
+    assert printed.count("screen: 16 problems") == 2

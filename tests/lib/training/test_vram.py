@@ -1,0 +1,93 @@
+"""The memory estimate: shapes from configs, what the parts are, and what it tells a user to change."""
+
+from dataclasses import replace
+
+import pytest
+
+from components.lib.recipe.recipes import QWEN
+from components.lib.training import vram
+
+CONFIG = {
+    "text_config": {
+        "hidden_size": 1024, "intermediate_size": 3584, "num_hidden_layers": 24, "num_attention_heads": 8,
+        "num_key_value_heads": 2, "head_dim": 256, "vocab_size": 248_320, "linear_num_key_heads": 16,
+        "linear_num_value_heads": 16, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+        "layer_types": (["linear_attention"] * 3 + ["full_attention"]) * 6, "tie_word_embeddings": True,
+    },
+    "vision_config": {"hidden_size": 768},
+}  # fmt: skip
+GRPO, SFT, ONE = QWEN.grpo, QWEN.sft, QWEN.scale
+TWO = replace(ONE, processes=2)
+
+
+def test_the_shape_of_qwen_has_its_752_million_weights():
+    assert vram.shape_of(CONFIG).parameters == pytest.approx(752e6, rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["qwen", "llama"])
+def test_the_shape_counts_the_weights_of_a_real_model(kind):
+    pytest.importorskip("torch", reason="needs torch: no model is counted")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from components.lib.training import common
+
+    if kind == "qwen":
+        model = common.load_model("tiny", "main")
+    else:
+        config = LlamaConfig(
+            vocab_size=500, hidden_size=64, intermediate_size=160, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2,
+        )  # fmt: skip
+        model = LlamaForCausalLM(config)
+    counted = sum(p.numel() for p in model.parameters())
+    assert vram.shape_of(model.config.to_dict()).parameters == pytest.approx(counted, rel=0.02)
+
+
+def test_the_recipe_fits_an_rtx_5090():
+    for stage, settings in (("sft", SFT), ("grpo", GRPO)):
+        assert vram.check(CONFIG, stage, settings, QWEN.training.gpu_memory_gib, ONE).startswith(f"{stage}: about ")
+
+
+def test_what_does_not_fit_is_refused_with_the_knobs_that_help():
+    with pytest.raises(ValueError, match="grpo needs about .* GiB of GPU memory and can have 30.8 of 31.8") as caught:
+        vram.check(CONFIG, "grpo", replace(GRPO, gradient_checkpointing=False, micro_batch_size=32), 31.8, ONE)
+    text = str(caught.value)
+    assert "optimizer 5.6" in text and "while training" in text
+    for knob in text.partition("one of these would fit: ")[2].split(", "):
+        name, _, value = knob.removeprefix("grpo_").partition("=")
+        changed = replace(GRPO, gradient_checkpointing=False, micro_batch_size=32)
+        kind = type(getattr(changed, name))
+        vram.check(
+            CONFIG, "grpo", replace(changed, **{name: value == "true" if kind is bool else kind(value)}), 31.8, ONE
+        )
+    assert "grpo_gradient_checkpointing=true" in text and "grpo_micro_batch_size=4" in text
+
+
+def test_what_no_single_change_mends_says_so():
+    with pytest.raises(ValueError, match="no single change of grpo_"):
+        vram.check(CONFIG, "grpo", GRPO, 4.0, ONE)
+
+
+def test_each_knob_moves_its_part():
+    shape = vram.shape_of(CONFIG)
+    base = vram.estimate(shape, GRPO, ONE)
+    assert vram.estimate(shape, replace(GRPO, beta=0.04), ONE)["reference model"] == base["weights"] > 0
+    assert vram.estimate(shape, replace(GRPO, lora_rank=16), ONE)["optimizer"] < 0.05 * base["optimizer"]
+    assert vram.estimate(shape, replace(GRPO, rollouts="vllm"), ONE)["while writing rollouts"] == 0
+    half = vram.estimate(shape, replace(GRPO, rollout_batch_size=128), ONE)
+    assert half["while writing rollouts"] == base["while writing rollouts"] / 2
+    assert vram.estimate(shape, GRPO, TWO)["gradient buckets"] == base["gradient"]
+    halves = vram.estimate(shape, GRPO, replace(TWO, sharding="full"))
+    assert all(halves[name] == base[name] / 2 for name in ("weights", "gradient", "optimizer"))
+    assert vram.estimate(shape, GRPO, replace(TWO, sharding="optimizer"))["weights"] == base["weights"]
+    longer = replace(GRPO, max_new_tokens=2048)
+    assert vram.estimate(shape, longer, ONE)["while training"] > 1.5 * base["while training"]
+
+
+def test_vllm_leaves_the_rest_to_the_training():
+    with pytest.raises(ValueError, match="can have 11.8 of 31.8"):
+        vram.check(CONFIG, "grpo", replace(GRPO, rollouts="vllm", vllm_memory_share=0.6), 31.8, ONE)
+
+
+def test_a_config_with_other_names_is_not_judged():
+    assert "not estimated" in vram.check({"n_embd": 768, "n_layer": 12}, "sft", SFT, 1.0, ONE)

@@ -1,0 +1,134 @@
+"""What the exit handler finds out about a step that died, by asking the cluster from inside its Pod."""
+
+import shutil
+
+import pytest
+
+from components.lib import inside, machine
+from components.lib.recipe import recipes
+from components.lib.registry.outcome import Failure
+from components.lib.registry.record import recorded
+from components.notify.notify import report
+from components.notify.pods import investigate
+from tests.fixtures.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve
+from tests.fixtures.raw_server import CUT, GARBAGE, raw_server
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: no cluster is asked over TLS")
+OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+NOISE = (
+    "I1124 22:15:31.129561      16 client.go:871] Propagating state update to parent DAG 16\n"
+    "F1124 22:15:31.130482      16 main.go:59] failed to execute component: exit status 1\n"
+    'time=2026-11-24T22:15:31.286Z level=INFO msg="sub-process exited" argo=true error="exit status 1"\n'
+    "Error: exit status 1\n"
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture
+def cluster(certificate, tmp_path, monkeypatch):
+    """A cluster as the Pod `notify-pod` sees it."""
+    cluster = Cluster()
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "namespace").write_text("kubeflow")
+    shutil.copy(certificate.with_name("cert.pem"), tmp_path / "ca.crt")
+    with serve(cluster, certificate) as port, serve(cluster, None) as pipelines:
+        monkeypatch.setattr(inside, "ACCOUNT", tmp_path)
+        monkeypatch.setenv("KFP_POD_NAME", "notify-pod")
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(port))
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"http://127.0.0.1:{pipelines}")
+        yield cluster
+
+
+def test_a_killed_step_gets_its_pods_reason_and_last_lines(cluster, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecret")
+    cluster.pods = [pod("a", "grpo", state=OOM, phase="Failed"), pod("b", "evaluate", phase="Running", state={})]
+    cluster.logs = {"a": f"step 7/60 with hf_secretsecret\n\n{NOISE}"}
+    known = Failure(step="grpo", why="died before it could say why (killed ...)", log=["step 6/60"])
+    found = investigate(RUN, known, "a")
+    assert found == Failure(
+        step="grpo", why="died before it could say why: OOMKilled, exit code 137", log=["step 7/60 with <HF_TOKEN>"]
+    )
+    assert investigate(RUN, known, "another") == known, "a Pod that is gone adds nothing"
+
+
+def test_a_step_without_any_record_is_found_by_its_pod(cluster):
+    cluster.pods = [
+        pod("p", "preflight", number=1),
+        pod("d", "", number=3, phase="Failed", state={"terminated": {"exitCode": 1}}),
+        pod("s", "sft", number=2, phase="Failed", state={"terminated": {"exitCode": 1, "reason": "Error"}}),
+    ]
+    cluster.logs = {"s": f"Traceback ...\nImportError: no module named trl\n{NOISE}"}
+    found = investigate(RUN, None, None)
+    assert found.step == "sft" and found.log == ["Traceback ...", "ImportError: no module named trl"]
+    assert found.why == "failed: Error, exit code 1: ImportError: no module named trl"
+
+
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        ({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+          "containerStatuses": None}, "Evicted: The node was low on resource: memory."),
+        ({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": []}, "DeadlineExceeded"),
+        ({"phase": "Pending", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}},
+         "ImagePullBackOff: no such tag"),
+        ({"phase": "Pending", "containerStatuses": [], "conditions": [
+            {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: 1 Insufficient nvidia.com/gpu."}]},
+         "no place: 0/1 nodes: 1 Insufficient nvidia.com/gpu."),
+    ],
+)  # fmt: skip
+def test_what_kept_a_pod_from_working_is_named(cluster, status, why):
+    cluster.pods = [pod("s", "sft", **status)]
+    assert investigate(RUN, None, None) == Failure(step="sft", why=f"failed: {why}", log=[])
+
+
+def test_pods_that_are_gone_leave_the_word_to_kubeflow_pipelines(cluster):
+    cluster.failed = [("grpo", ""), ("grpo(0)", ""), ("executor", ""), ("exit-handler-1", ""), ("root", "")]
+    found = investigate(RUN, None, None)
+    assert found.step == "grpo" and "its Pod is gone, and Kubeflow Pipelines names no reason" in found.why
+
+
+def test_missing_rights_leave_the_answer_poorer_and_are_told(cluster, capsys):
+    cluster.pods = [pod("s", "sft", state=OOM, phase="Failed")]
+    cluster.forbidden = "/log"
+    assert investigate(RUN, None, None) == Failure(step="sft", why="failed: OOMKilled, exit code 137", log=[])
+    cluster.forbidden = "/pods"
+    assert investigate(RUN, None, None) is None
+    assert "does not tell: Forbidden" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("answer", [GARBAGE, CUT])
+def test_a_broken_answer_leaves_the_answer_poorer(cluster, monkeypatch, capsys, answer):
+    with raw_server(answer) as (url, _):
+        monkeypatch.setenv("KF_PIPELINES_ENDPOINT", url)
+        assert investigate(RUN, None, None) is None
+    assert "does not tell: " in capsys.readouterr().out
+
+
+def test_a_step_knows_its_image_by_digest(cluster, monkeypatch):
+    cluster.pods = [pod("notify-pod", "notify")]
+    monkeypatch.setenv("GRPO_COMMIT", "a" * 40)
+    found = machine.describe(heavy=False)
+    assert found["image"] == "registry.example/data@sha256:c616" and found["commit"] == "a" * 40
+
+
+def test_the_exit_handler_asks_only_when_the_records_show_no_end(cluster, tmp_path):
+    """A Pod that failed and was replaced is no failure of a run whose model was rejected in the end."""
+    cluster.pods = [pod("s", "sft", state=OOM, phase="Failed")]
+    ask = {"registry": str(tmp_path / "registry"), "settings": recipes.TINY.notify, "state": "RUNNING"}
+    with recorded(ask["registry"], "rejected", "gate") as record:
+        record.details = {"promoted": False}
+    assert report(run_id="rejected", **ask).ending == "rejected" and not any("pods?" in path for path in cluster.asked)
+    with recorded(ask["registry"], RUN, "preflight") as record:
+        record.details = {"changed": True}
+    found = report(run_id=RUN, **ask)
+    assert (found.ending, found.failed_step) == ("failed", "sft") and "OOMKilled" in found.sentence
+
+
+def test_outside_a_pod_nobody_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(inside, "ACCOUNT", tmp_path)
+    assert inside.own_image() is None and inside.pods_of(RUN) == [] and inside.failed_tasks(RUN) == []

@@ -1,0 +1,253 @@
+"""Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
+
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from components.gate.gate import champion_items
+from components.lib.files import read_json, read_jsonl, sha256, write_json
+from components.lib.models import model_directory
+from components.lib.recipe.recipes import QWEN
+from components.lib.recipe.settings import to_json
+from components.lib.registry import lock
+from components.lib.registry.outcome import write_outcome
+from components.lib.registry.store import open_store
+from components.push import push as pushing
+from components.push.push import push
+from tests.fixtures.outcomes import outcome
+from tests.fixtures.releases import make_run
+
+
+def snapshot(directory: Path) -> dict[str, Any]:
+    """Every file but the lock with its hash and time: equal only if nothing was written."""
+    files = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "lock")
+    return {str(path): (sha256(path), path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_push_makes_a_release_and_a_champion(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    pushed = push(**run)
+    tree = Path(pushed["location"])
+    names = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    assert names == {
+        "README.md", ".eval_results/gsm8k.yaml", "chat_template.jinja", "config.json", "generation_config.json",
+        "tokenizer.json", "tokenizer_config.json", "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors", "model.safetensors.index.json", "evaluation/items.jsonl",
+        "evaluation/gate.jsonl", "results.json", "provenance.json", "manifest.json",
+    }  # fmt: skip
+    assert read_json(tree / "config.json")["dtype"] == "bfloat16"
+    champion = read_json(tmp_path / "registry" / "champion.json")
+    assert (champion["version"], champion["run_id"], champion["fingerprint"]) == (
+        pushed["version"],
+        "run-0",
+        "fingerprint-0",
+    )
+    items = champion_items(open_store(run["registry"]), champion, tmp_path / "none", tmp_path)
+    assert {row["split"] for row in read_jsonl(items)} == {"gate"}
+
+
+def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: Path) -> None:
+    pushed = push(**make_run(tmp_path, registry=str(tmp_path / "registry")))
+    card = ModelCard.load(Path(pushed["location"]) / "README.md")
+    data = card.data
+    assert (data.base_model, data.base_model_relation) == ("Qwen/Qwen3.5-0.8B", "finetune")
+    assert "openai/gsm8k" in data.datasets and "TeichAI/claude-4.5-opus-high-reasoning-250x" in data.datasets
+    assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "transformers", "text-generation")
+    (result,) = data.eval_results
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("openai/gsm8k", "main", "test")
+    assert (result.metric_type, result.metric_value) == ("accuracy", 0.6)
+    assert "| grpo | zero-shot | 100 | 60.0% | 50.0% to 70.0% | 1e-06 |" in card.text
+    for part in ("enable_thinking=True", "You are a careful problem solver", "## Limits", "`" + "c" * 40 + "`"):
+        assert part in card.text
+    compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+GSM8K = QWEN.evaluation[0]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "problems", "whole"),
+    [
+        ((GSM8K,), 0, True),
+        ((GSM8K,), 100, False),
+        ((replace(GSM8K, split="train"),), 0, False),
+        ((replace(GSM8K, cap=100),), 0, False),
+        ((replace(GSM8K, weight=0.5),), 0, False),
+        ((GSM8K, replace(GSM8K, name="mine", path="lab/mine")), 0, False),
+    ],
+)
+def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluation: Any, problems: int, whole: bool):
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, evaluate=replace(QWEN.evaluate, problems=problems))
+    run |= {"plan": replace(run["plan"], evaluation=evaluation), "recipe": to_json(recipe)}
+    tree = Path(push(**run)["location"])
+    assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
+    (result,) = ModelCard.load(tree / "README.md").data.eval_results
+    assert result.dataset_type == ", ".join(source.path for source in evaluation)
+
+
+def test_the_provenance_names_everything(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    open_store(run["registry"]).write_json(
+        "runs/run-0/record/grpo.json",
+        trained("2026-01-01T00:00:00+00:00", ["NVIDIA H100"]),
+    )
+    write_json(tmp_path / "decision.json", {"promote": True, "numbers": {"forced": True}})
+    run["decision"] = tmp_path / "decision.json"
+    tree = Path(push(**run)["location"])
+    found = read_json(tree / "provenance.json")
+    assert found["plan"]["revision"] == "b" * 40 and found["recipe"]["grpo"]["generations"] == 8
+    assert found["packages_of_push"]["huggingface_hub"] and found["seed"] == 0 and found["run_id"] == "run-0"
+    assert found["packages_of_training"] == {"torch": "2.13.0"} and found["decision"]["numbers"]["forced"]
+    assert found["seconds"] == {"grpo": 5400.0} and found["gpu_hours"] == 1.5 and found["gpus"] == ["NVIDIA H100"]
+    assert found["machines"]["grpo"] == {
+        "image": "trainer@sha256:1", "commit": "c" * 40, "gpus": ["NVIDIA H100"], "driver": "580.65",
+    }  # fmt: skip
+    assert "sft" in found["steps_without_record"] and "grpo" not in found["steps_without_record"]
+    assert "Hardware: NVIDIA H100, 1.5 GPU-hours." in (tree / "README.md").read_text()
+    listed = set(found["files"]) | {"provenance.json", "manifest.json"}
+    assert listed == {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    assert all(sha256(tree / name) == digest for name, digest in found["files"].items())
+
+
+def test_steps_from_the_cache_are_found_in_the_run_that_made_them(tmp_path: Path) -> None:
+    """As after a push that crashed: the next run has the same fingerprint, and KFP's cache spares it the training."""
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    store = open_store(run["registry"])
+    for run_id, fingerprint, gpu in (("old", "fingerprint-0", "A"), ("other", "else", "B")):
+        write_outcome(store, outcome(run_id, fingerprint=fingerprint, ending="failed"))
+        store.write_json(f"runs/{run_id}/record/grpo.json", trained("2026-01-01T00:00:00+00:00", [gpu]))
+    found = read_json(Path(push(**run)["location"]) / "provenance.json")
+    assert found["steps_of_other_runs"] == {"grpo": "old"} and found["gpus"] == ["A"] and found["gpu_hours"] == 1.5
+
+
+def trained(started: str, gpus: list[str]) -> dict[str, Any]:
+    """The record of a training of an hour and a half."""
+    machine = {"image": "trainer@sha256:1", "commit": "c" * 40, "gpus": gpus, "driver": "580.65",
+               "packages": {"torch": "2.13.0"}}  # fmt: skip
+    return {"step": "grpo", "outcome": "succeeded", "started": started, "seconds": 5400.0, "details": {},
+            "machine": machine}  # fmt: skip
+
+
+def test_a_push_goes_on_only_while_the_run_holds_the_lock(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry")) | {"by_hand": False}
+    store = open_store(run["registry"])
+    with pytest.raises(ValueError, match="run run-0 has lost the registry's lock to nobody"):
+        push(**run)
+    lock.take(store, "run-0", 3600)
+    push(**run)
+    lock.check(store, "run-0")  # the exit handler releases it
+    with pytest.raises(ValueError, match="is in use by run run-0"):
+        push(**run | {"by_hand": True})
+    lock.release(store, "run-0")
+    with pytest.raises(ValueError, match="run run-0 has let go of the registry's lock"):
+        push(**run)
+    push(**run | {"by_hand": True})
+    lock.take(store, "another", 3600)
+    with pytest.raises(ValueError, match="has lost the registry's lock to run another"):
+        push(**run)
+    with pytest.raises(ValueError, match="is in use by run another"):
+        push(**(make_run(tmp_path / "b", registry=run["registry"], seed=1)))
+
+
+def test_the_command_line_pushes_under_a_lock_of_its_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    recipe = replace(QWEN, registry=run["registry"])
+    for name, text in (
+        ("recipe.json", to_json(recipe)), ("plan.json", run["plan"].text()), ("fingerprint.txt", "fingerprint-0"),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(text)
+    paths = {"model": run["model"], "evaluation": run["evaluation"], "results": run["results"], "preflight": tmp_path}
+    flags = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    command = [sys.executable, "-m", "components.push", *flags, "--run-id", "run-0"]
+    subprocess.run(command, check=True, capture_output=True)
+    held = lock.current(open_store(run["registry"]))
+    assert held and held.run_id.startswith("run-0-push-") and held.value["released"] and held.value["owner"]
+
+
+def test_former_champions_stay_on_the_list(tmp_path: Path) -> None:
+    registry = str(tmp_path / "registry")
+    versions = [push(**make_run(tmp_path / f"{n}", registry=registry, seed=n))["version"] for n in (0, 1, 2, 0)]
+    champion = open_store(registry).read_json("champion.json")
+    assert champion["version"] == versions[0] == versions[3]
+    assert [entry["version"] for entry in champion["former"]] == versions[1:3], "a version is named once"
+    assert all("former" not in entry for entry in champion["former"])
+
+
+def test_pushing_again_changes_nothing_and_another_model_takes_over(tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    run = make_run(tmp_path / "a", registry=str(registry))
+    first = push(**run)
+    before = snapshot(registry)
+    assert push(**run) == first
+    assert snapshot(registry) == before
+    second = push(**make_run(tmp_path / "b", registry=str(registry), seed=1))
+    assert second["version"] != first["version"]
+    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert Path(first["location"], "manifest.json").exists(), "older models stay"
+
+
+def test_an_interrupted_push_keeps_the_old_champion_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = tmp_path / "registry"
+    first = push(**make_run(tmp_path / "a", registry=str(registry)))
+    run = make_run(tmp_path / "b", registry=str(registry), seed=1)
+    with monkeypatch.context() as patch:
+        patch.setenv(lock.OWNER_VARIABLE, f"{socket.gethostname()} {2**22 + 1} 1")  # a process that is gone
+        patch.setattr(pushing.Store, "write_json", _die)
+        with pytest.raises(KeyboardInterrupt):
+            push(**run)
+    assert read_json(registry / "champion.json")["version"] == first["version"]
+    second = push(**run)
+    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert open_store(str(registry)).get_tree(f"models/{second['version']}", tmp_path / "out") == 14
+
+
+def test_incomplete_models_are_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    (run["model"] / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="has no chat template"):
+        push(**run)
+    (run["model"] / "generation_config.json").unlink()
+    with pytest.raises(ValueError, match=r"has no generation_config\.json"):
+        push(**run)
+    assert not (tmp_path / "registry" / "champion.json").exists()
+
+
+def test_pushing_imports_no_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys, components.push.push, components.push.hub, components.gate.gate; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_released_weights_are_those_of_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch: the released model is not loaded")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = tmp_path / "float32"
+    model = AutoModelForCausalLM.from_pretrained(model_directory("tiny", "main"), dtype=torch.float32)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 1e-3)
+    model.save_pretrained(source)
+    tokenizer = AutoTokenizer.from_pretrained(model_directory("tiny", "main"))
+    tokenizer.save_pretrained(source)
+    pushed = push(**make_run(tmp_path, registry=str(tmp_path / "registry"), model=source))
+    released = AutoModelForCausalLM.from_pretrained(pushed["location"])
+    assert released.dtype == torch.bfloat16
+    expected = model.to(torch.bfloat16).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in released.state_dict().items())
+    reread = AutoTokenizer.from_pretrained(pushed["location"])
+    assert reread.chat_template == tokenizer.chat_template
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,125 @@
+"""The DAG: it compiles without torch, its parameters are the recipe's, and its wrappers stand alone."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from kfp import compiler
+
+import pipeline
+from components.lib.recipe import recipes
+
+ROOT = Path(pipeline.__file__).parent
+WRAPPERS = sorted(path.parent.name for path in ROOT.glob("components/*/component.py"))
+HEAVY = ("torch", "transformers", "trl", "datasets")
+
+
+def compiled(recipe, tmp_path):
+    path = tmp_path / "pipeline.yaml"
+    compiler.Compiler().compile(pipeline.build(recipe), str(path))
+    return next(yaml.safe_load_all(path.read_text()))
+
+
+def tasks(spec):
+    """All tasks of a pipeline spec, groups included, by display name."""
+    dags = [spec["root"], *(c for c in spec["components"].values() if "dag" in c)]
+    return {t["taskInfo"]["name"]: t for dag in dags for t in dag["dag"]["tasks"].values()}
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
+def test_parameters_are_the_recipes(recipe, tmp_path):
+    found = compiled(recipe, tmp_path)["root"]["inputDefinitions"]["parameters"]
+    assert sorted(found) == sorted(recipes.PARAMETERS)
+    for name, definition in found.items():
+        assert definition["defaultValue"] == recipes.value(recipe, name), name
+
+
+def test_the_dag_has_every_step(tmp_path):
+    names = set(tasks(compiled(recipes.TINY, tmp_path)))
+    assert names >= {
+        "Preflight", "Standardize", "SFT", "GRPO", "Evaluate base", "Evaluate sft", "Evaluate grpo", "Compare",
+        "Gate", "Push", "Report the ending",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stages", "gone"), [("grpo", "SFT"), ("sft", "GRPO")])
+def test_a_stage_can_be_left_out(stages, gone, tmp_path):
+    names = set(tasks(compiled(recipes.override(recipes.TINY, {"stages": stages}), tmp_path)))
+    assert gone not in names and f"Evaluate {gone.lower()}" not in names and {"Gate", "Push", "Compare"} <= names
+
+
+def test_sampling_is_a_step_only_where_problems_are_asked(tmp_path):
+    without = tasks(compiled(recipes.TINY, tmp_path))
+    assert "Sample" not in without and "artifacts" not in without["Standardize"]["inputs"]
+    found = tasks(compiled(recipes.override(recipes.TINY, {"sample_problems": "200"}), tmp_path))
+    assert found["Standardize"]["dependentTasks"] == ["sample"]
+    assert found["Standardize"]["inputs"]["artifacts"]["samples"]["taskOutputArtifact"]["producerTask"] == "sample"
+    given = found["Sample"]["inputs"]["parameters"]
+    assert given["settings"]["componentInputParameter"].endswith("preflight-sample")
+    assert given["split"] == found["Standardize"]["inputs"]["parameters"]["settings"]
+    assert found["Sample"]["cachingOptions"]["enableCache"]
+
+
+def test_what_must_not_be_cached_is_not(tmp_path):
+    found = tasks(compiled(recipes.TINY, tmp_path))
+    cached = {name for name, task in found.items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert not cached & {"Preflight", "Gate", "Push"} and {"Standardize", "SFT", "GRPO"} <= cached
+
+
+@pytest.mark.parametrize(("stages", "last"), [("sft,grpo", "grpo"), ("sft", "sft")])
+def test_only_the_candidates_step_may_measure_the_champion(stages, last, tmp_path):
+    """Its version is an argument, so that KFP's cache never serves the answers of another champion."""
+    found = tasks(compiled(recipes.override(recipes.TINY, {"stages": stages}), tmp_path))
+    for checkpoint in ("base", "sft", "grpo"):
+        if task := found.get(f"Evaluate {checkpoint}"):
+            given = task["inputs"]["parameters"]["champion"]
+            if checkpoint == last:
+                assert given["componentInputParameter"].endswith("preflight-champion")
+            else:
+                assert given["runtimeValue"]["constant"] == ""
+
+
+def test_the_data_and_the_decision_travel_with_the_model(tmp_path):
+    found = tasks(compiled(recipes.TINY, tmp_path))
+    assert {"model", "candidate", "results", "data", "decision"} == set(found["Push"]["inputs"]["artifacts"])
+    assert "data" in found["Compare"]["inputs"]["artifacts"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compile", "--output", "OUT"]])
+def test_help_and_compile_import_nothing_heavy(arguments, tmp_path):
+    arguments = [str(tmp_path / "p.yaml") if a == "OUT" else a for a in arguments]
+    code = (
+        "import sys, pipeline\n"
+        "try: pipeline.main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        f"sys.exit(','.join(m for m in {HEAVY} if m in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_wrapper_is_self_contained_and_short(name):
+    path = ROOT / "components" / name / "component.py"
+    function = next(n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef))
+    bound = {a.arg for a in function.args.args} | set(dir(__builtins__))
+    bound |= set(__builtins__ if isinstance(__builtins__, dict) else vars(__builtins__))
+    for node in ast.walk(function):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+    body = ast.Module(body=function.body, type_ignores=[])
+    used = {n.id for n in ast.walk(body) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    assert used <= bound, f"{name} uses module globals that KFP does not ship: {used - bound}"
+    assert len(inspect.cleandoc(ast.unparse(body)).splitlines()) <= 25
+
+
+def test_bad_input_is_one_line_and_status_2(capsys):
+    assert pipeline.main(["compile", "--set", "nonsense=1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pipeline.py compile: no parameter 'nonsense'; valid ones:") and error.count("\n") == 1
