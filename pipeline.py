@@ -5,6 +5,7 @@ python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
 python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
+python pipeline.py recipe tiny > mine.yaml            a recipe as a file to edit; --recipe mine.yaml takes it
 python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
 python pipeline.py score completions.jsonl            judge completions against gold answers
 python pipeline.py ask --model DIR "question"         put one question to a model
@@ -13,6 +14,7 @@ python pipeline.py tiny --output DIR --seed 0         rebuild the demo's base mo
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
@@ -21,7 +23,7 @@ from typing import Any
 
 from components.lib.cluster import images
 from components.lib.cluster import verbs as verbs_of_the_cluster
-from components.lib.recipe import recipes
+from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import to_json
 
@@ -167,6 +169,20 @@ def _verb_compile(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _verb_recipe(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        print(json.dumps(recipes.file_schema(), indent=2))
+    elif arguments.diff:
+        one, other = (selection.chosen(name, arguments.set) for name in arguments.diff)
+        for name, (before, after) in recipes.differences(one, other).items():
+            print(f"{name}: {recipes.shown(before)} -> {recipes.shown(after)}")
+    else:
+        from components.lib.recipe.files import write
+
+        print(write(selection.chosen(arguments.recipe, arguments.set)), end="")
+    return 0
+
+
 def _verb_score(arguments: argparse.Namespace) -> int:
     from components.lib.answers.score import score_file
 
@@ -203,7 +219,7 @@ def _verb_tiny(arguments: argparse.Namespace) -> int:
 
 def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
     """The recipe of `--recipe` with every `--set name=value` on top."""
-    return recipes.chosen(arguments.recipe, arguments.set)
+    return selection.chosen(arguments.recipe, arguments.set)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -213,13 +229,18 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
     run = _verb(verbs, "run", "run the whole pipeline on this machine", _verb_run)
-    recipes.add_arguments(run)
+    selection.add_arguments(run)
     run.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
     run.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
     build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
-    recipes.add_arguments(build_yaml)
+    selection.add_arguments(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
-    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=recipes.add_arguments, chosen=chosen_recipe, build=build)
+    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=selection.add_arguments, chosen=chosen_recipe, build=build)
+    recipe = _verb(verbs, "recipe", "print a recipe as a file to edit, or how two differ", _verb_recipe)
+    recipe.add_argument("recipe", nargs="?", default=recipes.TINY.name, metavar="NAME|FILE", help="default: tiny")
+    recipe.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any field")
+    recipe.add_argument("--diff", nargs=2, metavar="NAME|FILE", help="print in what two recipes differ")
+    recipe.add_argument("--schema", action="store_true", help="print the JSON schema of such a file, for editors")
     history = _verb(verbs, "history", "show past runs and champions of a registry", _verb_history)
     history.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
     history.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")

@@ -5,8 +5,10 @@ and operations over rate; see `Gpu` for the numbers of the hardware and the cons
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from components.lib.recipe.settings import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -9,9 +9,10 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from components.lib.recipe.settings import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -7,10 +7,11 @@ peak of a real GRPO step of the recipe qwen3.5-0.8b with random weights, in the 
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from components.lib.recipe.settings import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

@@ -122,4 +122,6 @@ def test_a_wrapper_is_self_contained_and_short(name):
 def test_bad_input_is_one_line_and_status_2(capsys):
     assert pipeline.main(["compile", "--set", "nonsense=1"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("pipeline.py compile: no parameter 'nonsense'; valid ones:") and error.count("\n") == 1
+    assert (
+        error.startswith("pipeline.py compile: --set nonsense=1: no such parameter; valid:") and error.count("\n") == 1
+    )

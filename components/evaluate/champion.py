@@ -7,7 +7,6 @@ fetching of one small file. By hand: `python -m components.evaluate.champion --h
 import gc
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from components.evaluate.evaluate import evaluate
@@ -15,6 +14,7 @@ from components.lib import command
 from components.lib.answers.judging import DECIDING, MEASURED, champion_mismatch
 from components.lib.files import write_json
 from components.lib.recipe import schema
+from components.lib.recipe.settings import replace
 from components.lib.registry.outcome import CHAMPION
 from components.lib.registry.store import open_store
 

@@ -6,7 +6,6 @@ evaluation is written, so a killed process goes on where it stopped.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from components.lib.generation.partial import Partial
 from components.lib.generation.requests import Request, complete, request_key, text_sha256
 from components.lib.models import model_directory, model_sha256
 from components.lib.recipe import schema
+from components.lib.recipe.settings import plain
 from components.lib.reporting import measures
 
 CHECKPOINTS = ("base", "sft", "grpo", "champion")
@@ -56,7 +56,7 @@ def evaluate(
         "model_sha256": fingerprint,
         "template_sha256": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
         "seed": seed,
-        "settings": asdict(settings),
+        "settings": plain(settings),
         "results": groups,
     }
     write_jsonl(out / "items.jsonl", items)

@@ -1,94 +1,169 @@
-"""`python -m components.<stage>`: a command line made from a stage's function and its settings class.
+"""`python -m components.<step>`: a command line made from a step's function.
 
-Paths become required flags (`Path | None` optional ones), the stage's settings come from `--recipe` with
-`--set name=value` on top.
+Each keyword argument becomes a flag, required unless it may be None; what is a settings class comes from `--recipe`
+(a name or a file) with `--set name=value` on top, where a name may leave out its stage.
 """
 
 import argparse
 import inspect
 import sys
 import types
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from components.lib.recipe import recipes
-from components.lib.recipe.settings import parse
+from components.lib.recipe import recipes, selection
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import Settings, near
 from components.lib.registry.plan import Plan
 
-COMMON = ("training", "scale")  # settings that SFT and GRPO share; on the command line with their name before
+HELP = {
+    "base": "what evaluate wrote of the base model",
+    "candidate": "what evaluate wrote of the model that may be promoted",
+    "checkpoint": "which model it is: base, sft, grpo or champion",
+    "checkpoints": "where training checkpoints lie, so that a killed training goes on; without: beside the curves",
+    "curves": "what training wrote",
+    "curves_out": "directory for the training's curves",
+    "data": "directory that standardize wrote",
+    "decision": "what gate wrote",
+    "decision_out": "file for the decision as JSON",
+    "evaluation": "what evaluate wrote of the model",
+    "evaluations": "what evaluate wrote, oldest checkpoint first",
+    "examples": "sample completions of each kind",
+    "max_tokens": "token budget instead of the recipe's",
+    "model": "model directory, Hub id, or tiny",
+    "model_out": "directory for the trained model",
+    "out": "directory for what is written",
+    "output": "directory for what is written",
+    "plan": "plan.json that preflight wrote",
+    "preflight": "directory that preflight wrote",
+    "registry": "directory or s3:// address of the registry",
+    "results": "directory that compare wrote",
+    "revision": "branch, tag or commit of a Hub model",
+    "run_id": "name of the run in the registry",
+    "seed": "seed of all draws",
+    "sources": "JSON list of sources, as in a recipe; without: the recipe's own",
+    "state": "how the run ended, as KFP says: SUCCEEDED or FAILED",
+    "version": "version of the champion in the registry",
+}
 
 
-def main(stage: str, function: Callable[..., Any], arguments: list[str] | None = None) -> int:
-    """Parse the command line, call `function`, print its numbers; a `ValueError` is one line and status 2."""
-    given = vars(make_parser(stage, function).parse_args(arguments))
+def main(
+    step: str, function: Callable[..., Any], arguments: Sequence[str] | None = None, *, recipe: str = recipes.TINY.name,
+    told: dict[str, str] | None = None,
+) -> int:  # fmt: skip
+    """Parse the command line, call `function`, print its numbers or its last word; returns the exit status.
+
+    `recipe` is the default of `--recipe`; `told` has help texts that this step words differently. What a user can
+    mend (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
+    """
+    given = vars(make_parser(step, function, recipe, told or {}).parse_args(arguments))
     try:
-        for name in _settings_of(function):
-            given[name] = chosen_settings(stage, name, given["recipe"], given["set"])
-        if "stage" in inspect.signature(function).parameters:
-            given["stage"] = stage
-        result = function(**{name: value for name, value in given.items() if name not in ("recipe", "set")})
-    except (ValueError, RuntimeError) as error:
-        print(f"components.{stage}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError) else 1
+        result = function(**_arguments(step, function, given))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"components.{step}: {error}", file=sys.stderr)
+        return 1 if isinstance(error, RuntimeError) else 2
+    if isinstance(result, str):
+        print(result)
     for name, number in sorted(result.items()) if isinstance(result, dict) else ():
         print(f"{name} = {number:g}" if isinstance(number, float) else f"{name} = {number}")
     return 0
 
 
-def make_parser(stage: str, function: Callable[..., Any]) -> argparse.ArgumentParser:
-    """The parser of a stage's function: one flag per keyword argument but its settings."""
+def make_parser(step: str, function: Callable[..., Any], recipe: str, told: dict[str, str]) -> argparse.ArgumentParser:
+    """The parser of a step's function; see `main`."""
     summary = (inspect.getdoc(function) or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog=f"python -m components.{stage}", description=summary)
-    hints, settings = get_type_hints(function), _settings_of(function)
-    for name, parameter in inspect.signature(function).parameters.items():
-        if name in (*settings, "stage") or parameter.default is not inspect.Parameter.empty:
-            continue
-        kind, optional = _plain(hints[name])
-        flag = "--" + name.replace("_", "-")
-        metavar = "FILE" if kind is Plan else kind.__name__.upper()
-        read = _plan if kind is Plan else kind
-        parser.add_argument(flag, dest=name, type=read, required=not optional, metavar=metavar)
-    if not settings:
-        return parser
-    parser.add_argument("--recipe", default=recipes.TINY.name, help="where the settings come from (default: tiny)")
-    valid = ", ".join(name for part in settings for name in _names(stage, part))
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=f"change one of {valid}")
+    parser = argparse.ArgumentParser(prog=f"python -m components.{step}", description=summary)
+    for name, hint in _flags(function).items():
+        kind, optional = _plain(hint)
+        options: dict[str, Any] = {"type": kind, "metavar": getattr(kind, "__name__", "").upper()}
+        if kind is Plan:
+            options = {"type": _plan, "metavar": "FILE"}
+        elif get_origin(kind) is dict:
+            options = {"nargs": "+", "action": _Pairs, "default": {}, "metavar": "NAME=DIR"}
+        elif get_origin(kind) is list:
+            options = {"action": "append", "default": [], "metavar": "PATH"}
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            dest=name,
+            required=not optional,
+            help=told.get(name, HELP.get(name)),
+            **options,
+        )
+    if _parts(step, function):
+        selection.add_arguments(parser, default=recipe)
     return parser
 
 
-def chosen_settings(stage: str, part: str, recipe: str, changes: list[str]) -> Any:
-    """The `settings` of a stage, or those that stages share, of a recipe with `name=value` texts on top."""
-    chosen = getattr(recipes.get(recipe), stage if part == "settings" else part)
-    known = {name: text for name, _, text in (change.partition("=") for change in changes)}
-    valid = [name for each in ("settings", *COMMON) for name in _names(stage, each)]
-    if wrong := next((c for c in changes if "=" not in c or c.partition("=")[0] not in valid), None):
-        raise ValueError(f"--set {wrong}: write NAME=VALUE with one of {', '.join(valid)}")
-    for name, field in _names(stage, part).items():
-        if name in known:
-            chosen = replace(chosen, **{field: parse(type(chosen), field, known[name])})
-    return chosen
+def _arguments(step: str, function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the call: the flags, the settings of the recipe, and the step's own name where it is asked."""
+    parts = _parts(step, function)
+    if parts:
+        valid = [name for name, (part, _, _) in recipes.flat_fields().items() if {part, ""} & set(parts.values())]
+        changes = [_full_name(step, text, valid) for text in given.pop("set")]
+        chosen = selection.chosen(given.pop("recipe"), changes)
+        given |= {name: getattr(chosen, part) if part else chosen for name, part in parts.items()}
+    return given | ({"stage": step} if "stage" in inspect.signature(function).parameters else {})
 
 
-def _settings_of(function: Callable[..., Any]) -> list[str]:
-    return [name for name in inspect.signature(function).parameters if name in ("settings", *COMMON)]
+def _full_name(step: str, text: str, valid: list[str]) -> str:
+    """`text`, NAME=VALUE, with the flat name of its field."""
+    name, equals, value = text.partition("=")
+    found = next((flat for flat in (name.strip(), f"{step}_{name.strip()}") if flat in valid), None)
+    if not equals or not found:
+        short = [flat.removeprefix(f"{step}_") for flat in valid]
+        raise ValueError(f"--set {text}: write NAME=VALUE with one of {near(name, short)}")
+    return f"{found}={value}"
 
 
-def _names(stage: str, part: str) -> dict[str, str]:
-    """Name on the command line -> field: those of the stage as they are, shared ones with their name before."""
-    owner = stage if part == "settings" else part
-    fields = [name for found, _, name in recipes.flat_fields().values() if found == owner]
-    return {name if part == "settings" else f"{part}_{name}": name for name in fields}
+def _flags(function: Callable[..., Any]) -> dict[str, Any]:
+    """Name -> type of the keyword arguments that become flags."""
+    hints = get_type_hints(function)
+    return {
+        name: hints[name]
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in ("stage", "settings")
+        and (hints[name] is Plan or not _is_settings(hints[name]))
+    }  # fmt: skip
+
+
+def _parts(step: str, function: Callable[..., Any]) -> dict[str, str]:
+    """Argument -> the part of the recipe that it takes, "" for the whole recipe."""
+    hints = get_type_hints(function)
+    by_class = {field.annotation: name for name, field in Recipe.model_fields.items()} | {Recipe: ""}
+    return {
+        name: step if name == "settings" else by_class[hints[name]]
+        for name in inspect.signature(function).parameters
+        if name == "settings" or (_is_settings(hints.get(name)) and hints[name] is not Plan)
+    }
+
+
+def _is_settings(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Settings)
 
 
 def _plan(path: str) -> Plan:
     """A plan from the file that `python -m components.preflight` wrote."""
-    return Plan.read(Path(path).read_text())
+    return Plan.read(Path(path).read_text(encoding="utf-8"))
 
 
-def _plain(hint: Any) -> tuple[type, bool]:
-    """The type to parse and whether `None` is allowed."""
+def _plain(hint: Any) -> tuple[Any, bool]:
+    """The type to parse and whether the flag may be left out."""
     if get_origin(hint) in (Union, types.UnionType):
         return next(part for part in get_args(hint) if part is not type(None)), True
     return hint, False
+
+
+class _Pairs(argparse.Action):
+    """Collects NAME=DIR texts into a dict."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, flag: str | None = None) -> None:
+        found: dict[str, Path] = {}
+        for text in values:
+            name, equals, path = text.partition("=")
+            if not (name and equals and path):
+                parser.error(f"{flag}: {text!r} is not NAME=DIR, as in base=run/evaluate-base")
+            if name in found:
+                parser.error(f"{flag}: {name!r} is given twice: {found[name]} and {path}")
+            found[name] = Path(path)
+        setattr(namespace, self.dest, found)

@@ -9,15 +9,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from components.lib.cluster import images
 from components.lib.files import write_json
+from components.lib.recipe.files import write
+from components.lib.recipe.paths import absolute
 from components.lib.recipe.schema import Notify, Recipe
-from components.lib.recipe.settings import to_json
+from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, Outcome, conclude, write_outcome
@@ -54,14 +55,12 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
         raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
     output = output.resolve()
     output.mkdir(parents=True, exist_ok=True)
-    if not recipe.registry:
-        recipe = replace(recipe, registry=str(output / "registry"))
-    if not recipe.checkpoints:
-        recipe = replace(recipe, checkpoints=str(output / "checkpoints"))
+    own = {name: str(output / name) for name in ("registry", "checkpoints") if not getattr(recipe, name)}
+    recipe = absolute(replace(recipe, **own))
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    (output / "recipe.json").write_text(to_json(recipe) + "\n")
+    (output / "recipe.yaml").write_text(write(recipe), encoding="utf-8")
     started = time.time()
     print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
     if runner == "subprocess":  # a container does not see this process

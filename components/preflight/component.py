@@ -45,6 +45,12 @@ def preflight(
 ) -> str:
     """Check everything, give each step its settings, and return the plan, empty if nothing has changed."""
     given = dict(locals())
-    from components.preflight.preflight import run_preflight
+    from pathlib import Path
 
-    return run_preflight(given)
+    from components.lib.recipe.recipes import PARAMETERS
+    from components.preflight.preflight import OUTPUTS, run_preflight
+
+    return run_preflight(
+        run_id=run_id, recipe=recipe, artifact=merged, parameters={name: given[name] for name in PARAMETERS},
+        outputs={name: Path(given[name]) for name in OUTPUTS},
+    )  # fmt: skip

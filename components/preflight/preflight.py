@@ -10,16 +10,17 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.lib.data.sources import kind_of, pinned
-from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256
+from components.lib.data.sources import pinned
+from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
 from components.lib.models import check_hub_id, config_of, model_directory
 from components.lib.recipe import recipes
+from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import Notify, Recipe, Source
-from components.lib.recipe.settings import from_json, to_json
+from components.lib.recipe.settings import from_json, plain, replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import (
@@ -41,6 +42,7 @@ from components.preflight.clean import clean
 DISK_NEEDED_GIB = 2
 DEAD = "DEAD"  # the state of a run that ended without its exit handler
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
+OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
 # What does not change what a run would produce.
 _NOT_COMPARED = (
     "registry", "checkpoints", "always", "lock_timeout_s", "training", "trainer", "keep", "notify", "cluster",
@@ -59,21 +61,22 @@ class Checked:
     reason: str
 
 
-def run_preflight(given: dict[str, Any]) -> str:
-    """Run preflight with the component's arguments; returns the plan's text, empty if nothing has changed.
+def run_preflight(
+    *, run_id: str, recipe: str, parameters: Mapping[str, Any], outputs: Mapping[str, Path], artifact: str
+) -> str:
+    """Run preflight as a step of run `run_id`; returns the plan's text, empty if nothing has changed.
 
-    Takes the registry's lock, which the exit handler releases, and deletes what the recipe does not keep.
+    `recipe` is the compiled one as JSON, `parameters` (flat name -> value) go on top. Each of OUTPUTS is written to
+    its file. `artifact` is where KFP keeps one of them. Takes the registry's lock, which the exit handler releases,
+    and deletes what the recipe does not keep.
     """
-    parameters = {name: given[name] for name in recipes.PARAMETERS}
     if not parameters["registry"]:
         raise ValueError("registry is empty; give a directory or an s3:// address that all steps can write")
-    with recorded(parameters["registry"], given["run_id"], "preflight", artifact=given["merged"]) as record:
-        recipe = merge(from_json(Recipe, given["recipe"]), parameters)
-        _own_registry(recipe, given["run_id"])
-        checked = check_run(given["recipe"], parameters)
+    with recorded(parameters["registry"], run_id, "preflight", artifact=artifact) as record:
+        _own_registry(merge(from_json(Recipe, recipe), parameters), run_id)
+        checked = check_run(recipe, parameters)
         for name, text in _outputs(checked).items():
-            Path(given[name]).parent.mkdir(parents=True, exist_ok=True)
-            Path(given[name]).write_text(text)
+            write_text(outputs[name], text)
         record.result = checked.reason
         record.details = {
             "recipe": checked.recipe.name, "plan": checked.plan.text(), "fingerprint": checked.fingerprint,
@@ -87,12 +90,12 @@ def _own_registry(recipe: Recipe, run_id: str) -> None:
     """Make the registry this run's: nobody else writes there now, and what is old has gone."""
     store = checked_registry(recipe.registry)
     if dead := lock.take(store, run_id, recipe.lock_timeout_s):
-        _bury(store, dead, recipe.notify)
+        _conclude_dead(store, dead, recipe.notify)
     for gone in clean(store, recipe.keep, recipe.checkpoints, time.time()):
         print(f"deleted: {gone}", flush=True)
 
 
-def _bury(store: Store, run_id: str, settings: Notify) -> None:
+def _conclude_dead(store: Store, run_id: str, settings: Notify) -> None:
     """Write and tell the outcome of a run that ended without its exit handler; a push by hand is none."""
     records = read_records(store, run_id)
     if not records or store.read(f"runs/{run_id}/outcome.json") is not None:
@@ -163,7 +166,7 @@ def resolve(recipe: Recipe) -> Plan:
 
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
-    settings = {k: v for k, v in asdict(recipe).items() if k not in _NOT_COMPARED}
+    settings = {k: v for k, v in plain(recipe).items() if k not in _NOT_COMPARED}
     for stage, name in (("gate", "force"), ("push", "private")):
         del settings[stage][name]
     text = json.dumps([settings, plan.text(), code_sha256()], sort_keys=True)
@@ -210,7 +213,7 @@ def _model_revision(model: str, revision: str) -> str:
 
 
 def _resolve_source(source: Source) -> Source:
-    kind = kind_of(source)
+    kind = kind_of(source.path)
     if kind == "tiny":
         return replace(source, revision=f"sha256:{sha256(PACKAGE / 'lib' / 'tiny' / 'problems.py')[:16]}")
     if kind == "s3":

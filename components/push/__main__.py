@@ -1,10 +1,10 @@
-"""The command line of push; `--preflight` is what `python -m components.preflight` wrote."""
+"""The command line of push: publish one model by hand."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+from components.lib.command import main
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import from_json
 from components.lib.registry import lock
@@ -12,30 +12,25 @@ from components.lib.registry.plan import Plan
 from components.push.push import push
 
 
-def main() -> int:
-    """Publish one model directory; a `ValueError` is one line and status 2."""
-    parser = argparse.ArgumentParser(prog="python -m components.push", description=__doc__)
-    for flag in ("--model", "--evaluation", "--results", "--preflight"):
-        parser.add_argument(flag, type=Path, required=True, metavar="DIR")
-    for flag in ("--data", "--decision"):
-        parser.add_argument(flag, type=Path, metavar="PATH", help="what standardize or gate wrote, if it is there")
-    parser.add_argument("--run-id", required=True)
-    arguments = parser.parse_args()
-    recipe = (arguments.preflight / "recipe.json").read_text()
+def publish(
+    *, model: Path, evaluation: Path, results: Path, preflight: Path, data: Path | None, decision: Path | None,
+    run_id: str,
+) -> str:  # fmt: skip
+    """Publish a model directory to the registry and, if the recipe asks for it, to the Hub.
+
+    `preflight` is the directory that `python -m components.preflight` wrote.
+    """
     os.environ.setdefault(lock.OWNER_VARIABLE, lock.owner())  # a push that is killed holds nothing
-    try:
-        settings = from_json(Recipe, recipe)
-        pushed = push(
-            model=arguments.model, evaluation=arguments.evaluation, results=arguments.results, data=arguments.data,
-            decision=arguments.decision, plan=Plan.read((arguments.preflight / "plan.json").read_text()),
-            recipe=recipe, fingerprint=(arguments.preflight / "fingerprint.txt").read_text(),
-            registry=settings.registry, run_id=arguments.run_id, settings=settings.push, by_hand=True,
-        )  # fmt: skip
-    except ValueError as error:
-        print(f"components.push: {error}", file=sys.stderr)
-        return 2
-    print(f"version {pushed['version']} -> {pushed['location']}")
-    return 0
+    recipe = (preflight / "recipe.json").read_text(encoding="utf-8")
+    settings = from_json(Recipe, recipe)
+    pushed = push(
+        model=model, evaluation=evaluation, results=results, data=data, decision=decision, recipe=recipe,
+        plan=Plan.read((preflight / "plan.json").read_text(encoding="utf-8")),
+        fingerprint=(preflight / "fingerprint.txt").read_text(encoding="utf-8"),
+        registry=settings.registry, run_id=run_id, settings=settings.push, by_hand=True,
+    )  # fmt: skip
+    return f"version {pushed['version']} -> {pushed['location']}"
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main("push", publish, told={"model": "directory of the trained model"}))

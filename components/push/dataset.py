@@ -4,7 +4,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from huggingface_hub import DatasetCardData
 from components.lib import machine
 from components.lib.files import read_jsonl, sha256, write_json, write_text
 from components.lib.recipe.schema import Push, Standardize
+from components.lib.recipe.settings import plain
 from components.lib.registry.base import MANIFEST
 from components.lib.registry.plan import Plan
 from components.lib.registry.store import open_store
@@ -46,7 +46,7 @@ def push_dataset(
     store, repo = open_store(registry), f"{settings.hub_repo}-data" if settings.hub_repo else ""
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "dataset"
-        origin = {"run_id": run_id, "seed": plan.seed, "settings": asdict(standardize), "commit": machine.commit()}
+        origin = {"run_id": run_id, "seed": plan.seed, "settings": plain(standardize), "commit": machine.commit()}
         version = build_dataset(tree, data=data, plan=plan, title=repo or run_id, origin=origin)
         prefix = f"datasets/{version}"
         if store.read_json(f"{prefix}/{MANIFEST}") is None:

@@ -12,14 +12,13 @@ provenance.json               revisions, settings, decision, machines, packages,
 """
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.lib.recipe.schema import Recipe
-from components.lib.recipe.settings import to_json
+from components.lib.recipe.settings import plain
 from components.lib.registry.plan import Plan
 from components.push.card import write_card
 from components.push.weights import convert_weights
@@ -110,4 +109,4 @@ def _in_bfloat16(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(settings: Any) -> Any:
-    return json.loads(to_json(settings))
+    return plain(settings)

@@ -6,7 +6,6 @@ problems is found by `standardize` itself, so no held-out, evaluation or refused
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from components.lib.generation.partial import Partial
 from components.lib.generation.requests import Request, complete, solutions_of
 from components.lib.models import model_directory
 from components.lib.recipe import schema
+from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
 

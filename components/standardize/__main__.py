@@ -1,36 +1,35 @@
-"""`python -m components.standardize --sources sources.json --evaluation test.jsonl --output DIR`."""
+"""The command line of standardize: sources by hand, with the settings of a recipe, or all of a recipe's file."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+from components.lib.command import main
 from components.lib.recipe import recipes
-from components.lib.recipe.schema import Source
-from components.lib.recipe.settings import from_dict
+from components.lib.recipe.schema import Recipe, Source
+from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
 
 
-def main() -> None:
-    """Standardise sources by hand, with the settings of a recipe."""
-    arguments = _parser().parse_args()
-    try:
-        recipe = recipes.get(arguments.recipe)
-        changes = {} if arguments.max_tokens is None else {"standardize_max_tokens": str(arguments.max_tokens)}
-        plan = Plan(
-            model=arguments.model,
-            revision=arguments.revision,
-            sources=read_sources(arguments.sources),
-            evaluation=tuple(Source(path=path, adapter="gsm8k") for path in arguments.evaluation),
-            seed=recipe.seed if arguments.seed is None else arguments.seed,
-        )
-        settings = recipes.override(recipe, changes).standardize
-        numbers = standardize(plan=plan, settings=settings, out=arguments.output)
-    except ValueError as error:
-        sys.exit(f"standardize: {error}")
+def by_hand(
+    *, sources: Path | None, evaluation: list[str] | None, output: Path, model: str | None, revision: str | None,
+    max_tokens: int | None, seed: int | None, recipe: Recipe,
+) -> str:  # fmt: skip
+    """Turn sources into the files that every later step uses, and say what happened to every row."""
+    if (sources is None) != (not evaluation):
+        raise ValueError("give --sources and --evaluation together, or neither to take both from --recipe")
+    plan = Plan(
+        model=model or "",
+        revision=revision or "main",
+        sources=read_sources(sources) if sources else recipe.sources,
+        evaluation=tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ()) or recipe.evaluation,
+        seed=recipe.seed if seed is None else seed,
+    )
+    settings = recipe.standardize if max_tokens is None else replace(recipe.standardize, max_tokens=max_tokens)
+    numbers = standardize(plan=plan, settings=settings, out=output)
     print(", ".join(f"{name} {number:,.0f}" for name, number in numbers.items()))
-    print(f"{arguments.output / 'summary.html'} shows what happened to every row")
+    return f"{output / 'summary.html'} shows what happened to every row"
 
 
 def read_sources(path: Path) -> tuple[Source, ...]:
@@ -54,25 +53,11 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m components.standardize", description=main.__doc__)
-    parser.add_argument("--sources", type=Path, required=True, help="JSON list of sources, as in a recipe")
-    parser.add_argument(
-        "--evaluation",
-        action="append",
-        required=True,
-        help="evaluation problems, as GSM8K's test.jsonl; may be repeated",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="directory for the files and the summary")
-    parser.add_argument("--recipe", default=recipes.QWEN.name, help="whose settings are used (%(default)s)")
-    parser.add_argument(
-        "--model", default="", help="model whose tokenizer counts tokens; without: an estimate by bytes"
-    )
-    parser.add_argument("--revision", default="main", help="revision of --model (%(default)s)")
-    parser.add_argument("--max-tokens", type=int, help="token budget instead of the recipe's")
-    parser.add_argument("--seed", type=int, help="seed instead of the recipe's")
-    return parser
-
-
 if __name__ == "__main__":
-    main()
+    told = {
+        "evaluation": "evaluation problems, as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
+        "model": "model whose tokenizer counts tokens; without: an estimate by bytes",
+        "revision": "revision of --model (default: main)",
+        "seed": "seed instead of the recipe's",
+    }
+    sys.exit(main("standardize", by_hand, recipe=recipes.QWEN.name, told=told))

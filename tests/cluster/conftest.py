@@ -4,12 +4,12 @@ import json
 import os
 import secrets
 import subprocess
-from dataclasses import replace
 
 import pytest
 
 from components.lib.cluster import images, pods
 from components.lib.recipe import recipes
+from components.lib.recipe.settings import replace
 
 
 def kubectl(*arguments, given=None, check=True):

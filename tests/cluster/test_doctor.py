@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
 from components.lib.cluster import doctor, images, pods
 from components.lib.recipe import recipes
+from components.lib.recipe.settings import replace
 from tests import ROOT
 from tests.cluster.conftest import kubectl
 

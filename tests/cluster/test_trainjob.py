@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -12,6 +11,7 @@ from components.lib.cluster.api import connect
 from components.lib.cluster.trainjob import GROUP, Trainer
 from components.lib.files import read_json
 from components.lib.recipe.recipes import TINY
+from components.lib.recipe.settings import replace
 from components.lib.registry.outcome import artifact_root
 from components.lib.registry.record import read_records
 from components.lib.registry.store import open_store

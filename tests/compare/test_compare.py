@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -11,6 +10,7 @@ from components.compare.__main__ import main
 from components.compare.compare import compare
 from components.lib.files import read_json, read_jsonl, write_jsonl
 from components.lib.recipe.schema import Compare
+from components.lib.recipe.settings import replace
 from tests.conftest import saved_item
 
 SETTINGS = Compare(confidence=0.95, bootstrap_samples=500, examples=2)

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -20,6 +19,7 @@ from components.lib.generation import prompts
 from components.lib.generation.partial import Partial
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import PROTOCOLS
+from components.lib.recipe.settings import replace
 from components.lib.registry.store import open_store
 from components.lib.reporting.measures import sampled
 from tests.conftest import saved_item

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from components.gate.gate import decide, mcnemar_greater, run_gate
 from components.lib.answers.judging import champion_mismatch, read_items
 from components.lib.files import write_jsonl
 from components.lib.recipe import recipes
+from components.lib.recipe.settings import replace
 from components.lib.registry.store import open_store
 
 SETTINGS = replace(recipes.TINY.gate, max_mean_tokens=0.0)

@@ -1,8 +1,8 @@
 """The check before the first step, with an engine that is a second model: in step, left behind, or wrong."""
 
-from dataclasses import replace
-
 import pytest
+
+from components.lib.recipe.settings import replace
 
 torch = pytest.importorskip("torch", reason="needs torch: no engine is compared")
 

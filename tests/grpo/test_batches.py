@@ -1,8 +1,8 @@
 """Dealing the completions to passes: the same gradient as TRL's order and padding, for less work."""
 
-from dataclasses import replace
-
 import pytest
+
+from components.lib.recipe.settings import replace
 
 torch = pytest.importorskip("torch", reason="needs torch: no batch is dealt")
 

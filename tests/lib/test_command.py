@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from components.gate.gate import run_gate
-from components.lib.command import chosen_settings, main, make_parser
+from components.lib.command import main, make_parser
 from components.lib.recipe import schema
 from components.lib.registry.plan import Plan
+from components.lib.training.supervise import train
 from tests import ROOT
+
+STEPS = sorted(path.parent.name for path in (ROOT / "components").glob("*/component.py"))
 
 
 def double(*, data: Path, cap: int, note: str | None, settings: schema.Gate) -> dict[str, float]:
@@ -34,15 +37,53 @@ def test_a_value_error_is_one_line_and_status_2(tmp_path, capsys):
     assert capsys.readouterr().err == "components.gate: cap is -1; give 0 or more\n"
 
 
-def test_only_the_stages_own_settings_can_be_set():
-    assert chosen_settings("gate", "settings", "tiny", ["margin=0.1"]).margin == 0.1
-    with pytest.raises(ValueError, match="write NAME=VALUE with one of margin"):
-        chosen_settings("gate", "settings", "tiny", ["learning_rate=1"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("learning_rate=1", "write NAME=VALUE with one of margin"),
+        ("grpo_learning_rate=1", "write NAME=VALUE with one of margin"),
+        ("margins=1", "write NAME=VALUE with one of margin"),
+        ("margin", "write NAME=VALUE"),
+        ("margin=2", "--set gate_margin=2: margin: 2.0 is too large; it must be at most 1"),
+    ],
+)
+def test_only_the_stages_own_settings_can_be_set(change, said, tmp_path, capsys):
+    (tmp_path / "f").write_text("")
+    assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--set", change]) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+
+
+def test_a_setting_has_its_short_and_its_full_name(tmp_path, capsys):
+    (tmp_path / "f").write_text("")
+    for name in ("alpha", "gate_alpha"):
+        assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--set", f"{name}=0.5"]) == 0
+        assert "alpha = 0.5" in capsys.readouterr().out
+
+
+def test_the_recipe_may_be_a_file(tmp_path, capsys):
+    (tmp_path / "f").write_text("")
+    (tmp_path / "mine.yaml").write_text("base: tiny\ngate: {alpha: 0.25}\n")
+    assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--recipe", f"{tmp_path}/mine.yaml"]) == 0
+    assert "alpha = 0.25" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_every_step_is_a_command_whose_flags_are_told(step):
+    done = subprocess.run(
+        [sys.executable, "-m", f"components.{step}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"usage: python -m components.{step}")
 
 
 def test_every_argument_of_a_stage_is_a_flag():
-    flags = {action.dest for action in make_parser("gate", run_gate)._actions}
-    assert {"base", "candidate", "registry", "decision_out", "recipe", "set"} <= flags
+    actions = make_parser("gate", run_gate, "tiny", {})._actions
+    assert {"base", "candidate", "registry", "decision_out", "recipe", "set"} <= {action.dest for action in actions}
+    assert all(action.help for action in actions)
+
+
+def test_every_flag_of_a_training_is_told():
+    assert all(action.help for action in make_parser("sft", train, "tiny", {})._actions)
 
 
 def test_preflight_writes_a_plan_that_reads_back(tmp_path):

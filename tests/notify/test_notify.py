@@ -3,13 +3,13 @@
 import json
 import socket
 import threading
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from components.lib import retry
 from components.lib.recipe import recipes
+from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.outcome import GOOD_STATES, artifact_root, conclude, failure_of, gpu_hours, read_outcomes
 from components.lib.registry.record import recorded

@@ -2,20 +2,20 @@
 
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe, Source
-from components.lib.recipe.settings import from_json, to_json
+from components.lib.recipe.settings import from_json, replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.outcome import inputs_of, read_outcomes, write_outcome
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import iso
 from components.lib.registry.store import open_store
-from components.preflight.preflight import STEPS, check_run, fingerprint_of, resolve, run_preflight
+from components.preflight.component import preflight
+from components.preflight.preflight import OUTPUTS, check_run, fingerprint_of, resolve, run_preflight
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import DONE, raw_server
 
@@ -84,17 +84,23 @@ def test_inputs_whose_artifacts_were_deleted_are_made_anew_and_are_the_same_inpu
 
 def given(tmp_path, run_id, **changes):
     """What the component hands to run_preflight."""
-    names = ("merged", "fingerprint", "champion", *STEPS)
-    outputs = {name: str(tmp_path / "outputs" / run_id / name) for name in names}
-    recipe = replace(recipes.TINY, keep=replace(recipes.TINY.keep, runs=1))
-    return {"run_id": run_id, "recipe": to_json(recipe), **parameters(tmp_path / "registry", **changes), **outputs}
+    outputs = {name: tmp_path / "outputs" / run_id / name for name in OUTPUTS}
+    recipe = to_json(replace(recipes.TINY, keep=replace(recipes.TINY.keep, runs=1)))
+    set_here = parameters(tmp_path / "registry", **changes)
+    return {"run_id": run_id, "recipe": recipe, "parameters": set_here, "outputs": outputs, "artifact": ""}
+
+
+def test_the_component_takes_every_parameter_and_writes_every_output():
+    spec = preflight.component_spec
+    assert set(spec.inputs) == {"run_id", "recipe", *recipes.PARAMETERS}
+    assert set(spec.outputs) == {"Output", *OUTPUTS}
 
 
 def test_a_run_takes_the_registry_tidies_it_and_tells_every_step_its_settings(tmp_path, capsys):
     store = open_store(str(tmp_path / "registry"))
     for number in (1, 2):
         write_outcome(store, outcome(f"week-0{number}", started=f"2026-01-0{number}T00:00:00+00:00"))
-    plan = run_preflight(given(tmp_path, "r1", seed=5))
+    plan = run_preflight(**given(tmp_path, "r1", seed=5))
     assert Plan.read(plan).seed == 5
     lock.check(store, "r1")
     assert "deleted: records and artifacts of run week-01" in capsys.readouterr().out
@@ -106,9 +112,9 @@ def test_a_run_takes_the_registry_tidies_it_and_tells_every_step_its_settings(tm
 
 
 def test_a_second_run_ends_before_it_changes_anything(tmp_path):
-    run_preflight(given(tmp_path, "r1"))
+    run_preflight(**given(tmp_path, "r1"))
     with pytest.raises(ValueError, match="is in use by run r1 since"):
-        run_preflight(given(tmp_path, "r2"))
+        run_preflight(**given(tmp_path, "r2"))
     store = open_store(str(tmp_path / "registry"))
     assert store.read_json("runs/r2/record/preflight.json")["outcome"] == "failed"
     lock.check(store, "r1")
@@ -124,7 +130,7 @@ def test_a_run_that_died_with_its_exit_handler_gets_its_place_in_the_history(tmp
     store.write_json("runs/dead/record/grpo.json", record)
     with raw_server(DONE) as (url, received):
         monkeypatch.setenv("NOTIFY_WEBHOOK", url)
-        run_preflight(given(tmp_path, "next"))
+        run_preflight(**given(tmp_path, "next"))
     assert len(received) == 1 and b"POST / " in received[0], "the dead run is told too"
     assert "lock is taken over from run dead: no sign of life for 7,2" in capsys.readouterr().out
     (dead,) = read_outcomes(store)
@@ -136,7 +142,7 @@ def test_a_push_by_hand_that_died_is_no_run(tmp_path):
     store = open_store(str(tmp_path / "registry"))
     lock.take(store, "r1-push-0a1b2c", 3600)
     store.write_json("lock/00000001.json", lock.current(store).value | {"taken": iso(time.time() - 1e6)})
-    run_preflight(given(tmp_path, "next"))
+    run_preflight(**given(tmp_path, "next"))
     assert read_outcomes(store) == []
 
 

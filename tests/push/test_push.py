@@ -3,7 +3,6 @@
 import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from components.gate.gate import champion_items
 from components.lib.files import read_json, read_jsonl, sha256, write_json
 from components.lib.models import model_directory
 from components.lib.recipe.recipes import QWEN
-from components.lib.recipe.settings import to_json
+from components.lib.recipe.settings import replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.outcome import write_outcome
 from components.lib.registry.store import open_store

@@ -4,7 +4,6 @@ import json
 import runpy
 import sys
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from components.lib.generation import backends, prompts
 from components.lib.generation.backends import Completion
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Source
+from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 from components.sample.sample import sample
 from components.standardize.standardize import standardize

@@ -4,12 +4,12 @@ Everything here is fixed at compile time. KFP could take some of it as run param
 resource or image parameter inside an If or ExitHandler, where nearly all steps are.
 """
 
-from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 from components.lib.cluster import images
 from components.lib.recipe.schema import STAGES, Cluster, Recipe
+from components.lib.recipe.settings import replace
 from components.lib.registry.record import RUN_ID_VARIABLE
 
 USER = 10001  # the images' user and group

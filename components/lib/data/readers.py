@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from components.lib.data.reasons import Refused
+from components.lib.recipe.paths import FORMATS
 
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 LONGEST_LINE = 2**25  # bytes
 _SHOWN = 2000  # characters of a line that is too long
 _CHUNK = 2**20

@@ -1,18 +1,18 @@
 """Sources: from a recipe's `Source` to the records of its files, wherever they lie."""
 
-import re
+import dataclasses
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from components.lib.data.readers import FORMATS, Record, read_records
+from components.lib.data.readers import Record, read_records
 from components.lib.files import sha256
+from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import SAMPLED, Source
+from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 USES = ("sft", "problems")
 
 
@@ -50,7 +50,7 @@ def with_sampled(plan: Plan, samples: Path) -> Plan:
 
 def pinned(source: Source) -> Source:
     """The source with the hash of its local file as `revision`; `ValueError` if the file is not there or changed."""
-    if kind_of(source) != "file":
+    if kind_of(source.path) != "file":
         return source
     try:
         return replace(source, revision=f"sha256:{sha256(_local(source))[:16]}")
@@ -58,24 +58,12 @@ def pinned(source: Source) -> Source:
         raise ValueError(f"source {source.name or source.path!r}: {error}") from None
 
 
-def kind_of(source: Source) -> str:
-    """Where a source lies: `tiny`, `s3`, `file` or `hub`."""
-    if source.path.startswith("tiny:"):
-        return "tiny"
-    if source.path.startswith("s3://"):
-        return "s3"
-    looks_local = source.path.lower().removesuffix(".gz").endswith(FORMATS) or source.path.startswith((".", "/", "~"))
-    if looks_local or Path(source.path).exists() or not _HUB_ID.fullmatch(source.path):
-        return "file"
-    return "hub"
-
-
 def records(source: Source, seed: int) -> Iterator[Record]:
     """The records of a source, counted on through its files; `seed` makes the rows of a `tiny:` one.
 
     `ValueError` says what is missing or has changed since the plan was made, and where.
     """
-    if kind_of(source) == "tiny":
+    if kind_of(source.path) == "tiny":
         from components.lib.tiny import problems
 
         for index, row in enumerate(problems.rows(source.path.removeprefix("tiny:"), seed)):
@@ -87,7 +75,7 @@ def records(source: Source, seed: int) -> Iterator[Record]:
             last = -1
             for record in read_records(path, name):
                 last = record.index
-                yield replace(record, index=offset + last)
+                yield dataclasses.replace(record, index=offset + last)
             offset += last + 1
 
 
@@ -95,7 +83,7 @@ def records(source: Source, seed: int) -> Iterator[Record]:
 def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
     """The files of a source on this disk, as (name, path); what came from S3 is gone afterwards."""
     try:
-        kind = kind_of(source)
+        kind = kind_of(source.path)
         if kind == "file":
             yield [(source.path, _local(source))]
         elif kind == "s3":

@@ -5,10 +5,8 @@ names, `learning_rate` of stage `grpo` being `grpo_learning_rate`; `override` se
 PARAMETERS lists the few that stay adjustable in a compiled pipeline.
 """
 
-import argparse
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from components.lib.recipe.schema import (
@@ -31,7 +29,7 @@ from components.lib.recipe.schema import (
     Standardize,
     Training,
 )
-from components.lib.recipe.settings import check, parse
+from components.lib.recipe.settings import Settings, near, parse, plain, replace
 
 # What one changes from run to run: these stay parameters of a compiled pipeline.
 PARAMETERS = (
@@ -218,22 +216,20 @@ REFERENCE = replace(
 RECIPES = {recipe.name: recipe for recipe in (TINY, QWEN, REFERENCE)}
 
 
-def get(name: str) -> Recipe:
-    """The recipe called `name`; `ValueError` lists the valid names."""
-    if name not in RECIPES:
-        raise ValueError(f"no recipe {name!r}; valid ones: {', '.join(RECIPES)}")
-    return RECIPES[name]
+def is_file(name: str) -> bool:
+    """Whether `name` is meant as a file, not as the name of a recipe."""
+    return name.lower().endswith((".yaml", ".yml", ".json")) or "/" in name
 
 
-def flat_fields() -> dict[str, tuple[str, type, str]]:
+def flat_fields() -> dict[str, tuple[str, type[Settings], str]]:
     """Every flat name -> (stage or "", settings class, field name), in the order of the recipe."""
-    names: dict[str, tuple[str, type, str]] = {}
-    for field in dataclasses.fields(Recipe):
-        if dataclasses.is_dataclass(field.type):
-            for inner in dataclasses.fields(field.type):
-                names[f"{field.name}_{inner.name}"] = (field.name, field.type, inner.name)  # type: ignore[assignment]
-        elif field.name != "name":
-            names[field.name] = ("", Recipe, field.name)
+    names: dict[str, tuple[str, type[Settings], str]] = {}
+    for name, field in Recipe.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            for inner in field.annotation.model_fields:
+                names[f"{name}_{inner}"] = (name, field.annotation, inner)
+        elif name != "name":
+            names[name] = ("", Recipe, name)
     return names
 
 
@@ -244,11 +240,9 @@ def value(recipe: Recipe, flat_name: str) -> Any:
 
 
 def with_value(recipe: Recipe, flat_name: str, value: Any) -> Recipe:
-    """A copy of `recipe` in which one flat name has another value."""
+    """A copy of `recipe` in which one flat name has another value; `ValueError` if it may not have it."""
     stage, _, name = flat_fields()[flat_name]
-    if not stage:
-        return replace(recipe, **{name: value})
-    changed: Any = {stage: replace(getattr(recipe, stage), **{name: value})}
+    changed: Any = {stage: replace(getattr(recipe, stage), **{name: value})} if stage else {name: value}
     return replace(recipe, **changed)
 
 
@@ -257,7 +251,7 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     fields = flat_fields()
     for flat_name, text in changes.items():
         if flat_name not in fields:
-            raise ValueError(f"no parameter {flat_name!r}; valid ones: {', '.join(fields)}")
+            raise ValueError(f"--set {flat_name}={text}: no such parameter; valid: {near(flat_name, list(fields))}")
         _, cls, name = fields[flat_name]
         try:
             recipe = with_value(recipe, flat_name, parse(cls, name, text))
@@ -267,34 +261,32 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     return recipe
 
 
-def chosen(name: str, changes: Sequence[str]) -> Recipe:
-    """The recipe `name` with every `NAME=VALUE` text of `changes` on top."""
-    parsed = {}
-    for text in changes:
-        flat_name, equals, value_ = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: write --set parameter=value")
-        parsed[flat_name.strip()] = value_
-    return override(get(name), parsed)
+def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Flat name -> the two values, of every field in which two recipes differ."""
+    pairs = {name: (value(one, name), value(other, name)) for name in flat_fields()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags `--recipe` and `--set` that `chosen` takes."""
-    parser.add_argument(
-        "--recipe", default=TINY.name, metavar="NAME", help=f"one of {', '.join(RECIPES)} (default: {TINY.name})"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change any field of the recipe; may be repeated",
-    )
+def shown(value: Any) -> str:
+    """A field's value as `--set` takes it."""
+    if isinstance(value, tuple):
+        listed = [plain(item) if isinstance(item, Settings) else item for item in value]
+        return json.dumps(listed) if any(isinstance(item, dict) for item in listed) else ",".join(map(str, listed))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def file_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe file, for an editor's completion: `base`, and any of the fields."""
+    schema = Recipe.model_json_schema()
+    partial = [schema, *(part for name, part in schema["$defs"].items() if name != "Source")]
+    for part in partial:
+        part.pop("required", None)
+    base = {"type": "string", "description": "the recipe below this one: its name or a file", "examples": list(RECIPES)}
+    return schema | {"properties": {"base": base, **schema["properties"]}}
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Refuse values that do not go together, with a `ValueError` that names them."""
-    check(recipe)
     if not recipe.stages:
         raise ValueError("stages is empty; name at least one of sft, grpo")
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):

@@ -1,16 +1,19 @@
 """docs/recipes.md: every field of every recipe, generated from the settings classes by `make docs`."""
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Source
+from components.lib.recipe.settings import bounds, choices
 
 _HEAD = """# Recipes
 
-Written by `make docs` from `lib/recipe/recipes.py`; a test holds it up to date. `--set NAME=VALUE` changes any field.
+Written by `make docs` from `components/lib/recipe/recipes.py`; a test holds it up to date. `--set NAME=VALUE` changes
+any field, and so does a file: `python pipeline.py recipe tiny` prints one to edit.
 Those marked ● are also parameters of the compiled pipeline: the run form of the Kubeflow UI shows them, and
 `kfp run create ... NAME=VALUE` sets them. The others are fixed by `pipeline.py compile --recipe NAME --set ...`.
 """
@@ -21,15 +24,15 @@ def markdown() -> str:
     names = list(recipes.RECIPES)
     lines = [_HEAD, f"| field | what it is | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for flat_name, (_, cls, name) in recipes.flat_fields().items():
-        meta = {f.name: f for f in dataclasses.fields(cls)}[name].metadata
+        field = cls.model_fields[name]
         values = " | ".join(_shown(recipes.value(recipe, flat_name)) for recipe in recipes.RECIPES.values())
         mark = " ●" if flat_name in recipes.PARAMETERS else ""
-        lines.append(f"| `{flat_name}`{mark} | {meta['help']}{_valid(meta)} | {values} |")
-    lines += ["", "## A source", "", "`sources` and `evaluation` are JSON lists of objects with these fields:", ""]
-    lines += ["| field | default |", "|---|---|"]
-    for field in dataclasses.fields(Source):
-        default = "required" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
-        lines.append(f"| `{field.name}` | {default} |")
+        lines.append(f"| `{flat_name}`{mark} | {field.description}{_valid(field)} | {values} |")
+    lines += ["", "## A source", "", "`sources` and `evaluation` are lists of sources with these fields:", ""]
+    lines += ["| field | what it is | default |", "|---|---|---|"]
+    for name, field in Source.model_fields.items():
+        default = "required" if field.is_required() else f"`{field.default!r}`"
+        lines.append(f"| `{name}` | {field.description}{_valid(field)} | {default} |")
     for name, recipe in recipes.RECIPES.items():
         lines += ["", f"Sources of `{name}`:", ""]
         lines += [f"- {_source(source)}" for source in (*recipe.sources, *recipe.evaluation)]
@@ -39,15 +42,12 @@ def markdown() -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], Source):
         return "below"
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return f"{value:g}" if isinstance(value, float) else recipes.shown(value).replace(",", ", ")
 
 
-def _valid(meta: Any) -> str:
-    return f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
+def _valid(field: FieldInfo) -> str:
+    words = "; ".join(part for part in (", ".join(choices(field)), bounds(field)) if part)
+    return f" ({words})" if words else ""
 
 
 def _source(source: Source) -> str:

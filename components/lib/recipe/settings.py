@@ -1,69 +1,51 @@
-"""Typed settings: declare a field once, parse it from text, check it, and send it through KFP as JSON.
+"""Typed settings: a field is declared once, read from text, checked, and sent through KFP as JSON.
 
-A settings class is a frozen dataclass whose fields are made by `setting()` and have no defaults: values live
-in recipes.py alone. `parse` turns the text of `--set name=value` into a field's type, `check` refuses bad
-values, `to_json` and `from_json` carry a whole class through a KFP string parameter (KFP turns the ints of
-dict parameters into floats; a string it leaves alone).
+A settings class is a frozen pydantic model whose fields have help texts and ranges but no defaults: values live in
+recipes.py alone. `parse` turns the text of `--set name=value` into a field's type, `replace` makes a changed copy,
+`to_json` and `from_json` carry a whole class through a KFP string parameter (KFP turns the ints of dict parameters
+into floats; a string it leaves alone). Every error that a user can cause is a `ValueError` of one line.
 """
 
-import dataclasses
 import json
-import math
-import types
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
-S = TypeVar("S")
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+S = TypeVar("S", bound="Settings")
+Loc = tuple[int | str, ...]
+MISSING = "this field is missing"
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_BOUNDS = {Ge: ("at least", "ge"), Gt: ("above", "gt"), Le: ("at most", "le")}
 
 
-def setting(
-    help: str, *, choices: tuple[str, ...] = (), minimum: float | None = None, maximum: float | None = None
-) -> Any:
-    """A dataclass field with its help text and the values it accepts."""
-    return dataclasses.field(metadata={"help": help, "choices": choices, "minimum": minimum, "maximum": maximum})
+class Settings(BaseModel):
+    """The base of all settings classes: frozen, no unknown fields, no conversions but of whole numbers to floats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def parse(cls: type, name: str, text: str) -> Any:
-    """Turn `text` into the type of field `name` of `cls`; `ValueError` names the field, the text and the type."""
-    kind = get_type_hints(cls)[name]
+def replace(settings: S, **changes: Any) -> S:
+    """A copy with some fields changed, checked; `ValueError` names a bad one."""
     try:
-        value = _parse_as(kind, text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {text!r} is not {_describe(kind)} ({error})") from None
-    check_field(cls, name, value)
-    return value
+        return type(settings)(**(dict(settings) | changes))
+    except ValidationError as error:
+        raise ValueError(one_line(type(settings), error)) from None
 
 
-def check_field(cls: type, name: str, value: Any) -> None:
-    """Refuse a value outside the field's choices or range with a `ValueError` that says what is valid."""
-    field = {f.name: f for f in dataclasses.fields(cls)}[name]
-    for part in value if isinstance(value, tuple) else (value,):
-        if dataclasses.is_dataclass(part):
-            continue
-        if field.metadata.get("choices") and part not in field.metadata["choices"]:
-            raise ValueError(f"{name}: {part!r} is not one of {', '.join(map(repr, field.metadata['choices']))}")
-        if isinstance(part, float) and not math.isfinite(part):
-            raise ValueError(f"{name}: {part} is not a finite number")
-        low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
-        if low is not None and part < low:
-            raise ValueError(f"{name}: {part} is too small; it must be at least {low}")
-        if high is not None and part > high:
-            raise ValueError(f"{name}: {part} is too large; it must be at most {high}")
-
-
-def check(settings: Any) -> None:
-    """Check every field of a settings object and of the settings inside it; see `check_field`."""
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if dataclasses.is_dataclass(part):
-                check(part)
-        check_field(type(settings), field.name, value)
-
-
-def to_json(settings: Any) -> str:
+def to_json(settings: Settings) -> str:
     """All fields as one line of JSON, keys sorted, without apostrophes (kfp.local cannot compare those)."""
-    return json.dumps(dataclasses.asdict(settings), sort_keys=True).replace("'", "\\u0027")
+    return json.dumps(plain(settings), sort_keys=True).replace("'", "\\u0027")
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """All fields as plain values, tuples as lists."""
+    return settings.model_dump(mode="json")
 
 
 def from_json(cls: type[S], text: str, **changes: Any) -> S:
@@ -72,31 +54,107 @@ def from_json(cls: type[S], text: str, **changes: Any) -> S:
 
 
 def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:
-    """Build a settings class from plain values, turning lists into tuples and dicts into nested settings."""
-    hints = get_type_hints(cls)
-    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - set(known)):
-        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; valid ones: {', '.join(sorted(known))}")
-    required = {n for n, f in known.items() if f.default is dataclasses.MISSING}
-    if missing := sorted(required - set(values)):
-        raise ValueError(f"{cls.__name__} needs the field {missing[0]!r}")
-    result = cls(**{name: _coerce(cls.__name__, name, hints[name], value) for name, value in values.items()})
-    check(result)
-    return result
+    """Build a settings class from plain values and settings, lists in place of tuples."""
+    try:
+        return validated(cls, values)
+    except ValidationError as error:
+        raise ValueError(one_line(cls, error)) from None
 
 
-def _coerce(owner: str, name: str, kind: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return value if isinstance(value, kind) else from_dict(kind, value)  # type: ignore[arg-type]
-    if get_origin(kind) is tuple and isinstance(value, (list, tuple)):
-        return tuple(_coerce(owner, name, get_args(kind)[0], item) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ValueError(f"{owner}.{name}: {value!r} is not {_describe(kind)}")
-    return value
+def validated(cls: type[S], values: Mapping[str, Any]) -> S:
+    """As `from_dict`, with pydantic's own error."""
+    return cls.model_validate_json(json.dumps(_whole(values), default=str))
+
+
+def _whole(value: Any) -> Any:
+    """The value with whole numbers that KFP made floats, or that somebody wrote as 1e3, as ints; settings as dicts."""
+    if isinstance(value, Settings):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {name: _whole(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_whole(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def parse(cls: type[Settings], name: str, text: str) -> Any:
+    """Turn `text` into the type of field `name` of `cls`, unchecked; `ValueError` names the text and the type."""
+    kind = cls.model_fields[name].annotation
+    try:
+        return _parse_as(kind, text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {text!r} is not {describe(kind)} ({error})") from None
+
+
+def problems(cls: type[Settings], error: ValidationError) -> Iterator[tuple[Loc, str]]:
+    """Each thing that is wrong, as (where, what), in plain words."""
+    for one in error.errors(include_url=False):
+        yield one["loc"], _told(cls, one)
+
+
+def one_line(cls: type[Settings], error: ValidationError) -> str:
+    """The first thing that is wrong, and how many more there are."""
+    found = list(problems(cls, error))
+    loc, what = next((one for one in found if one[1] != MISSING), found[0])
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{'.'.join(map(str, loc)) or cls.__name__}: {what}{more}"
+
+
+def near(name: str, valid: list[str]) -> str:
+    """The valid names that look like `name`, all of them if none does; for an error's text."""
+    return ", ".join(get_close_matches(name, valid, n=3) or valid)
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The values that a field, or each item of its list, must be one of; empty if it takes any."""
+    kind = field.annotation
+    item = get_args(kind)[0] if get_origin(kind) is tuple else kind
+    return tuple(choice for choice in get_args(item) if choice) if get_origin(item) is Literal else ()
+
+
+def bounds(field: FieldInfo) -> str:
+    """The range of a field in words, as "at least 0, at most 1"; empty if it has none."""
+    named = [(_BOUNDS[type(mark)], mark) for mark in field.metadata if type(mark) in _BOUNDS]
+    return ", ".join(f"{words} {getattr(mark, name):g}" for (words, name), mark in named)
+
+
+def describe(kind: Any) -> str:
+    """A field's type in words."""
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        return f"a list of {item.__name__.lower()}s" if _is_settings(item) else "a comma-separated list"
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(repr, get_args(kind)))
+    return _KINDS.get(kind, "a mapping of fields" if _is_settings(kind) else str(kind))
+
+
+def inner(cls: type[Settings], loc: Loc) -> Any:
+    """The type at a place inside `cls`: a settings class, or the type of a field or of a list's item."""
+    kind: Any = cls
+    for part in loc:
+        if isinstance(part, int):
+            kind = get_args(kind)[0]
+        elif _is_settings(kind) and part in kind.model_fields:
+            kind = kind.model_fields[part].annotation
+    return kind
+
+
+def _told(cls: type[Settings], one: Any) -> str:
+    """What pydantic found, in this project's words."""
+    value, context, kind = one["input"], one.get("ctx", {}), one["type"]
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else repr(value)
+    if kind == "missing":
+        return MISSING
+    if kind == "extra_forbidden":
+        owner = inner(cls, one["loc"][:-1])
+        return f"there is no such field; valid: {near(str(one['loc'][-1]), list(owner.model_fields))}"
+    for name, words in (("ge", "too small; it must be at least"), ("gt", "too small; it must be above"),
+                        ("le", "too large; it must be at most")):  # fmt: skip
+        if name in context:
+            return f"{shown} is {words} {context[name]:g}"
+    if kind == "finite_number":
+        return f"{shown} is not a finite number"
+    return f"{shown} is not {describe(inner(cls, one['loc']))}"
 
 
 def _parse_as(kind: Any, text: str) -> Any:
@@ -106,22 +164,14 @@ def _parse_as(kind: Any, text: str) -> Any:
         return text.lower() == "true"
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        if dataclasses.is_dataclass(item):
-            rows = json.loads(text)
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                raise ValueError("write a JSON list of objects")
-            return tuple(from_dict(item, row) for row in rows)  # type: ignore[arg-type]
-        return tuple(_parse_as(item, part.strip()) for part in text.split(",") if part.strip())
-    return kind(text)
+        if not _is_settings(item):
+            return tuple(_parse_as(item, part.strip()) for part in text.split(",") if part.strip())
+        rows = json.loads(text)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("write a JSON list of objects")
+        return tuple(from_dict(item, row) for row in rows)
+    return kind(text) if kind in (int, float) else text
 
 
-def _describe(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        return (
-            f"a JSON list of {item.__name__}"
-            if isinstance(item, type) and dataclasses.is_dataclass(item)
-            else "a comma-separated list"
-        )
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return names.get(kind, kind.__name__ if isinstance(kind, type | types.GenericAlias) else str(kind))
+def _is_settings(kind: Any) -> bool:
+    return isinstance(kind, type) and not isinstance(kind, UnionType) and issubclass(kind, Settings)

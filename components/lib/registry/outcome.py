@@ -5,10 +5,11 @@ It is what the history, the question whether anything has changed, and the clean
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from components.lib.recipe.settings import replace
 from components.lib.registry.base import Store
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import iso, read_records

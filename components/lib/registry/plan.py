@@ -4,23 +4,25 @@ It names the base model and each source at a fixed revision (a commit on the Hub
 ETag on S3), so that a cached step is reused exactly when its inputs are unchanged.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from components.lib.recipe.schema import Source
-from components.lib.recipe.settings import from_json, setting, to_json
+from components.lib.recipe.settings import Settings, from_json, to_json
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Settings):
     """Resolved inputs of a run."""
 
-    model: str = setting("Hub id, directory, or tiny")
-    revision: str = setting("commit of a Hub model, hash of a local one")
-    sources: tuple[Source, ...] = setting("sources with `revision` resolved")
-    evaluation: tuple[Source, ...] = setting("evaluation sources with `revision` resolved")
-    seed: int = setting("seed of the run")
-    generation: int = 0  # how often what was made from all this has been cleaned away: a cache must not name that
+    model: str = Field(description="Hub id, directory, or tiny")
+    revision: str = Field(description="commit of a Hub model, hash of a local one")
+    sources: tuple[Source, ...] = Field(description="sources with `revision` resolved")
+    evaluation: tuple[Source, ...] = Field(description="evaluation sources with `revision` resolved")
+    seed: int = Field(description="seed of the run")
+    generation: int = Field(
+        default=0, description="how often what was made from all this has been cleaned away: a cache must not name that"
+    )
 
     def text(self) -> str:
         """The plan as the string that travels through KFP."""

@@ -1,14 +1,15 @@
 """One training to be done: what SFT and GRPO take, and how it travels to the process that does it. No torch."""
 
+import dataclasses
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.lib.files import code_sha256, sha256
 from components.lib.models import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
-from components.lib.recipe.settings import from_dict, to_json
+from components.lib.recipe.settings import from_dict, plain, replace
 
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
 DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
@@ -35,11 +36,11 @@ class Job:
 
     def text(self) -> str:
         """The job as one line of JSON."""
-        plain = {
+        texts = {
             name: str(getattr(self, name)) for name in ("stage", "model", "revision", "data", "place", "task", "resume")
         }
-        settings = {name: json.loads(to_json(getattr(self, name))) for name in ("settings", "training", "scale")}
-        return json.dumps({**plain, "seed": self.seed, **settings})
+        settings = {name: plain(getattr(self, name)) for name in ("settings", "training", "scale")}
+        return json.dumps({**texts, "seed": self.seed, **settings})
 
     @staticmethod
     def read(text: str) -> "Job":
@@ -56,14 +57,14 @@ class Job:
             "model": model_sha256(model_directory(self.model, self.revision)),
             "data": {n: sha256(self.data / n) for n in DATA_FILES[self.stage] if (self.data / n).exists()},
             "seed": self.seed,
-            "settings": json.loads(to_json(self.settings)),
+            "settings": plain(self.settings),
             "processes": [self.scale.world, self.scale.sharding],
             "code": code_sha256(),
         }
 
     def with_micro_batch(self, size: int) -> "Job":
         """The same job with `size` rows per forward pass; the rows per step stay."""
-        return replace(self, settings=replace(self.settings, micro_batch_size=size))
+        return dataclasses.replace(self, settings=replace(self.settings, micro_batch_size=size))
 
 
 def screened(place: Path) -> list[Path]:

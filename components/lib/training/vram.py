@@ -9,10 +9,11 @@ been held against a peak on a GPU yet.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from components.lib.recipe.schema import Grpo, Scale, Sft
+from components.lib.recipe.settings import replace
 
 GIB = 2**30
 FP32, BF16 = 4, 2

@@ -1,7 +1,6 @@
 """What a TrainJob is made of, and what is said when the API server refuses it; the rest is tested on a cluster."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ from components.lib.cluster import images, trainjob
 from components.lib.cluster.follow import Follower
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe.recipes import QWEN
-from components.lib.recipe.settings import to_json
+from components.lib.recipe.settings import replace, to_json
 from components.lib.training.checkpoints import place_of
 from components.lib.training.job import Job
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from components.lib.data.readers import read_records
-from components.lib.data.sources import kind_of
 from components.lib.recipe import recipes
+from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import Source
 from tests.fixtures.rows import good, reasons, run
 
@@ -145,7 +145,7 @@ def test_rows_that_json_cannot_write_are_refused_as_text(tmp_path: Path) -> None
 def test_where_a_path_leads(tmp_path: Path) -> None:
     for recipe in recipes.RECIPES.values():
         for source in (*recipe.sources, *recipe.evaluation):
-            assert kind_of(source) == ("tiny" if recipe.name == "tiny" else "hub"), source.path
+            assert kind_of(source.path) == ("tiny" if recipe.name == "tiny" else "hub"), source.path
     kinds = {
         "data/train.jsonl": "file",
         "train.csv.gz": "file",
@@ -154,4 +154,4 @@ def test_where_a_path_leads(tmp_path: Path) -> None:
         "s3://b/k": "s3",
         "word": "file",
     }
-    assert {path: kind_of(Source(path=path, adapter="chat")) for path in kinds} == kinds
+    assert {path: kind_of(path) for path in kinds} == kinds

@@ -1,9 +1,10 @@
 """Generation on a CPU: batches change nothing, completions end where they should, vLLM does the same."""
 
 import importlib.util
-from dataclasses import replace
 
 import pytest
+
+from components.lib.recipe.settings import replace
 
 pytest.importorskip("torch", reason="needs torch: no model is run")
 

@@ -1,18 +1,19 @@
 """Recipes: frozen, complete, and reachable by flat names."""
 
-import dataclasses
+import json
 
 import pytest
+from pydantic import ValidationError
 
-from components.lib.recipe import recipes
+from components.lib.recipe import recipes, selection
 from components.lib.recipe.recipes import override
-from components.lib.recipe.schema import Recipe
+from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_json, to_json
 
 
 @pytest.mark.parametrize("recipe", recipes.RECIPES.values(), ids=lambda r: r.name)
 def test_a_recipe_is_frozen_and_survives_json(recipe):
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         recipe.seed = 1
     assert from_json(Recipe, to_json(recipe)) == recipe
 
@@ -20,29 +21,19 @@ def test_a_recipe_is_frozen_and_survives_json(recipe):
 def test_set_reaches_every_field():
     for flat_name in recipes.flat_fields():
         value = recipes.value(recipes.QWEN, flat_name)
-        if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-            text = to_json_list(value)
-        elif isinstance(value, tuple):
-            text = ",".join(value)
-        else:
-            text = str(value)
-        assert recipes.value(override(recipes.TINY, {flat_name: text}), flat_name) == value
-
-
-def to_json_list(rows):
-    return "[" + ",".join(to_json(row) for row in rows) + "]"
+        changed = override(recipes.TINY, {flat_name: recipes.shown(value)})
+        assert recipes.value(changed, flat_name) == value
 
 
 def test_settings_classes_have_no_defaults_of_their_own():
-    for field in dataclasses.fields(Recipe):
-        if dataclasses.is_dataclass(field.type):
-            assert all(inner.default is dataclasses.MISSING for inner in dataclasses.fields(field.type)), field.name
+    for _, cls, name in recipes.flat_fields().values():
+        assert cls.model_fields[name].is_required(), f"{cls.__name__}.{name}"
 
 
 def test_every_setting_says_what_it_is():
-    for _, cls, name in recipes.flat_fields().values():
-        field = {f.name: f for f in dataclasses.fields(cls)}[name]
-        assert field.metadata["help"], f"{cls.__name__}.{name}"
+    for cls in {Source, *(cls for _, cls, _ in recipes.flat_fields().values())}:
+        for name, field in cls.model_fields.items():
+            assert field.description or name in Recipe.model_fields, f"{cls.__name__}.{name}"
 
 
 def test_parameters_are_few_and_exist():
@@ -53,7 +44,7 @@ def test_parameters_are_few_and_exist():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"grpo_lr": "1"}, "no parameter 'grpo_lr'; valid ones: model, "),
+        ({"grpo_lr": "1"}, "--set grpo_lr=1: no such parameter; valid: grpo_"),
         ({"grpo_learning_rate": "x"}, "--set grpo_learning_rate=x: learning_rate: 'x' is not a number"),
         ({"grpo_generations": "1"}, "at least 2"),
         ({"stages": "dpo"}, "one of 'sft', 'grpo'"),
@@ -78,5 +69,18 @@ def test_no_recipe_samples_unless_asked():
 
 
 def test_unknown_recipe_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="no recipe 'big'; valid ones: tiny, qwen3.5-0.8b, reference"):
-        recipes.get("big")
+    with pytest.raises(ValueError, match="no recipe 'big'; valid: tiny, qwen3.5-0.8b, reference, or the path"):
+        selection.load("big")
+
+
+def test_what_two_recipes_differ_in():
+    other = override(recipes.TINY, {"seed": "3", "grpo_learning_rate": "2e-4"})
+    assert recipes.differences(recipes.TINY, other) == {"seed": (0, 3), "grpo_learning_rate": (1e-4, 2e-4)}
+
+
+def test_the_schema_takes_part_of_a_recipe():
+    schema = recipes.file_schema()
+    assert "required" not in schema and set(schema["properties"]) == {"base", *Recipe.model_fields}
+    assert schema["$defs"]["Grpo"]["properties"]["generations"]["minimum"] == 2
+    assert "required" not in schema["$defs"]["Grpo"] and schema["$defs"]["Source"]["required"] == ["path", "adapter"]
+    assert json.dumps(schema)

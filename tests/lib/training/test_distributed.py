@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 from safetensors import safe_open
+
+from components.lib.recipe.settings import replace
 
 torch = pytest.importorskip("torch", reason="needs torch: nothing is distributed")
 

@@ -3,13 +3,13 @@
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from components.lib.files import read_json, write_json
 from components.lib.recipe.recipes import TINY
+from components.lib.recipe.settings import replace
 from components.lib.training import supervise
 from components.lib.training.checkpoints import place_of
 from components.lib.training.job import Job

@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 
+from components.lib.recipe.settings import replace
 from tests import ROOT
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")

@@ -1,12 +1,14 @@
 """SFT and GRPO for a few steps on the embedded model: weights move, what should improve does, the result reloads."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 
 import pytest
+
+from components.lib.recipe.settings import replace
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 

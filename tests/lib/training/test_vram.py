@@ -1,10 +1,9 @@
 """The memory estimate: shapes from configs, what the parts are, and what it tells a user to change."""
 
-from dataclasses import replace
-
 import pytest
 
 from components.lib.recipe.recipes import QWEN
+from components.lib.recipe.settings import replace
 from components.lib.training import vram
 
 CONFIG = {

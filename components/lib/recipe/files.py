@@ -1,0 +1,158 @@
+"""Recipes as files: YAML 1.2 (or JSON, which is YAML), read with the line of every mistake, and written with help.
+
+    base: qwen3.5-0.8b          # a recipe's name or another file; without it every field is needed
+    grpo: {learning_rate: 2e-6}
+    sources:
+      - {path: rows.jsonl, adapter: gsm8k}
+
+Relative paths are meant from the file's own folder. `name` is the file's stem unless given.
+"""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from components.lib.recipe import paths, recipes
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import MISSING, Loc, Settings, bounds, choices, near, plain, problems, validated
+
+BASE = "base"
+_WIDTH = 116  # of a line that holds no comment
+
+
+def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
+    """The recipe of a file on top of its `base`; `inside` are the files whose base it is.
+
+    `ValueError` names file, line, key and the valid ones in one line.
+    """
+    path = path.expanduser().absolute()
+    given = _parsed(path)
+    fields = {name: value for name, value in given.items() if name != BASE}
+    values: dict[str, Any] = plain(_base(path, given, inside)) if BASE in given else {}
+    values["name"] = path.stem
+    for name, value in fields.items():
+        merged = isinstance(value, dict) and isinstance(values.get(name), dict)
+        values[name] = {**values[name], **value} if merged else value
+    try:
+        recipe = paths.absolute(validated(Recipe, values), path.parent)
+        recipes.check_recipe(recipe)
+    except ValidationError as error:
+        _refuse(path, given, error)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return recipe
+
+
+def write(recipe: Recipe) -> str:
+    """The recipe as the text of such a file, every field with its help above it; `read` gives it back."""
+    commented = CommentedMap()
+    _fill(commented, recipe, indent=0)
+    yaml, out = YAML(), StringIO()
+    yaml.width, yaml.default_flow_style = _WIDTH, False
+    yaml.dump(commented, out)
+    return out.getvalue()
+
+
+def _parsed(path: Path) -> CommentedMap:
+    """The mapping in a file, its keys checked."""
+    yaml = YAML(typ="rt", pure=True)
+    yaml.version = (1, 2)
+    try:
+        given = yaml.load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise ValueError(f"there is no recipe file {path}") from None
+    except OSError as error:
+        raise ValueError(f"recipe file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"recipe file {path} is not UTF-8 ({error.reason} at byte {error.start})") from None
+    except MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line}: {' '.join(str(error.problem or error.context).split())}") from None
+    except YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(given, CommentedMap) or not given:
+        raise ValueError(f"{path} holds no fields; write `{BASE}: tiny` and below it what differs, as `seed: 1`")
+    return given
+
+
+def _base(path: Path, given: CommentedMap, inside: tuple[Path, ...]) -> Recipe:
+    """The recipe that a file's `base` names."""
+    base, where = given[BASE], f"{path}:{_line(given, (BASE,))}"
+    if not isinstance(base, str):
+        raise ValueError(f"{where}: base {base!r} is not the name of a recipe or a file")
+    if not recipes.is_file(base):
+        if base not in recipes.RECIPES:
+            raise ValueError(f"{where}: base {base!r} is no recipe; valid: {', '.join(recipes.RECIPES)}, or a file")
+        return recipes.RECIPES[base]
+    below = (path.parent / Path(base).expanduser()).absolute()
+    if below in (*inside, path):
+        raise ValueError(f"{where}: base {base!r} leads back to a file that has this one as its base")
+    try:
+        return read(below, (*inside, path))
+    except ValueError as error:
+        raise ValueError(f"{error}, the base of {where}" if "the base of" not in str(error) else str(error)) from None
+
+
+def _refuse(path: Path, given: CommentedMap, error: ValidationError) -> NoReturn:
+    """Raise the first mistake of a file with its line."""
+    found = list(problems(Recipe, error))
+    missing = [".".join(map(str, loc)) for loc, what in found if what == MISSING]
+    if missing and len(missing) == len(found) and BASE not in given:
+        raise ValueError(
+            f"{path} lacks {len(missing)} fields, such as {missing[0]}; write `{BASE}: tiny` to take from that recipe "
+            "what is not given"
+        )
+    loc, what = next((one for one in found if one[1] != MISSING), found[0])
+    if loc[0] in recipes.flat_fields() and loc[0] not in Recipe.model_fields:
+        stage, _, name = recipes.flat_fields()[str(loc[0])]
+        what = f"write it as `{stage}: {{{name}: ...}}`"
+    elif len(loc) == 1 and loc[0] not in Recipe.model_fields:
+        what = f"there is no such field; valid: {near(str(loc[0]), [BASE, *Recipe.model_fields])}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    raise ValueError(f"{path}:{_line(given, loc)}: {'.'.join(map(str, loc))}: {what}{more}")
+
+
+def _line(given: CommentedMap, loc: Loc) -> int:
+    """The line of the deepest part of `loc` that the file holds, counted from 1."""
+    line, node = 1, given
+    for part in loc:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int):
+            line = node.lc.item(part)[0] + 1
+        else:
+            break
+        node = node[part]
+    return line
+
+
+def _fill(target: CommentedMap, values: Settings, indent: int) -> None:
+    """Put the fields of `values` into `target`, each below a comment with its help."""
+    for name, field in type(values).model_fields.items():
+        value = getattr(values, name)
+        if isinstance(value, Settings):
+            target[name] = CommentedMap()
+            _fill(target[name], value, indent + 2)
+            told = f"\n{' '.join((type(value).__doc__ or '').split())}"
+        else:
+            target[name] = _listed(value) if isinstance(value, tuple) else value
+            told = "; ".join(part for part in (field.description, ", ".join(choices(field)), bounds(field)) if part)
+        target.yaml_set_comment_before_after_key(name, before=told, indent=indent)
+
+
+def _listed(value: tuple[Any, ...]) -> CommentedSeq:
+    """A list; of settings only what is not the default."""
+    rows = [
+        {k: v for k, v in plain(item).items() if v != type(item).model_fields[k].default}
+        if isinstance(item, Settings) else item
+        for item in value
+    ]  # fmt: skip
+    made = CommentedSeq(rows)
+    if not any(isinstance(row, dict) for row in rows):
+        made.fa.set_flow_style()
+    return made

@@ -1,0 +1,55 @@
+"""What a recipe's paths are: on this disk, in a bucket, on the Hub or made by code; and where relative ones lie."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from components.lib.recipe.schema import Recipe, Source
+from components.lib.recipe.settings import replace
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")  # of a local source, plain or .gz
+Kind = Literal["tiny", "s3", "file", "hub"]
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def kind_of(path: str, folder: Path | None = None) -> Kind:
+    """Where a source's `path` lies: made by code (tiny:), on S3, in a file (relative to `folder`), or on the Hub."""
+    if path.startswith("tiny:"):
+        return "tiny"
+    if path.startswith("s3://"):
+        return "s3"
+    looks_local = path.lower().removesuffix(".gz").endswith(FORMATS) or path.startswith((".", "/", "~"))
+    if looks_local or _in(folder, path).exists() or not _HUB_ID.fullmatch(path):
+        return "file"
+    return "hub"
+
+
+def absolute(recipe: Recipe, folder: Path | None = None) -> Recipe:
+    """The recipe with every path of this disk absolute; relative ones are meant from `folder`, or from here."""
+    model = recipe.model
+    if model.startswith((".", "~")) or (model != "tiny" and _in(folder, model).is_dir()):
+        model = _text(folder, model)
+    return replace(
+        recipe,
+        model=model,
+        sources=tuple(_source(source, folder) for source in recipe.sources),
+        evaluation=tuple(_source(source, folder) for source in recipe.evaluation),
+        registry=_directory(folder, recipe.registry),
+        checkpoints=_directory(folder, recipe.checkpoints),
+    )
+
+
+def _source(source: Source, folder: Path | None) -> Source:
+    return replace(source, path=_text(folder, source.path)) if kind_of(source.path, folder) == "file" else source
+
+
+def _directory(folder: Path | None, text: str) -> str:
+    return text if not text or "://" in text else _text(folder, text)
+
+
+def _in(folder: Path | None, text: str) -> Path:
+    return (folder or Path.cwd()) / Path(text).expanduser()
+
+
+def _text(folder: Path | None, text: str) -> str:
+    return str(_in(folder, text).absolute())
