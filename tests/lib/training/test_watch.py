@@ -22,9 +22,6 @@ from tests.lib.training.test_survival import SMALL, finish, start
 from tests.lib.training.test_training import data, sft  # noqa: F401
 
 
-LIVE = ROOT / ".cache" / "live"  # W&B and trackio, which `make live` puts there
-
-
 def scalars(directory, tag):
     """Step and value of a scalar in TensorBoard's event files."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -34,12 +31,13 @@ def scalars(directory, tag):
     return [(event.step, event.value) for event in events.Scalars(tag)]
 
 
-@pytest.mark.skipif(
-    not (LIVE / "ready").exists(), reason="needs the trackers (`make live`): W&B and trackio get nothing"
-)
+LIVE = ROOT / ".cache" / "live"  # W&B and trackio, by `make live`
+
+
+@pytest.mark.skipif(not (LIVE / "ready").exists(), reason="needs the trackers (`make live`): neither is told anything")
 def test_live_metrics_go_to_tensorboard_and_to_the_trackers_whose_variable_is_set(data, tmp_path, monkeypatch):
     for name, value in {
-        "PYTHONPATH": os.pathsep.join([*os.environ.get("PYTHONPATH", "").split(os.pathsep), str(LIVE)]),
+        "PYTHONPATH": f"{os.environ.get('PYTHONPATH', ROOT)}{os.pathsep}{LIVE}",
         "TRACKIO_DIR": str(tmp_path / "trackio"), "WANDB_API_KEY": "a" * 40, "WANDB_MODE": "offline",
         "WANDB_DIR": str(tmp_path), "WANDB__SERVICE_WAIT": "200",
     }.items():  # fmt: skip
