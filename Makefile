@@ -2,7 +2,8 @@
 PYTHON := .venv/bin/python
 SEED ?= 0
 
-.PHONY: help demo test test-slow check format lock compile docs clean
+.PHONY: help demo test test-slow test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
+        compile docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -25,11 +26,45 @@ UV_VERSION := 0.13.9
 demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
 	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
 
+# Two processes of one thread each; tests/conftest.py puts the longest files first.
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+HERE = not gpu and not docker and not cluster and not release
+
 test: .venv/ready ## run the tests that take minutes, not hours
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not docker and not cluster"
+	$(PYTEST) -m "not slow and $(HERE)"
 
 test-slow: .venv/ready ## run the slow tests, the demo's learning among them
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "slow and not gpu and not docker and not cluster"
+	$(PYTEST) -m "slow and $(HERE)"
+
+test-demo: .venv/ready ## let the demo learn with two more seeds, before a release
+	$(PYTEST) -m release
+
+# MinIO's project publishes source since October 2025, which Go builds; the binary is its last one, and this way of
+# getting it has not been tried.
+MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
+MINIO_BINARY := https://dl.min.io/server/minio/release/linux-amd64/archive/minio.RELEASE.2025-09-07T16-13-09Z
+
+minio: .cache/minio/minio ## get the MinIO server that the tests of S3 start, some minutes with Go
+.cache/minio/minio:
+	mkdir -p $(@D)
+	if command -v go > /dev/null; then GOBIN=$(abspath $(@D)) go install github.com/minio/minio@$(MINIO_VERSION); \
+	else curl --fail --location --silent --show-error --output $@.part $(MINIO_BINARY) \
+	  && echo "$$(curl --fail --silent --show-error $(MINIO_BINARY).sha256sum | cut -d ' ' -f 1)  $@.part" | sha256sum -c \
+	  && chmod +x $@.part && mv $@.part $@; fi
+
+# Apart, since TRL imports both trackers in every process in whose environment they are.
+live: .cache/live/ready ## get W&B and trackio, for the tests of live metrics
+.cache/live/ready: tests/live.lock | .venv/ready
+	rm -rf $(@D)
+	$(UV) pip install --quiet --python $(PYTHON) --target $(@D) --no-deps --require-hashes --requirement tests/live.lock
+	@touch $@
+
+LM_EVAL := 0.4.13
+
+lm-eval-table: | $(UV) ## write anew what lm-eval says of the cases of tests/lib/answers
+	$(UV) venv --quiet --allow-existing --python 3.11 .cache/lm-eval
+	$(UV) pip install --quiet --python .cache/lm-eval/bin/python lm-eval==$(LM_EVAL)
+	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_table.py
 
 check: .venv/ready ## lint, types, formatting
 	$(PYTHON) -m ruff check .
@@ -43,12 +78,15 @@ format: .venv/ready ## format the code
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
 # In the images a step needs KFP's executor, not its compiler nor its client; causal-conv1d's compiler is the builder
 # stage's alone.
+# What the trackers need beyond the environment, so that they can lie beside it and hide nothing of it.
+LIVE_LOCK = $(LOCK) --no-annotate $$(sed -nE 's/^([a-z0-9._-]+)==.*/--no-emit-package \1/p' requirements.lock)
 IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
 
 lock: | $(UV) ## resolve the dependencies anew, with hashes
 	$(LOCK) --extra train --extra dev --output-file requirements.lock
-	$(IMAGE_LOCK) --extra train --extra gpu --output-file images/gpu.lock
-	$(IMAGE_LOCK) --extra train --constraint images/gpu.lock --output-file images/trainer.lock
+	$(LIVE_LOCK) --extra live --constraint requirements.lock --output-file tests/live.lock
+	$(IMAGE_LOCK) --extra train --extra live --extra gpu --output-file images/gpu.lock
+	$(IMAGE_LOCK) --extra train --extra live --constraint images/gpu.lock --output-file images/trainer.lock
 	$(IMAGE_LOCK) --constraint images/trainer.lock --output-file images/data.lock
 	$(subst pyproject.toml,images/trainer/builder.in,$(LOCK)) --no-annotate --no-deps --output-file images/builder.lock
 

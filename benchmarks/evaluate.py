@@ -1,6 +1,7 @@
 """How fast evaluation is: against `generate` of transformers one at a time, and lm-eval's hf backend, on one model.
 
-Run `OMP_NUM_THREADS=1 python benchmarks/evaluate.py --output benchmarks/evaluate.md`. All three ways decode the same
+Run `OMP_NUM_THREADS=1 python benchmarks/evaluate.py --output benchmarks/evaluate.md` in an environment that has
+lm-eval 0.4.13 besides, which this project's own lacks. All three ways decode the same
 prompts greedily to the same limit and their texts are compared; seconds are process time, so that other work on the
 machine does not count, and the model is loaded before the clock starts.
 """

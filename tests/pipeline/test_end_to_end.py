@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests import DATA, ROOT
+from tests import ROOT
+from tests.fixtures.gsm8k import GSM8K, needs_gsm8k
 
-GSM8K = DATA / "gsm8k"
 SMALL = {
     "sft_max_steps": 20, "grpo_max_steps": 2, "grpo_prompts_per_step": 4, "grpo_generations": 4,
     "grpo_micro_batch_size": 16, "grpo_max_new_tokens": 24, "evaluate_problems": 24, "evaluate_gate_problems": 24,
@@ -92,10 +92,9 @@ def test_a_failing_step_is_named_with_its_reason(tmp_path):
     assert "standardize failed: ValueError:" in done.stdout
 
 
+@needs_gsm8k
 def test_real_gsm8k_rows_by_set_alone(tmp_path):
     """The same pipeline on real rows, by `--set` alone; a tiny model learns nothing of them in two steps."""
-    if not GSM8K.is_dir():
-        pytest.skip(f"{GSM8K} is absent: the pipeline is not run on real GSM8K rows")
     sources = [
         {"path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "cap": 300},
         {"name": "worked", "path": str(GSM8K / "train.jsonl"), "adapter": "gsm8k", "use": "sft", "cap": 64},

@@ -1,4 +1,4 @@
-"""The real GSM8K, where shared/gsm8k is present: every gold, the known wrong ones, the known contamination."""
+"""The real GSM8K: every gold, the known wrong ones, the known contamination."""
 
 import json
 from fractions import Fraction
@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 
 from components.lib.recipe.schema import Source
-from tests import DATA
+from tests.fixtures.gsm8k import GSM8K, needs_gsm8k
 from tests.fixtures.rows import Outputs, kept, reasons, run
 
-FOLDER = DATA / "gsm8k"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is absent: the real GSM8K is not read")
+pytestmark = needs_gsm8k
 
 
 def _rows(name: str) -> list[dict]:
-    return [json.loads(line) for line in (FOLDER / name).read_text().splitlines()]
+    return [json.loads(line) for line in (GSM8K / name).read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
     folder = tmp_path_factory.mktemp("gsm8k")
-    source = Source(path=str(FOLDER / "train.jsonl"), name="gsm8k", adapter="gsm8k", licence="mit")
+    source = Source(path=str(GSM8K / "train.jsonl"), name="gsm8k", adapter="gsm8k", licence="mit")
     return run(folder, source, test=_rows("test.jsonl"))
 
 
@@ -65,7 +64,7 @@ def test_reworded_questions_are_recognised(tmp_path: Path, found: Outputs) -> No
     ]})  # fmt: skip
     (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, traces)))
     again = run(
-        tmp_path, Source(path=str(FOLDER / "train.jsonl"), name="gsm8k", adapter="gsm8k"),
+        tmp_path, Source(path=str(GSM8K / "train.jsonl"), name="gsm8k", adapter="gsm8k"),
         Source(path=str(tmp_path / "chat.jsonl"), name="chat", adapter="chat"), test=_rows("test.jsonl")[:50],
     )  # fmt: skip
     refused = reasons(again, "chat")

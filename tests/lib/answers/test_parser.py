@@ -2,7 +2,6 @@
 
 import json
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -14,9 +13,8 @@ from components.lib.answers.parser import (
     parse_lenient,
     parse_strict,
 )
-from tests import DATA
-
-GSM8K = DATA / "gsm8k"
+from tests.fixtures.gsm8k import GSM8K, needs_gsm8k
+from tests.lib.answers import lm_eval_table
 
 # Rule 3: what stands behind `####` commits to exactly this number. Cells are separated by ` | ` and line ends.
 VALUES = [
@@ -354,9 +352,8 @@ def test_arithmetic_is_exact_at_any_length():
         assert judge(f"#### {digits}", "42").unparsed
 
 
+@needs_gsm8k
 def test_gsm8k_references_are_right_and_their_neighbours_wrong():
-    if not GSM8K.is_dir():
-        pytest.skip(f"{GSM8K} is absent: real reference answers are not judged")
     for name, rows in (("train.jsonl", 7473), ("test.jsonl", 1319)):
         answers = [json.loads(line)["answer"] for line in (GSM8K / name).read_text("utf-8").strip().split("\n")]
         assert len(answers) == rows
@@ -366,30 +363,15 @@ def test_gsm8k_references_are_right_and_their_neighbours_wrong():
             assert judge(answer, gold).correct and not judge(answer, f"{gold}.5").correct
 
 
-SAVED = [
-    "#### 42", "#### 42.", "#### $42", "#### -42", "#### 1,234", "#### 1,234.50", "####42", "#### 41\n#### 42",
-    "#### **42**", "no number", "", "...", "$", "- 5", "The answer is $1,234.", "between 41 and 42.", "a-5", "5-6",
-    "10%", "3.14 is pi, 2", "#### ,", "#### .", "####  42", "<think>#### 41</think>#### 42", "1. 2. 3.", "4 2",
-    "x" * 50 + "7", "-", "--5", "$-5", "-$5", "٤٢", "#### 42..", "\\boxed{42}", "#### 42\u00a0km", "1 234",
-    "#### -.5", "5 - 3 = 2\n", "#### \n42", "#### 0x2A",
-
-]  # fmt: skip
-
-
 def test_lm_eval_rules_agree_with_lm_eval():
-    yaml = pytest.importorskip("yaml", reason="needs lm-eval: its rules are not compared")
-    extraction = pytest.importorskip("lm_eval.filters.extraction", reason="needs lm-eval: its rules are not compared")
-    from lm_eval.api.metrics import exact_match_hf_evaluate
-
-    folder = Path(extraction.__file__).parents[1] / "tasks" / "gsm8k"
-    task = yaml.safe_load((folder / "gsm8k.yaml").read_text(encoding="utf-8"))
-    metric = task["metric_list"][0]
-    options = {name: metric[name] for name in ("regexes_to_ignore", "ignore_case", "ignore_punctuation")}
-    for theirs, ours in zip(task["filter_list"], (lm_eval_strict, lm_eval_flexible), strict=True):
-        arguments = {key: value for key, value in theirs["filter"][0].items() if key != "function"}
-        extracted = extraction.RegexFilter(**arguments).apply([[text] for text in SAVED], [])
-        for text, [found] in zip(SAVED, extracted, strict=True):
-            assert (ours(text) or "[invalid]") == found
-            for gold in ("42", "so 6 * 7\n#### 42", "1,234", "#### 1,234", "-5", "$5.", "5"):
-                verdict = exact_match_hf_evaluate(predictions=[found], references=[gold], **options)["exact_match"]
-                assert lm_eval_correct(ours(text), gold) == bool(verdict)
+    about, *rows = map(json.loads, lm_eval_table.TABLE.read_text(encoding="utf-8").splitlines())
+    assert [row["completion"] for row in rows] == lm_eval_table.COMPLETIONS, "run `make lm-eval-table`"
+    assert about["golds"] == lm_eval_table.GOLDS and "lm-eval 0.4.13" in about["made by"], "run `make lm-eval-table`"
+    for row in rows:
+        for name, ours in (("strict-match", lm_eval_strict), ("flexible-extract", lm_eval_flexible)):
+            extracted = ours(row["completion"])
+            accepted = [gold for gold in about["golds"] if lm_eval_correct(extracted, gold)]
+            assert [extracted or "[invalid]", accepted] == row[name], row["completion"]
+    for name in ("strict-match", "flexible-extract"):
+        verdicts = {bool(row[name][1]) for row in rows} | {row[name][0] == "[invalid]" for row in rows}
+        assert verdicts == {True, False}, f"the table shows nothing of {name}"
