@@ -1,4 +1,4 @@
-"""The report as one HTML file without scripts or links to anything outside it."""
+"""The report as one HTML file without scripts or links to anything outside it, and in Markdown without pictures."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,20 +22,33 @@ def html(results: Mapping[str, Any]) -> str:
         """A chart for each protocol."""
         return {p: draw(story.of_protocol(rows, p), f"{name}, {p}", *more) for p in story.protocols(results)}
 
-    return page.render(
-        Path(__file__).with_name("report.html"),
-        results=results,
-        headline=story.headline(results),
-        findings=story.findings(results),
+    return _render(
+        "report.html",
+        results,
         protocols=story.protocols(results),
         of_protocol=story.of_protocol,
-        decomposition=story.decomposition(results),
         outcomes=OUTCOMES,
         accuracy_charts=drawn("accuracy", charts.intervals, domain),
         outcome_charts=drawn("outcomes", charts.stacks),
         length_charts=drawn("lengths", charts.distributions),
         curve_charts={stage: _curves(stage, columns) for stage, columns in results["curves"].items()},
-        sampled=list(rows[0]["sampled"]),
+    )
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Render what results.json holds with report.md, for a model card or a pull request: the same numbers."""
+    return _render("report.md", results)
+
+
+def _render(name: str, results: Mapping[str, Any], **more: Any) -> str:
+    return page.render(
+        Path(__file__).with_name(name),
+        results=results,
+        headline=story.headline(results),
+        findings=story.findings(results),
+        decomposition=story.decomposition(results),
+        sampled=list(results["results"][0]["sampled"]),
+        **more,
     )
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from components.compare.charts import curve
 from components.compare.compare import compute
-from components.compare.markdown import markdown
-from components.compare.report import html
+from components.compare.report import html, markdown
 from components.compare.story import decomposition, findings, headline, parts
 from components.lib.files import write_jsonl
 from components.lib.recipe.schema import Compare

@@ -8,29 +8,26 @@ from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from components.lib.reporting.wording import MINUS, interval, p_text, percent, points
 
-_ALIGN = {"l": "left", "r": "right"}
 _RULE = Line("", "-", "--", "")
+_LINES = TableFormat(None, _RULE, None, _RULE, None, DataRow("", "  ", ""), 0, None)
 
 
 def lines(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as lines of text with a rule below head and rows; `align` has an l or r for each column."""
-    return _table(TableFormat(None, _RULE, None, _RULE, None, DataRow("", "  ", ""), 0, None), align, head, rows)
+    # The head is a row like the others: as a head, tabulate makes it two wider than it need be.
+    return _table([head, SEPARATING_LINE, *rows], align, tablefmt=_LINES)
 
 
 def markdown(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table in Markdown; `align` has an l or r for each column."""
-    form = TableFormat(None, _marks, None, None, None, DataRow("|", "|", "|"), 1, None)  # type: ignore[arg-type]
-    return _table(form, align, head, [[str(cell).replace("|", r"\|") for cell in row] for row in rows])
+    return _table(
+        [[str(cell).replace("|", r"\|") for cell in row] for row in rows], align, headers=head, tablefmt="pipe"
+    )
 
 
-def _marks(widths: Sequence[int], aligns: Sequence[str]) -> str:
-    return f"|{'|'.join('-' * (w - 1) + (':' if a == 'right' else '-') for w, a in zip(widths, aligns, strict=True))}|"
-
-
-def _table(form: TableFormat, align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    # The head is a row like the others: as a head tabulate makes it two wider than it need be.
-    table = [head, SEPARATING_LINE, *rows]
-    return tabulate(table, tablefmt=form, colalign=[_ALIGN[letter] for letter in align], disable_numparse=True)
+def _table(rows: Iterable[Any], align: str, **form: Any) -> str:
+    columns = [{"l": "left", "r": "right"}[letter] for letter in align]
+    return tabulate(rows, colalign=columns, disable_numparse=True, **form)
 
 
 def text_table(results: Mapping[str, Any]) -> str:
