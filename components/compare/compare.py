@@ -6,8 +6,7 @@ from typing import Any
 
 from components.compare import curves as training
 from components.compare import load, results
-from components.compare.markdown import markdown
-from components.compare.report import html
+from components.compare.report import html, markdown
 from components.lib.files import write_json, write_text
 from components.lib.recipe import schema
 from components.lib.recipe.schema import PROTOCOLS

@@ -10,7 +10,6 @@ other problems, prompts or sampling (components/evaluate/champion.py); all are j
 
 import dataclasses
 import json
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from components.lib.recipe.schema import Gate
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import CHAMPION
 from components.lib.registry.store import open_store
+from components.lib.reporting.statistics import mcnemar_greater
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +95,6 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
     failures += _guard_failures(numbers, settings)
     failures += _few_shot_failures(evaluations["base"], evaluations[names[-1]], settings, numbers)
     return _verdict(failures, numbers, settings)
-
-
-def mcnemar_greater(won: int, lost: int) -> float:
-    """The one-sided exact McNemar p-value: that many or more wins among won + lost by fair coin flips.
-
-    >>> mcnemar_greater(5, 0)
-    0.03125
-    """
-    pairs = won + lost
-    return sum(math.comb(pairs, k) for k in range(won, pairs + 1)) / 2**pairs
 
 
 def _guarded(candidate: Items) -> dict[str, Any]:

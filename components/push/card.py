@@ -11,6 +11,7 @@ from components.lib.generation.prompts import SYSTEM_PROMPT
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
+from components.lib.reporting.table import markdown
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 SCORED = "zero-shot"  # the one protocol whose score stands for the model
@@ -149,16 +150,14 @@ def _entry(entry: dict[str, Any], source: Source) -> EvalResultEntry:
 
 
 def _table(results: list[dict[str, Any]]) -> str:
-    head = "| checkpoint | protocol | n | accuracy | interval | p-value |\n|---|---|---:|---:|---:|---:|\n"
-    rows = sorted(
-        results, key=lambda entry: list(dict.fromkeys(e["protocol"] for e in results)).index(entry["protocol"])
-    )
-    return head + "\n".join(
-        f"| {e['checkpoint']} | {e['protocol']} | {e['n']} | {e['accuracy']:.1%} "
-        f"| {e['interval'][0]:.1%} to {e['interval'][1]:.1%} "
-        f"| {'' if e.get('p_value') is None else format(e['p_value'], '.2g')} |"
-        for e in rows
-    )
+    rows = [
+        (entry["checkpoint"], protocol, entry["n"], f"{entry['accuracy']:.1%}",
+         f"{entry['interval'][0]:.1%} to {entry['interval'][1]:.1%}",
+         "" if entry.get("p_value") is None else f"{entry['p_value']:.2g}")
+        for protocol in dict.fromkeys(entry["protocol"] for entry in results)
+        for entry in results if entry["protocol"] == protocol
+    ]  # fmt: skip
+    return markdown("llrrrr", ("checkpoint", "protocol", "n", "accuracy", "interval", "p-value"), rows)
 
 
 def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
@@ -172,11 +171,11 @@ def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
 
 def _sources(plan: Plan, data_url: str) -> str:
     rows = [
-        f"| {source.name or source.path} | `{source.path}` | `{source.revision}` | {source.licence} | {use} |"
+        (source.name or source.path, f"`{source.path}`", f"`{source.revision}`", source.licence, use)
         for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
         for source in sources
     ]
-    table = "| source | where | revision | licence | use |\n|---|---|---|---|---|\n" + "\n".join(rows)
+    table = markdown("lllll", ("source", "where", "revision", "licence", "use"), rows)
     return f"{table}\n\nThe SFT conversations as they were used: {data_url}" if data_url else table
 
 

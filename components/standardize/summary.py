@@ -1,19 +1,18 @@
 """The data summary: what happened to every row, as JSON, Markdown and one HTML page."""
 
 import json
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from components.lib.data.reasons import FINDINGS, REASONS
 from components.lib.data.tally import FILES, PLACES, Histogram, Ledger, Tally
 from components.lib.files import write_json, write_text
 from components.lib.recipe.schema import Standardize
+from components.lib.reporting import page, svg
 
 BARS = 28
-_WIDTH, _HEIGHT, _LEFT, _BASE = 520, 190, 44, 160  # of a chart, in its own units
 _SHOWN = 1200  # characters of an example's text
 
 
@@ -21,16 +20,12 @@ def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: i
     """Write summary.json, summary.md and summary.html to `out`; returns the counts as numbers to log."""
     summary = summarise(ledger, settings, tokenizer, seed)
     write_json(out / "summary.json", summary)
-    folder = FileSystemLoader(Path(__file__).parent)
-    for name, autoescape in (("summary.md", False), ("summary.html", True)):
-        environment = Environment(
-            loader=folder, undefined=StrictUndefined, autoescape=autoescape, trim_blocks=True, lstrip_blocks=True
-        )
-        environment.filters |= {"thousands": _thousands, "shown": _shown, "where": _where, "by_reason": _by_reason}
-        charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
-        text = environment.get_template(name).render(
-            **summary, reasons=REASONS, files=FILES, places=PLACES, charts=charts, examples=ledger.examples
-        )
+    charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
+    for name in ("summary.md", "summary.html"):
+        text = page.render(
+            Path(__file__).with_name(name), **summary, reasons=REASONS, files=FILES, places=PLACES, charts=charts,
+            examples=ledger.examples, shown=_shown, where=_where, by_reason=_by_reason,
+        )  # fmt: skip
         write_text(out / name, text)
     numbers = {"read": summary["read"], **summary["rows"]}
     return {name: float(number) for name, number in numbers.items()}
@@ -70,40 +65,24 @@ def _lengths(found: Histogram) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def chart(found: Histogram) -> str:
-    """A histogram as inline SVG; its colours are the page's."""
+def chart(found: Histogram) -> Markup:
+    """A histogram as inline SVG, in the colour of the figure around it; bars beyond the limit have another."""
     width, counts = found.bars(BARS)
-    step = (_WIDTH - _LEFT) / len(counts)
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="histogram of {escape(found.unit)}">',
-        f'<text class="tick" x="{_LEFT - 6}" y="14" text-anchor="end">{max(counts):,}</text>',
-        f'<text class="tick" x="{_LEFT - 6}" y="{_BASE}" text-anchor="end">0</text>',
-        *(_bar(found, width, counts, number, step) for number in range(len(counts))),
-    ]
-    for number in range(0, len(counts), max(1, len(counts) // 6)):
-        x = _LEFT + number * step
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{_BASE + 18}" text-anchor="middle">{number * width:,}</text>')
-    if found.limit and found.limit < len(counts) * width:
-        x = _LEFT + found.limit / width * step
-        parts.append(f'<line class="limit" x1="{x:.1f}" y1="4" x2="{x:.1f}" y2="{_BASE}"/>')
-    parts.append(f'<line class="axis" x1="{_LEFT}" y1="{_BASE}" x2="{_WIDTH}" y2="{_BASE}"/></svg>')
-    return "".join(parts)
-
-
-def _bar(found: Histogram, width: int, counts: list[int], number: int, step: float) -> str:
-    height = (_BASE - 8) * counts[number] / max(counts)
-    last = number == len(counts) - 1 and found.largest >= (number + 1) * width
-    lengths = f"{number * width:,} and more" if last else f"{number * width:,} to {(number + 1) * width - 1:,}"
-    over = " over" if found.limit and number * width > found.limit else ""
-    return (
-        f'<rect class="bar{over}" x="{_LEFT + number * step + 0.75:.1f}" y="{_BASE - height:.1f}" '
-        f'width="{step - 1.5:.1f}" height="{height:.1f}">'
-        f"<title>{lengths} {escape(found.unit)}: {counts[number]:,}</title></rect>"
-    )
-
-
-def _thousands(number: float) -> str:
-    return f"{number:,}"
+    left, right, top, bottom = 40, svg.WIDTH - 8, 10, 126
+    end = len(counts) * width
+    x, y = svg.scale((0, end), (left, right)), svg.scale((0, max(counts)), (bottom, top))
+    parts = svg.y_axis([(y(count), f"{count:,}") for count in (0, max(counts))], left, right)
+    labelled = range(0, end, width * max(1, len(counts) // 6))
+    parts += svg.x_axis([(x(length), f"{length:,}") for length in labelled], bottom, bottom + 4)
+    for low, count in zip(range(0, end, width), counts, strict=True):
+        high = low + width
+        lengths = f"{low:,} and more" if high == end <= found.largest else f"{low:,} to {high - 1:,}"
+        over = "c-rejects" if found.limit and low > found.limit else ""
+        tip = f"{lengths} {found.unit}: {count:,}"
+        parts.append(svg.bar(over, x(low) + 0.75, y(count), x(width) - left - 1.5, bottom - y(count), tip))
+    if found.limit and found.limit < end:
+        parts.append(svg.line("limit", x(found.limit), 4, x(found.limit), bottom))
+    return svg.figure(svg.WIDTH, 150, f"histogram of {found.unit}", parts)
 
 
 def _shown(value: Any) -> str:

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from components.compare.charts import curve
 from components.compare.compare import compute
-from components.compare.markdown import markdown
-from components.compare.report import html
+from components.compare.report import html, markdown
 from components.compare.story import decomposition, findings, headline, parts
 from components.lib.files import write_jsonl
 from components.lib.recipe.schema import Compare
@@ -145,15 +145,15 @@ def test_ticks_are_few_round_and_inside(low, high):
 
 
 def test_domain_covers_all_intervals():
-    assert svg.domain([(0.0, 0.01), (0.97, 1.0)]) == (0.0, 1.0)
-    assert svg.domain([(0.52, 0.58)]) == (0.5, 0.6)
-    low, high = svg.domain([(1.0, 1.0)])
+    assert svg.share_domain([(0.0, 0.01), (0.97, 1.0)]) == (0.0, 1.0)
+    assert svg.share_domain([(0.52, 0.58)]) == (0.5, 0.6)
+    low, high = svg.share_domain([(1.0, 1.0)])
     assert high > low
 
 
 def test_a_flat_curve_and_a_single_point_are_drawn():
     for dots in ([[1, 0.5], [2, 0.5]], [[5, 0.0]]):
-        assert "nan" not in svg.line(dots, "flat", "sft", False)
+        assert "nan" not in curve(dots, "flat", "sft", False)
 
 
 def test_numbers_in_words():

@@ -1,14 +1,13 @@
 """Fingerprints of texts as numpy arrays: word n-grams, MinHash signatures in bands, and sketches to compare by.
 
-MinHash: Broder 1997, by the library `datasketch`, which also finds the bands for a similarity. Sketch: the smallest
-hashes of a set (bottom-k, Cohen 1997), from which Jaccard similarity is estimated, exactly for sets up to SKETCH.
+MinHash: Broder 1997. Sketch: the smallest hashes of a set (bottom-k, Cohen 1997), from which Jaccard similarity is
+estimated, exactly for sets up to SKETCH.
 """
 
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
 
 PERMUTATIONS = 128
 SKETCH = 128
@@ -41,19 +40,43 @@ class Bands:
     """MinHash signatures cut into bands: texts at or above `similarity` are likely to share one."""
 
     def __init__(self, similarity: float) -> None:
-        weights = (_FALSE_POSITIVE_WEIGHT, _FALSE_NEGATIVE_WEIGHT)
-        found = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS, weights=weights)
-        self.bands, self.rows = found.b, found.r
-        self.signature = MinHash(PERMUTATIONS, hashfunc=int)
+        self.bands, self.rows = band_shape(similarity)
+        random = np.random.RandomState(1)  # its stream is frozen, so that every run finds the same neighbours
+        odd = random.randint(0, 1 << 31, PERMUTATIONS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+        added = random.randint(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
+        used = self.bands * self.rows
+        self.odd, self.added = odd[:used, None], added[:used, None]
 
     def of(self, shingles: Array, head: int) -> list[int]:
         """One int64 per band; texts with different `head` share none."""
-        self.signature.clear()
-        self.signature.update_batch(shingles.tolist())
-        values = self.signature.hashvalues[: self.bands * self.rows].reshape(self.bands, self.rows)
+        values = self.signature(shingles).reshape(self.bands, self.rows)
         sums = (values * _multipliers(self.rows)).sum(axis=1, dtype=np.uint64)
         salts = np.arange(1, self.bands + 1, dtype=np.uint64) * np.uint64(head | 1)
         return _mix(_mix(sums) ^ salts).view(np.int64).tolist()
+
+    def signature(self, shingles: Array) -> Array:
+        """The smallest of uint32 shingles, of which there is one at least, by each of bands * rows permutations.
+
+        A permutation is odd * x + added modulo 2**32, after MurmurHash3's finalizer (Appleby 2011).
+        """
+        x = (shingles ^ (shingles >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+        x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+        return (self.odd * (x ^ (x >> np.uint32(16))) + self.added).min(axis=1)
+
+
+def band_shape(similarity: float) -> tuple[int, int]:
+    """How many bands of how many rows, so that texts share one where they are at least so similar, and else not.
+
+    That of the least false positives and false negatives, if all similarities are equally frequent.
+    """
+    shares = (np.arange(1000) + 0.5) / 1000
+    errors = {}
+    for rows in range(1, PERMUTATIONS + 1):
+        for bands in range(1, PERMUTATIONS // rows + 1):
+            caught = 1 - (1 - shares**rows) ** bands
+            wrong, missed = caught[shares < similarity].sum(), (1 - caught)[shares >= similarity].sum()
+            errors[bands, rows] = _FALSE_POSITIVE_WEIGHT * wrong + _FALSE_NEGATIVE_WEIGHT * missed
+    return min(errors, key=lambda shape: errors[shape])
 
 
 def sketch(shingles: Array) -> Array:

@@ -1,16 +1,13 @@
 """What a registry tells of its past: every run, what came of it, and which model was the champion when."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import CHAMPION, Outcome, read_all
-from components.lib.reporting.wording import percent
-
-_HEAD = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion")
-_LEFT = 3  # the first columns are words, the others numbers; the last is a word again
+from components.lib.reporting.table import lines, score_cells
+from components.lib.reporting.wording import interval, moment, percent
 
 
 @dataclass(frozen=True)
@@ -59,22 +56,11 @@ def ending_of(run: Outcome) -> str:
     return f"{run.ending} ({run.failed_step})" if run.failed_step else run.ending
 
 
-def moment(text: str) -> str:
-    """A moment as a table shows it: UTC, to the minute.
-
-    >>> moment("2026-03-01T04:05:06.789+00:00")
-    '2026-03-01 04:05'
-    """
-    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
-
-
 def text_table(history: History) -> str:
     """The runs as lines of text, the champion and what it can do below."""
-    lines = [_HEAD, *(_cells(run) for run in history.runs)]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(_HEAD))]
-    text = [_line(line, widths) for line in lines]
-    rule = "-" * max(map(len, text))
-    return "\n".join([text[0], rule, *text[1:], rule, champion_sentence(history), *unread_sentence(history)])
+    head = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion")
+    table = lines("lllrrrrl", head, [_cells(run) for run in history.runs])
+    return "\n".join([table, champion_sentence(history), *unread_sentence(history)])
 
 
 def champion_sentence(history: History) -> str:
@@ -85,8 +71,7 @@ def champion_sentence(history: History) -> str:
     since = moment(last.since.isoformat())
     words = f"Champion number {len(history.reigns)}: {last.version} of run {last.run_id}, since {since} UTC"
     if last.result:
-        low, high = last.result["interval"]
-        words += f", {percent(last.result['accuracy'])} % right ({percent(low)} to {percent(high)})"
+        words += f", {percent(last.result['accuracy'])} % right ({interval(last.result['interval'], ' to ')})"
     return f"{words}."
 
 
@@ -103,16 +88,5 @@ def new_rows(run: Outcome) -> str:
 
 def _cells(run: Outcome) -> tuple[str, ...]:
     result = result_of(run)
-    right = accuracy = interval = ""
-    if result:
-        low, high = result["interval"]
-        right, accuracy = f"{result['correct']:g}/{result['n']}", f"{percent(result['accuracy'])} %"
-        interval = f"{percent(low)} - {percent(high)}"
-    return moment(run.ended), run.run_id, ending_of(run), right, accuracy, interval, new_rows(run), run.champion
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    pairs = list(zip(cells, widths, strict=True))
-    left = [cell.ljust(width) for cell, width in pairs[:_LEFT]]
-    right = [cell.rjust(width) for cell, width in pairs[_LEFT:-1]]
-    return "  ".join([*left, *right, cells[-1]]).rstrip()
+    scores = score_cells(result) if result else ("", "", "")
+    return moment(run.ended), run.run_id, ending_of(run), *scores, new_rows(run), run.champion

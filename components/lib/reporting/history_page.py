@@ -1,31 +1,19 @@
 """The history as one HTML file without scripts or links to anything outside it: accuracy over time, and the table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.lib.files import write_text
 from components.lib.registry.outcome import ENDINGS, Outcome
 from components.lib.registry.store import open_store
-from components.lib.reporting import svg
-from components.lib.reporting.history import (
-    History,
-    champion_sentence,
-    ending_of,
-    moment,
-    new_rows,
-    read_history,
-    result_of,
-    text_table,
-    unread_sentence,
-)
-from components.lib.reporting.wording import interval, percent
+from components.lib.reporting import history as past
+from components.lib.reporting import page, svg
+from components.lib.reporting.history import History, result_of
+from components.lib.reporting.wording import interval, moment, percent
 
 WIDTH, HEIGHT = 1000, 360
 LEFT, RIGHT, TOP, BOTTOM = 56, 24, 16, 300  # of the plot, in its own units
@@ -36,38 +24,51 @@ _STEPS = [timedelta(minutes=n) for n in (1, 2, 5, 10, 20, 60, 180, 720)] + [
 ]
 
 
+def show(registry: str, out: Path) -> int:
+    """Print the history of a registry as a table and write it with a plot to `out`; returns the exit status.
+
+    Only the registry is read, and nothing but `out` is written. `ValueError` if it holds no run.
+    """
+    history = past.read_history(open_store(registry))
+    print(past.text_table(history))
+    write_text(out, html(history))
+    print(f"\nhistory: {out}")
+    return 0
+
+
 def html(history: History) -> str:
     """Render history_page.html."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"percent": percent, "interval": interval, "moment": moment}
-    sentence = " ".join([champion_sentence(history), *unread_sentence(history)])
-    return environment.get_template("history_page.html").render(
-        history=history, sentence=sentence, plot=Markup(plot(history)), result_of=result_of,
-        ending_of=ending_of, new_rows=new_rows, counts=_counts(history.runs), protocol=_protocol(history.runs),
-    )  # fmt: skip
-
-
-def plot(history: History) -> str:
-    """Accuracy of every judged run over time with its interval, the champion's as a line, as inline SVG."""
-    moments = [datetime.fromisoformat(run.ended) for run in history.runs] + [reign.since for reign in history.reigns]
-    x = _time_scale(min(moments), max(moments))
-    results = [(run, result) for run in history.runs if (result := result_of(run))]
-    low, high = svg.domain([result["interval"] for _, result in results] or [(0.0, 1.0)])
-
-    def y(share: float) -> float:
-        return BOTTOM - (share - low) / (high - low) * (BOTTOM - TOP)
-
-    parts = [*_axes(x, y, (low, high), min(moments), max(moments)), *_reigns(history, x, y)]
-    parts += [_point(run, result, x, y) for run, result in results]
-    parts += [_mark(run, x) for run in history.runs if not result_of(run)]
-    title = "accuracy over time"
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><title>{title}</title>'
-        f"{''.join(parts)}</svg>"
+    return page.render(
+        Path(__file__).with_name("history_page.html"),
+        history=history,
+        sentence=" ".join([past.champion_sentence(history), *past.unread_sentence(history)]),
+        plot=plot(history),
+        result_of=result_of,
+        ending_of=past.ending_of,
+        new_rows=past.new_rows,
+        counts=_counts(history.runs),
+        protocol=next((result["protocol"] for run in reversed(history.runs) if (result := result_of(run))), ""),
     )
+
+
+def plot(history: History) -> Markup:
+    """Accuracy of every judged run over time with its interval, the champion's as a line, as inline SVG."""
+    moments = [*(datetime.fromisoformat(run.ended) for run in history.runs), *(r.since for r in history.reigns)]
+    first, last = min(moments), max(moments)
+    place = svg.scale((first.timestamp(), last.timestamp()), (LEFT + 14, WIDTH - RIGHT - 14))
+    domain = svg.share_domain(result["interval"] for run in history.runs if (result := result_of(run)))
+    y = svg.scale(domain, (BOTTOM, TOP))
+
+    def x(at: datetime) -> float:
+        return place(at.timestamp())
+
+    days = last - first > timedelta(days=2)
+    times = [(x(at), f"{at:%Y-%m-%d}" if days else f"{at:%m-%d %H:%M}") for at in time_ticks(first, last)]
+    shares = [(y(share), f"{100 * share:g} %") for share in svg.ticks(*domain)]
+    parts = [*svg.y_axis(shares, LEFT, WIDTH - RIGHT), *svg.x_axis(times, TOP, MARKS + 14)]
+    parts += _reigns(history, last, x, y)
+    parts += [_point(run, x(datetime.fromisoformat(run.ended)), y) for run in history.runs]
+    return svg.figure(WIDTH, HEIGHT, "accuracy over time", parts)
 
 
 def time_ticks(first: datetime, last: datetime) -> list[datetime]:
@@ -75,69 +76,33 @@ def time_ticks(first: datetime, last: datetime) -> list[datetime]:
     span = max(last - first, timedelta(minutes=1))
     step = next((step for step in _STEPS if span / step <= 8), _STEPS[-1] * math.ceil(span / _STEPS[-1] / 8))
     zero = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday
-    number = math.ceil((first - zero) / step)
-    found = []
-    while (mark := zero + number * step) <= last:
-        found.append(mark)
-        number += 1
-    return found or [first]
+    numbers = range(math.ceil((first - zero) / step), (last - zero) // step + 1)
+    return [zero + number * step for number in numbers] or [first]
 
 
-def _time_scale(first: datetime, last: datetime) -> Any:
-    span = (last - first) / timedelta(seconds=1) or 1.0
-
-    def place(at: datetime) -> float:
-        return LEFT + 14 + (at - first) / timedelta(seconds=1) / span * (WIDTH - RIGHT - LEFT - 28)
-
-    return place
-
-
-def _axes(x: Any, y: Any, domain: tuple[float, float], first: datetime, last: datetime) -> list[str]:
-    parts = []
-    for share in svg.ticks(*domain):
-        parts.append(f'<line class="grid" x1="{LEFT}" y1="{y(share):.1f}" x2="{WIDTH - RIGHT}" y2="{y(share):.1f}"/>')
-        parts.append(_text(LEFT - 8, y(share) + 4, f"{100 * share:g} %", "end"))
-    days = last - first > timedelta(days=2)
-    for mark in time_ticks(first, last):
-        at = x(mark)
-        parts.append(f'<line class="grid" x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{BOTTOM}"/>')
-        parts.append(_text(at, BOTTOM + 44, f"{mark:%Y-%m-%d}" if days else f"{mark:%m-%d %H:%M}", "middle"))
-    return parts
-
-
-def _reigns(history: History, x: Any, y: Any) -> list[str]:
+def _reigns(history: History, end: datetime, x: Callable[[datetime], float], y: svg.Scale) -> list[str]:
     """The champion's accuracy as steps, each until the next champion or the last run."""
-    end = max([datetime.fromisoformat(run.ended) for run in history.runs] + [r.since for r in history.reigns])
     parts, before = [], ""
-    for number, reign in enumerate(history.reigns):
-        if reign.result is None:
-            before = ""
-            continue
-        until = history.reigns[number + 1].since if number + 1 < len(history.reigns) else end
-        level = f"{y(reign.result['accuracy']):.1f}"
-        start = f"{before}V{level}" if before else f"M{x(reign.since):.1f},{level}"
-        parts.append(f'<path class="champion" d="{start}H{x(until):.1f}"/>')
-        before = f"M{x(until):.1f},{level}"
+    ends = [*(reign.since for reign in history.reigns[1:]), end]
+    for reign, until in zip(history.reigns, ends, strict=False):  # without reigns there is one end too many
+        if reign.result:
+            level = f"{y(reign.result['accuracy']):.1f}"
+            start = f"{before}V{level}" if before else f"M{x(reign.since):.1f},{level}"
+            parts.append(svg.mark("path", "c-champion curve", d=f"{start}H{x(until):.1f}"))
+        before = f"M{x(until):.1f},{level}" if reign.result else ""
     return parts
 
 
-def _point(run: Outcome, result: dict[str, Any], x: Any, y: Any) -> str:
-    at, (low, high) = x(datetime.fromisoformat(run.ended)), result["interval"]
-    share = f"{percent(result['accuracy'])} % ({percent(low)} to {percent(high)})"
-    words = escape(f"{run.run_id}, {moment(run.ended)}: {ending_of(run)}, {share} of {result['n']:,} problems")
-    return (
-        f'<g class="e-{run.ending}"><title>{words}</title>'
-        f'<line class="whisker" x1="{at:.1f}" y1="{y(low):.1f}" x2="{at:.1f}" y2="{y(high):.1f}"/>'
-        f'<circle class="dot" cx="{at:.1f}" cy="{y(result["accuracy"]):.1f}" r="5.5"/></g>'
-    )
-
-
-def _mark(run: Outcome, x: Any) -> str:
-    """A cross for a run that failed before it was evaluated, a dash for one that had nothing to do."""
-    at = x(datetime.fromisoformat(run.ended))
-    words = escape(f"{run.run_id}, {moment(run.ended)}: {ending_of(run)}")
-    cross = f"M{at - 4:.1f},{MARKS - 4}l8,8m0,-8l-8,8" if run.ending == "failed" else f"M{at - 4:.1f},{MARKS}h8"
-    return f'<g class="e-{run.ending}"><title>{words}</title><path class="mark" d="{cross}"/></g>'
+def _point(run: Outcome, x: float, y: svg.Scale) -> str:
+    """A dot with its interval, a cross for a run that failed before it was evaluated, a dash if nothing had changed."""
+    result, tip = result_of(run), f"{run.run_id}, {moment(run.ended)}: {past.ending_of(run)}"
+    if result is None:
+        path = f"M{x - 4:.1f},{MARKS - 4}l8,8m0,-8l-8,8" if run.ending == "failed" else f"M{x - 4:.1f},{MARKS}h8"
+        return svg.mark("path", f"c-{run.ending} mark", tip, d=path)
+    low, high = result["interval"]
+    tip += f", {percent(result['accuracy'])} % ({interval(result['interval'], ' to ')}) of {result['n']:,} problems"
+    line = svg.line("whisker", x, y(low), x, y(high))
+    return svg.group(f"c-{run.ending}", tip, line, svg.dot("", x, y(result["accuracy"]), 5.5))
 
 
 def _counts(runs: Sequence[Outcome]) -> str:
@@ -145,23 +110,3 @@ def _counts(runs: Sequence[Outcome]) -> str:
     found = {word: sum(run.ending == word for run in runs) for word in ENDINGS}
     listed = ", ".join(f"{count} {word}" for word, count in found.items() if count)
     return f"{len(runs)} run{'s' * (len(runs) != 1)}: {listed}"
-
-
-def _protocol(runs: Sequence[Outcome]) -> str:
-    return next((result["protocol"] for run in reversed(runs) if (result := result_of(run))), "")
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def show(registry: str, page: Path) -> int:
-    """Print the history of a registry as a table and write it with a plot to `page`; returns the exit status.
-
-    Only the registry is read, and nothing but `page` is written. `ValueError` if it holds no run.
-    """
-    history = read_history(open_store(registry))
-    print(text_table(history))
-    write_text(page, html(history))
-    print(f"\nhistory: {page}")
-    return 0

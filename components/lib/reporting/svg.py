@@ -1,112 +1,81 @@
-"""Small charts as inline SVG; colours come from the page's CSS classes, so that they follow light and dark.
+"""Marks, axes and figures of charts as inline SVG; places are in a figure's own units, y grows downwards.
 
-All are drawn 340 units wide: a phone shows one across, a desktop puts several side by side, and text keeps its size.
-Series are coloured by the classes `c-<name>`, the outcomes of a completion by `o-<name>`.
+Colours come from the classes `c-NAME` of page.html, so that they follow light and dark. Most figures are WIDTH units
+wide: a phone shows one across, a desktop puts several side by side, and text keeps its size.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
-from typing import Any
 
-from components.lib.reporting.wording import label
+from markupsafe import Markup
 
 WIDTH = 340
 
-
-def intervals(rows: Sequence[Mapping[str, Any]], title: str, domain: tuple[float, float]) -> str:
-    """A dot with its interval for each row {"checkpoint", "accuracy", "interval"}, over `domain` in shares."""
-    left, right, step = 52, WIDTH - 54, 30
-    height = step * len(rows) + 34
-    x = _scale(domain, (left, right))
-    parts = _x_axis(x, ticks(*domain), height - 22, 8, lambda v: f"{100 * v:g} %")
-    for k, row in enumerate(rows):
-        y = 8 + step * k + step / 2
-        low, high = row["interval"]
-        name = row["checkpoint"]
-        parts += [
-            _text(left - 10, y + 4, label(name), "end", "name"),
-            f'<line class="c-{name} whisker" x1="{x(low):.1f}" y1="{y}" x2="{x(high):.1f}" y2="{y}"/>',
-            f'<circle class="c-{name} dot" cx="{x(row["accuracy"]):.1f}" cy="{y}" r="5.5"/>',
-            _text(WIDTH - 2, y + 4, f"{100 * row['accuracy']:.1f} %", "end", "value"),
-        ]
-    return _svg(height, title, parts)
+Scale = Callable[[float], float]
 
 
-def stacks(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """A bar of outcome shares for each row {"checkpoint", "outcomes": {name: share}}; shares add up to 1."""
-    left, right, step, bar = 52, WIDTH - 16, 34, 22
-    height = step * len(rows) + 26
-    x = _scale((0, 1), (left, right))
-    parts = _x_axis(x, [0, 0.25, 0.5, 0.75, 1], height - 22, 4, lambda v: f"{100 * v:g} %")
-    for k, row in enumerate(rows):
-        y = 4 + step * k + (step - bar) / 2
-        parts.append(_text(left - 10, y + bar / 2 + 4, label(row["checkpoint"]), "end", "name"))
-        start = 0.0
-        for name, share in row["outcomes"].items():
-            if share > 0:
-                width = max(0.0, x(start + share) - x(start) - 1)
-                parts.append(
-                    f'<rect class="o-{name}" x="{x(start):.1f}" y="{y}" width="{width:.1f}" height="{bar}">'
-                    f"<title>{escape(name.replace('_', ' '))} {100 * share:.1f} %</title></rect>"
-                )
-                if width > 34:
-                    middle = x(start + share / 2)
-                    parts.append(_text(middle, y + bar / 2 + 4, f"{100 * share:.0f}", "middle", f"inside t-{name}"))
-            start += share
-    return _svg(height, title, parts)
+def mark(tag: str, css: str, tip: str = "", **at: float | str) -> str:
+    """One element with its attributes; `tip` is shown under the pointer."""
+    places = "".join(f' {k}="{v if isinstance(v, str) else format(v, ".1f")}"' for k, v in at.items())
+    return f'<{tag} class="{css}"{places}>{_title(tip) if tip else ""}</{tag}>'
 
 
-def distributions(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """Lengths of each row {"checkpoint", "lengths": {"shares", "bin_width", "median"}}, one strip under another."""
-    left, right, step = 52, WIDTH - 40, 48
-    height = step * len(rows) + 32
-    top = rows[0]["lengths"]["bin_width"] * len(rows[0]["lengths"]["shares"])
-    x = _scale((0, top), (left, right))
-    parts = _x_axis(x, ticks(0, top), height - 22, 4, lambda v: f"{v:,.0f}")
-    for k, row in enumerate(rows):
-        base, lengths, name = 4 + step * (k + 1), row["lengths"], row["checkpoint"]
-        tall = max(lengths["shares"])
-        outline = [f"M{left},{base}"]
-        for i, share in enumerate(lengths["shares"]):
-            y = base - (step - 10) * share / tall
-            ends = (x(i * lengths["bin_width"]), x((i + 1) * lengths["bin_width"]))
-            outline.append(f"L{ends[0]:.1f},{y:.1f}L{ends[1]:.1f},{y:.1f}")
-        middle = x(lengths["median"])
-        parts += [
-            f'<path class="c-{name} area" d="{"".join(outline)}L{right},{base}Z"/>',
-            f'<line class="c-{name} median" x1="{middle:.1f}" y1="{base - step + 8}" x2="{middle:.1f}" y2="{base}"/>',
-            _text(left - 10, base - 6, label(name), "end", "name"),
-            _text(WIDTH - 2, base - 6, f"{lengths['median']:,g}", "end", "value"),
-        ]
-    return _svg(height, title, parts)
+def line(css: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    """A line from one point to another."""
+    return mark("line", css, x1=x1, y1=y1, x2=x2, y2=y2)
 
 
-def line(points: Sequence[Sequence[float]], title: str, series: str, share: bool) -> str:
-    """One training curve from [[step, value], ...]; `share` values are written in percent."""
-    height, left, right, top, bottom = 150, 46, WIDTH - 10, 10, 128
-    values = [value for _, value in points]
-    low, high = min(values), max(values)
-    if share:
-        low, high = 0.0, max(high, 0.01)
-    if low == high:
-        low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
-    marks = ticks(low, high, 4)
-    low, high = min(low, marks[0]), max(high, marks[-1])
-    steps = (min(step for step, _ in points), max(step for step, _ in points))
-    x = _scale(steps if steps[0] < steps[1] else (steps[0] - 1, steps[1] + 1), (left, right))
-    y = _scale((low, high), (bottom, top))
-    parts = []
-    for mark in marks:
-        parts.append(f'<line class="grid" x1="{left}" y1="{y(mark):.1f}" x2="{right}" y2="{y(mark):.1f}"/>')
-        words = f"{100 * mark:g} %" if share else f"{mark:g}"
-        parts.append(_text(left - 6, y(mark) + 4, words, "end", "tick"))
-    for mark in ticks(*steps, 5):
-        parts.append(_text(x(mark), bottom + 16, f"{mark:,.0f}", "middle", "tick"))
-    path = "".join(f"{'L' if i else 'M'}{x(step):.1f},{y(value):.1f}" for i, (step, value) in enumerate(points))
-    parts.append(f'<path class="c-{series} curve" d="{path}"/>')
-    parts.append(f'<circle class="c-{series} dot" cx="{x(points[-1][0]):.1f}" cy="{y(points[-1][1]):.1f}" r="3"/>')
-    return _svg(height, title, parts)
+def bar(css: str, x: float, y: float, width: float, height: float, tip: str) -> str:
+    """A filled rectangle."""
+    return mark("rect", f"{css} bar", tip, x=x, y=y, width=width, height=height)
+
+
+def dot(css: str, x: float, y: float, radius: float) -> str:
+    """A filled circle."""
+    return mark("circle", f"{css} dot", cx=x, cy=y, r=radius)
+
+
+def text(css: str, x: float, y: float, words: str, anchor: str) -> str:
+    """Words that start, end or have their middle at x; y is their base line."""
+    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def group(css: str, tip: str, *parts: str) -> str:
+    """Marks that share a class and a tip."""
+    return f'<g class="{css}">{_title(tip)}{"".join(parts)}</g>'
+
+
+def x_axis(marks: Iterable[tuple[float, str]], top: float, bottom: float) -> list[str]:
+    """An upright line for each (x, words), and the words below its foot."""
+    return [
+        part
+        for x, words in marks
+        for part in (line("grid", x, top, x, bottom), text("tick", x, bottom + 16, words, "middle"))
+    ]
+
+
+def y_axis(marks: Iterable[tuple[float, str]], left: float, right: float) -> list[str]:
+    """A level line for each (y, words), and the words at its left."""
+    return [
+        part
+        for y, words in marks
+        for part in (line("grid", left, y, right, y), text("tick", left - 7, y + 4, words, "end"))
+    ]
+
+
+def figure(width: float, height: float, title: str, parts: Iterable[str]) -> Markup:
+    """The chart, as wide as the page lets it be; `title` is read out."""
+    return Markup(
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title)}">'
+        f"{_title(title)}{''.join(parts)}</svg>"
+    )
+
+
+def scale(domain: Sequence[float], span: Sequence[float]) -> Scale:
+    """Where a value of `domain` lies on `span`; a domain without extent lies in its middle."""
+    low, high = domain if domain[0] < domain[1] else (domain[0] - 1, domain[0] + 1)
+    return lambda value: span[0] + (value - low) / (high - low) * (span[1] - span[0])
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -120,34 +89,13 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(k * step, 10) for k in range(first, last + 1)]
 
 
-def domain(intervals_: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Shares from the multiple of 10 % below all intervals to the one above."""
-    low = math.floor(10 * min(ends[0] for ends in intervals_) + 1e-9) / 10
-    high = math.ceil(10 * max(ends[1] for ends in intervals_) - 1e-9) / 10
+def share_domain(intervals: Iterable[Sequence[float]]) -> tuple[float, float]:
+    """Shares from the multiple of 10 % below all intervals to the one above; all of them without any interval."""
+    ends = list(intervals) or [(0.0, 1.0)]
+    low = math.floor(10 * min(end[0] for end in ends) + 1e-9) / 10
+    high = math.ceil(10 * max(end[1] for end in ends) - 1e-9) / 10
     return (low, high) if high > low else (low, low + 0.1)
 
 
-def _scale(domain: Sequence[float], span: tuple[float, float]) -> Any:
-    def place(value: float) -> float:
-        return span[0] + (value - domain[0]) / (domain[1] - domain[0]) * (span[1] - span[0])
-
-    return place
-
-
-def _x_axis(x: Any, marks: Sequence[float], bottom: float, top: float, write: Any) -> list[str]:
-    parts = []
-    for mark in marks:
-        parts.append(f'<line class="grid" x1="{x(mark):.1f}" y1="{top}" x2="{x(mark):.1f}" y2="{bottom}"/>')
-        parts.append(_text(x(mark), bottom + 16, write(mark), "middle", "tick"))
-    return parts
-
-
-def _text(x: float, y: float, text: str, anchor: str, css: str) -> str:
-    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _svg(height: float, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
-    )
+def _title(words: str) -> str:
+    return f"<title>{escape(words)}</title>"

@@ -1,55 +1,56 @@
-"""The table that a run prints at its end, in plain ASCII."""
+"""Tables by tabulate, of lines for a terminal and of Markdown, and the one that a run prints at its end."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from components.lib.reporting.wording import p_text
+from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
-_HEAD = ("checkpoint", "protocol", "right", "accuracy", "interval", "change", "p-value")
+from components.lib.reporting.wording import MINUS, interval, p_text, percent, points
+
+_RULE = Line("", "-", "--", "")
+_LINES = TableFormat(None, _RULE, None, _RULE, None, DataRow("", "  ", ""), 0, None)
+
+
+def lines(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as lines of text with a rule below head and rows; `align` has an l or r for each column."""
+    # The head is a row like the others: as a head, tabulate makes it two wider than it need be.
+    return _table([head, SEPARATING_LINE, *rows], align, tablefmt=_LINES)
+
+
+def markdown(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table in Markdown; `align` has an l or r for each column."""
+    return _table(
+        [[str(cell).replace("|", r"\|") for cell in row] for row in rows], align, headers=head, tablefmt="pipe"
+    )
+
+
+def _table(rows: Iterable[Any], align: str, **form: Any) -> str:
+    columns = [{"l": "left", "r": "right"}[letter] for letter in align]
+    return tabulate(rows, colalign=columns, disable_numparse=True, **form)
 
 
 def text_table(results: Mapping[str, Any]) -> str:
     """Accuracy of every checkpoint and protocol in percent, and the change to the checkpoint before in points.
 
-    `results` is what results.json holds. Lines are shorter than 100 columns.
+    `results` is what results.json holds. Lines are shorter than 100 columns; an empty one is between protocols.
     """
-    lines = [_HEAD, *(_cells(row) for row in results["results"])]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(_HEAD))]
-    left = 2  # the first columns are words, the others are numbers
-    text = [
-        "  ".join(c.ljust(w) if k < left else c.rjust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    ]
-    rule = "-" * max(map(len, text))
-    return "\n".join([text[0].rstrip(), rule, *_grouped(results, text[1:]), rule, _foot(results)])
+    head = ("checkpoint", "protocol", "right", "accuracy", "interval", "change", "p-value")
+    rows: list[Sequence[str]] = []
+    for _, group in groupby(results["results"], lambda row: row["protocol"]):
+        rows += [("",) * len(head)] * bool(rows) + [_cells(row) for row in group]
+    return (
+        f"{lines('llrrrrr', head, rows)}\naccuracy in %, {100 * results['confidence']:g} % Wilson intervals; change in "
+        "points to the checkpoint before,\np-values of the exact McNemar test"
+    )
+
+
+def score_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """How many are right, the accuracy, and its interval, as a terminal's table shows them."""
+    right = f"{row['correct']:g}/{row['n']}"
+    return right, f"{percent(row['accuracy'])} %", interval(row["interval"], " - ")
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    low, high = row["interval"]
-    change, p = "", ""
-    if row["before"]:
-        change, p = (
-            f"{100 * row['difference']:+.1f}".replace("+0.0", "0.0").replace("-0.0", "0.0"),
-            p_text(row["p_value"]),
-        )
-    right = f"{row['correct']:g}/{row['n']}"
-    interval = f"{100 * low:.1f} - {100 * high:.1f}"
-    return row["checkpoint"], row["protocol"], right, f"{100 * row['accuracy']:.1f} %", interval, change, p
-
-
-def _grouped(results: Mapping[str, Any], lines: list[str]) -> list[str]:
-    """Lines with an empty one between protocols."""
-    found, last = [], None
-    for row, line in zip(results["results"], lines, strict=True):
-        if last not in (None, row["protocol"]):
-            found.append("")
-        found.append(line.rstrip())
-        last = row["protocol"]
-    return found
-
-
-def _foot(results: Mapping[str, Any]) -> str:
-    return (
-        f"accuracy in %, {100 * results['confidence']:g} % Wilson intervals; change in points to the checkpoint "
-        "before,\np-values of the exact McNemar test"
-    )
+    change = points(row["difference"]).replace(MINUS, "-")
+    return row["checkpoint"], row["protocol"], *score_cells(row), change, p_text(row["p_value"])

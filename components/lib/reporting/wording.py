@@ -1,5 +1,7 @@
 """How numbers are written, the same in the terminal, in HTML and in Markdown."""
 
+from datetime import datetime
+
 MINUS = "\N{MINUS SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
 EN_DASH = "\N{EN DASH}"
@@ -52,14 +54,36 @@ def points(difference: float | None) -> str:
     return f"+{value:.1f}" if value > 0 else f"{MINUS}{-value:.1f}" if value < 0 else "0.0"
 
 
-def interval(ends: list[float] | None) -> str:
-    """Both ends of an interval of shares in percent."""
-    return "" if ends is None else f"{percent(ends[0])}{NBSP}{EN_DASH}{NBSP}{percent(ends[1])}"
+def interval(ends: list[float], between: str = f"{NBSP}{EN_DASH}{NBSP}") -> str:
+    """Both ends of an interval of shares in percent.
+
+    >>> interval([0.553, 0.606], " to ")
+    '55.3 to 60.6'
+    """
+    return f"{percent(ends[0])}{between}{percent(ends[1])}"
 
 
 def points_interval(ends: list[float] | None) -> str:
     """Both ends of an interval of differences in percentage points."""
     return "" if ends is None else f"{points(ends[0])} to {points(ends[1])}"
+
+
+def thousands(number: float) -> str:
+    """A number with commas.
+
+    >>> thousands(1319)
+    '1,319'
+    """
+    return f"{number:,}"
+
+
+def moment(text: str) -> str:
+    """A moment as a table shows it: UTC, to the minute.
+
+    >>> moment("2026-03-01T04:05:06.789+00:00")
+    '2026-03-01 04:05'
+    """
+    return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M}"
 
 
 def clip(text: str, limit: int = 1500) -> str:

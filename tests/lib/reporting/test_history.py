@@ -37,11 +37,11 @@ def test_the_page_stands_alone_and_draws_every_run_once(store):
     page = html(read_history(store))
     assert not re.search(r"(src|href)=|@import|url\(", page) and "<script" not in page
     plot = page[page.index('aria-label="accuracy over time"') : page.index('<ul class="legend">')]
-    assert plot.count("<circle") == 10 and plot.count('class="mark"') == 3, "every run once"
-    assert plot.count('class="champion"') == 3
+    assert plot.count("<circle") == 10 and plot.count(' mark"') == 3, "every run once"
+    assert plot.count('class="c-champion curve"') == 3
     assert "week-07, 2026-02-22 08:00: rejected, 48.5 % (45.8 to 51.2) of 1,319 problems" in plot
     # A better model lies higher.
-    heights = [float(y) for y in re.findall(r'<circle class="dot" cx="[\d.]+" cy="([\d.]+)"', plot)]
+    heights = [float(y) for y in re.findall(r'<circle class=" dot" cx="[\d.]+" cy="([\d.]+)"', plot)]
     assert heights[0] > heights[2] > heights[6] and max(heights) == heights[4]
     assert page.count("<tbody class=") == 13 and page.index("week-13 was rejected") < page.index("week-01 was rejected")
     assert "13 runs: 3 promoted, 6 rejected, 2 no-change, 2 failed" in page

@@ -1,18 +1,38 @@
-"""The statistics of the report, against published values, SciPy and brute force."""
+"""The statistics of the report, against published values, fractions and brute force."""
 
-from itertools import combinations
+from fractions import Fraction
+from itertools import combinations, product
+from math import comb, erfc
 
 import pytest
-from scipy.stats import binomtest
 
-from components.lib.reporting.statistics import holm, majority, mcnemar, paired_bootstrap, pass_at_k, wilson
+from components.lib.reporting.statistics import (
+    holm,
+    majority,
+    mcnemar,
+    mcnemar_greater,
+    paired_bootstrap,
+    pass_at_k,
+    wilson,
+)
 
 
-@pytest.mark.parametrize(("correct", "n"), [(0, 10), (10, 10), (1, 3), (687, 1319), (765, 1319)])
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_wilson_is_scipys(correct, n, confidence):
-    expected = binomtest(correct, n).proportion_ci(confidence, method="wilson")
-    assert wilson(correct, n, confidence) == pytest.approx((expected.low, expected.high), abs=1e-12)
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_is_as_published(correct, n, low, high):
+    """Newcombe, Statistics in Medicine 17 (1998), table I, method 3."""
+    assert wilson(correct, n, 0.95) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(("correct", "n"), [(1, 3), (687, 1319), (765, 1319)])
+@pytest.mark.parametrize(
+    ("confidence", "z"), [(0.9, 1.6448536269514722), (0.95, 1.9599639845400545), (0.99, 2.5758293035489004)]
+)
+def test_wilsons_ends_are_the_shares_that_lie_z_deviations_off(correct, n, confidence, z):
+    for end in wilson(correct, n, confidence):
+        assert abs(correct / n - end) == pytest.approx(z * (end * (1 - end) / n) ** 0.5, rel=1e-12)
 
 
 def test_wilson_stays_inside_and_takes_fractions():
@@ -32,6 +52,25 @@ def test_mcnemar_counts_both_tails():
     assert mcnemar(10, 2) == mcnemar(2, 10) == pytest.approx(158 / 4096)
     assert mcnemar(0, 0) == mcnemar(7, 7) == 1.0
     assert mcnemar(400, 0) < 1e-100
+
+
+@pytest.mark.parametrize(("won", "lost"), [(0, 0), (5, 0), (0, 5), (7, 3), (3, 7), (6, 6)])
+def test_mcnemar_by_every_way_that_the_coins_can_fall(won, lost):
+    heads = [sum(flips) for flips in product((0, 1), repeat=won + lost)]
+    middle = (won + lost) / 2
+    assert mcnemar_greater(won, lost) == sum(count >= won for count in heads) / len(heads)
+    assert mcnemar(won, lost) == sum(abs(count - middle) >= abs(won - middle) for count in heads) / len(heads)
+
+
+@pytest.mark.parametrize(("won", "lost"), [(10, 3), (3, 10), (700, 600), (600, 700), (1500, 0)])
+def test_mcnemar_is_exact(won, lost):
+    tail = Fraction(sum(comb(won + lost, k) for k in range(won, won + lost + 1)), 2 ** (won + lost))
+    assert mcnemar_greater(won, lost) == float(tail)
+
+
+def test_mcnemar_of_many_problems():
+    assert mcnemar_greater(50_500, 49_500) == pytest.approx(erfc(999 / 100_000**0.5 / 2**0.5) / 2, rel=1e-3)
+    assert mcnemar(40_000, 0) == 0.0 and mcnemar_greater(0, 20_000) == 1.0
 
 
 def test_bootstrap_is_paired():
