@@ -137,7 +137,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
         policy = {"policy": warm.outputs["model"]} if warm else {}
         task = grpo(**inputs, **policy).set_display_name("GRPO")
     # A step that only launches a TrainJob must not hold the GPU that the job needs.
-    return task.set_container_image(images.DATA) if trainjob else task
+    return task.set_container_image(images.data()) if trainjob else task
 
 
 def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> None:
@@ -219,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
     build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
     recipes.add_arguments(build_yaml)
     build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
-    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=recipes.add_arguments, chosen=chosen_recipe, build=build)
+    verbs_of_the_cluster.add(verbs, build)
     history = _verb(verbs, "history", "show past runs and champions of a registry", _verb_history)
     history.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
     history.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
