@@ -14,23 +14,20 @@ python pipeline.py tiny --output DIR --seed 0         rebuild the demo's base mo
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.lib.cluster import images
-from components.lib.cluster import verbs as verbs_of_the_cluster
-from components.lib.recipe import recipes, selection
-from components.lib.recipe.schema import Recipe
-from components.lib.recipe.settings import to_json
+if TYPE_CHECKING:
+    from components.lib.recipe.schema import Recipe
 
 NAME = "grpo-pipeline"
 
 
-def build(recipe: Recipe, run_id: str | None = None) -> Any:
+def build(recipe: "Recipe", run_id: str | None = None) -> Any:
     """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
 
     With a `run_id`, the key of the run record, it is for this machine; without one it is for a cluster, where KFP's
@@ -39,6 +36,7 @@ def build(recipe: Recipe, run_id: str | None = None) -> Any:
     from kfp import dsl
 
     from components.lib.cluster import placement
+    from components.lib.recipe import recipes
 
     recipe = recipe if run_id else placement.for_cluster(recipe)
 
@@ -60,9 +58,10 @@ def build(recipe: Recipe, run_id: str | None = None) -> Any:
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
-def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str | None) -> None:
+def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> None:
     from kfp import dsl
 
+    from components.lib.recipe.settings import to_json
     from components.notify.component import notify
     from components.preflight.component import preflight
 
@@ -76,7 +75,7 @@ def _wire(recipe: Recipe, parameters: dict[str, Any], run_id: str | None) -> Non
             _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs)
 
 
-def _train_and_judge(recipe: Recipe, run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any]) -> None:
+def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any]) -> None:
     from kfp import dsl
 
     from components.compare.component import compare
@@ -126,8 +125,10 @@ def _evaluate(
     return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
 
 
-def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: Recipe, warm: Any) -> Any:
+def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: "Recipe", warm: Any) -> Any:
     from components.grpo.component import grpo
+    from components.lib.cluster import images
+    from components.lib.recipe.settings import to_json
     from components.sft.component import sft
 
     settings = {"settings": checked[stage], "training": checked["training"], "scale": checked["scale"]}
@@ -139,7 +140,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
         policy = {"policy": warm.outputs["model"]} if warm else {}
         task = grpo(**inputs, **policy).set_display_name("GRPO")
     # A step that only launches a TrainJob must not hold the GPU that the job needs.
-    return task.set_container_image(images.DATA) if trainjob else task
+    return task.set_container_image(images.data()) if trainjob else task
 
 
 def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> None:
@@ -152,141 +153,160 @@ def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> Non
     task.set_display_name("Push").set_caching_options(False)
 
 
-def _verb_run(arguments: argparse.Namespace) -> int:
-    from components.lib import local
+def _run(verb: argparse.ArgumentParser) -> None:
+    from components.lib.recipe import selection
 
-    return local.run(chosen_recipe(arguments), output=Path(arguments.output), runner=arguments.runner, build=build)
+    def function(given: argparse.Namespace) -> int:
+        from components.lib import local
 
+        recipe = selection.chosen(given.recipe, given.set)
+        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build)
 
-def _verb_compile(arguments: argparse.Namespace) -> int:
-    from kfp import compiler
-
-    recipe = chosen_recipe(arguments)
-    path = Path(arguments.output or f"{recipe.name}.yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build(recipe), str(path))
-    print(f"recipe {recipe.name} with {len(recipes.PARAMETERS)} parameters -> {path}")
-    return 0
+    selection.add_arguments(verb)
+    verb.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
+    verb.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
+    verb.set_defaults(function=function)
 
 
-def _verb_recipe(arguments: argparse.Namespace) -> int:
-    if arguments.schema:
-        print(json.dumps(recipes.file_schema(), indent=2))
-    elif arguments.diff:
-        one, other = (selection.chosen(name, arguments.set) for name in arguments.diff)
-        for name, (before, after) in recipes.differences(one, other).items():
-            print(f"{name}: {recipes.shown(before)} -> {recipes.shown(after)}")
-    else:
-        from components.lib.recipe.files import write
+def _compile(verb: argparse.ArgumentParser) -> None:
+    from components.lib.recipe import recipes, selection
 
-        print(write(selection.chosen(arguments.recipe, arguments.set)), end="")
-    return 0
+    def function(given: argparse.Namespace) -> int:
+        from kfp import compiler
 
+        recipe = selection.chosen(given.recipe, given.set)
+        path = Path(given.output or f"{recipe.name}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        compiler.Compiler().compile(build(recipe), str(path))
+        print(f"recipe {recipe.name} with {len(recipes.PARAMETERS)} parameters -> {path}")
+        return 0
 
-def _verb_score(arguments: argparse.Namespace) -> int:
-    from components.lib.answers.score import score_file
-
-    return score_file(arguments.file, arguments.output)
+    selection.add_arguments(verb)
+    verb.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
+    verb.set_defaults(function=function)
 
 
-def _verb_history(arguments: argparse.Namespace) -> int:
-    from components.lib.reporting.history_page import show
+def _cluster(name: str, verb: argparse.ArgumentParser) -> None:
+    from components.lib.cluster import verbs
 
-    return show(arguments.registry, arguments.output)
-
-
-def _verb_ask(arguments: argparse.Namespace) -> int:
-    from components.lib.generation.ask import ask
-
-    return ask(
-        arguments.question, model=arguments.model, revision=arguments.revision,
-        max_new_tokens=arguments.max_new_tokens, temperature=arguments.temperature, seed=arguments.seed,
-    )  # fmt: skip
+    verbs.add(verb, name, build)
 
 
-def _verb_teach(arguments: argparse.Namespace) -> int:
-    from components.lib.data.teacher import run
+def _recipe(verb: argparse.ArgumentParser) -> None:
+    from components.lib.recipe import selection
 
-    return run(arguments)
-
-
-def _verb_tiny(arguments: argparse.Namespace) -> int:
-    from components.lib.tiny.build import build_base
-
-    build_base(arguments.output, arguments.seed)
-    return 0
+    verb.add_argument("recipe", nargs="?", default="tiny", metavar="NAME|FILE", help="(default: tiny)")
+    verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any field")
+    verb.add_argument("--diff", nargs=2, metavar=("A", "B"), help="print in what two recipes or files differ")
+    verb.add_argument("--schema", action="store_true", help="print the JSON schema of such a file, for editors")
+    verb.set_defaults(function=selection.show)
 
 
-def chosen_recipe(arguments: argparse.Namespace) -> Recipe:
-    """The recipe of `--recipe` with every `--set name=value` on top."""
-    return selection.chosen(arguments.recipe, arguments.set)
+def _history(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.reporting.history_page import show
+
+        return show(given.registry, given.output)
+
+    verb.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
+    verb.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
+    verb.set_defaults(function=function)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line: one sub-command per verb."""
+def _score(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.answers.score import score_file
+
+        return score_file(given.file, given.output)
+
+    verb.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
+    verb.add_argument("--output", metavar="FILE", type=Path, help="the judged lines (default: standard output)")
+    verb.set_defaults(function=function)
+
+
+def _ask(verb: argparse.ArgumentParser) -> None:
+    from components.lib.recipe.recipes import QWEN
+
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.generation.ask import ask
+
+        return ask(
+            given.question, model=given.model, revision=given.revision, max_new_tokens=given.max_new_tokens,
+            temperature=given.temperature, seed=given.seed,
+        )  # fmt: skip
+
+    settings = QWEN.evaluate
+    verb.add_argument("question", help="the question, in quotes")
+    verb.add_argument("--model", required=True, help="model directory, Hub id, or tiny")
+    verb.add_argument("--revision", default="main", help="branch, tag or commit of a Hub model (default: main)")
+    verb.add_argument("--max-new-tokens", type=int, default=settings.max_new_tokens, help="longest answer in tokens")
+    verb.add_argument("--temperature", type=float, default=settings.temperature, help="0: greedy")
+    verb.add_argument("--seed", type=int, default=QWEN.seed, help="seed of the draws")
+    verb.set_defaults(function=function)
+
+
+def _teach(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.data.teacher import run
+
+        return run(given)
+
+    verb.add_argument("--url", required=True, help="address of an OpenAI-compatible API, up to and with /v1")
+    verb.add_argument("--model", required=True, help="name of the model there")
+    verb.add_argument("--problems", required=True, type=Path, help="problems.jsonl of standardize")
+    verb.add_argument("--output", required=True, type=Path, help="where the right traces are appended")
+    verb.add_argument("--samples", required=True, type=int, help="traces per problem")
+    verb.add_argument("--max-tokens", required=True, type=int, help="longest answer in tokens")
+    verb.add_argument("--requests-per-minute", required=True, type=float, help="most requests a minute")
+    verb.add_argument("--workers", required=True, type=int, help="requests under way together")
+    verb.set_defaults(function=function)
+
+
+def _tiny(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.tiny.build import build_base
+
+        build_base(given.output, given.seed)
+        return 0
+
+    verb.add_argument("--output", required=True, type=Path, help="directory for the model and its tokenizer")
+    verb.add_argument("--seed", required=True, type=int, help="seed of the weights and of the pre-training texts")
+    verb.set_defaults(function=function)
+
+
+# Name -> what it does, and what gives its parser flags and the function to call.
+VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "run": ("run the whole pipeline on this machine", _run),
+    "compile": ("write the pipeline as YAML for Kubeflow", _compile),
+    "submit": ("start a run on a cluster", partial(_cluster, "submit")),
+    "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),
+    "doctor": ("check a cluster before a run", partial(_cluster, "doctor")),
+    "recipe": ("print a recipe as a file to edit, or how two differ", _recipe),
+    "history": ("show past runs and champions of a registry", _history),
+    "score": ("judge the completions of a JSON Lines file", _score),
+    "ask": ("put one question to a model", _ask),
+    "teach": ("let a teacher model behind an API solve problems", _teach),
+    "tiny": ("rebuild the embedded base model of the demo", _tiny),
+}
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line; with `only`, the flags of no other verb, since what they need takes time to import."""
     top = argparse.ArgumentParser(
         prog="pipeline.py", description="Teach a small language model to reason: SFT, GRPO, judged."
     )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
-    run = _verb(verbs, "run", "run the whole pipeline on this machine", _verb_run)
-    selection.add_arguments(run)
-    run.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
-    run.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
-    build_yaml = _verb(verbs, "compile", "write the pipeline as YAML for Kubeflow", _verb_compile)
-    selection.add_arguments(build_yaml)
-    build_yaml.add_argument("--output", metavar="FILE", help="the YAML (default: RECIPE.yaml)")
-    verbs_of_the_cluster.add(verbs, verb=_verb, add_recipe=selection.add_arguments, chosen=chosen_recipe, build=build)
-    recipe = _verb(verbs, "recipe", "print a recipe as a file to edit, or how two differ", _verb_recipe)
-    recipe.add_argument("recipe", nargs="?", default=recipes.TINY.name, metavar="NAME|FILE", help="default: tiny")
-    recipe.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change any field")
-    recipe.add_argument("--diff", nargs=2, metavar="NAME|FILE", help="print in what two recipes differ")
-    recipe.add_argument("--schema", action="store_true", help="print the JSON schema of such a file, for editors")
-    history = _verb(verbs, "history", "show past runs and champions of a registry", _verb_history)
-    history.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
-    history.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
-    score = _verb(verbs, "score", "judge the completions of a JSON Lines file", _verb_score)
-    score.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
-    score.add_argument(
-        "--output", metavar="FILE", type=Path, help="where the judged lines go (default: standard output)"
-    )
-    _more_verbs(verbs)
+    for name, (told, add) in VERBS.items():
+        verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+        if only in (None, name):
+            add(verb)
     return top
-
-
-def _more_verbs(verbs: Any) -> None:
-    """The verbs that need no recipe: ask, teach, tiny."""
-    settings = recipes.QWEN.evaluate
-    ask = _verb(verbs, "ask", "put one question to a model", _verb_ask)
-    ask.add_argument("question", help="the question, in quotes")
-    ask.add_argument("--model", required=True, help="model directory, Hub id, or tiny")
-    ask.add_argument("--revision", default="main", help="branch, tag or commit of a Hub model (default: main)")
-    ask.add_argument("--max-new-tokens", type=int, default=settings.max_new_tokens, help="longest answer in tokens")
-    ask.add_argument("--temperature", type=float, default=settings.temperature, help="0: greedy")
-    ask.add_argument("--seed", type=int, default=recipes.QWEN.seed, help="seed of the draws")
-    teach = _verb(verbs, "teach", "let a teacher model behind an API solve problems", _verb_teach)
-    teach.add_argument("--url", required=True, help="address of the API, up to and with /v1")
-    teach.add_argument("--api", required=True, choices=("openai", "anthropic"), help="how the server is spoken to")
-    teach.add_argument("--model", required=True, help="name of the model there")
-    teach.add_argument("--problems", required=True, type=Path, help="problems.jsonl of standardize")
-    teach.add_argument("--output", required=True, type=Path, help="where the right traces are appended")
-    teach.add_argument("--samples", required=True, type=int, help="traces per problem")
-    teach.add_argument("--max-tokens", required=True, type=int, help="longest answer in tokens")
-    teach.add_argument("--requests-per-minute", required=True, type=float, help="most requests a minute")
-    teach.add_argument("--workers", required=True, type=int, help="requests under way together")
-    tiny = _verb(verbs, "tiny", "rebuild the embedded base model of the demo", _verb_tiny)
-    tiny.add_argument("--output", required=True, type=Path, help="directory for the model and its tokenizer")
-    tiny.add_argument("--seed", required=True, type=int, help="seed of the weights and of the pre-training texts")
-
-
-def _verb(verbs: Any, name: str, help: str, function: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-    verb.set_defaults(function=function)
-    return verb
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; what a user can mend is one line on stderr and exit status 2."""
-    chosen = parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parser(only=given[0] if given else "").parse_args(given)
     try:
         return chosen.function(chosen)
     except ValueError as error:

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 import pipeline
+from components.lib.recipe import selection
 from tests import ROOT
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/cluster.md", "docs/troubleshooting.md", "benchmarks/images.md")
@@ -37,7 +38,7 @@ def test_every_verb_and_setting_exists(document):
     for words in commands(document):
         arguments = pipeline.parser().parse_args(words)
         if "recipe" in arguments:
-            assert pipeline.chosen_recipe(arguments)
+            assert selection.chosen(arguments.recipe, arguments.set)
 
 
 def test_the_pattern_finds_the_commands():
@@ -58,6 +59,6 @@ def test_every_target_of_make_and_every_path_of_manifests_exists(document):
 def test_recipes_of_a_cluster_have_registries_of_their_own():
     """Else one would have to beat the other's champion."""
     parsed = [pipeline.parser().parse_args(words) for words in commands("docs/cluster.md")]
-    recipes = [pipeline.chosen_recipe(arguments) for arguments in parsed]
+    recipes = [selection.chosen(arguments.recipe, arguments.set) for arguments in parsed]
     used = {(recipe.registry, recipe.name) for recipe in recipes if recipe.registry}
     assert len(used) == len(dict(used)) == 2, used

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from components.lib.cluster.placement import CACHE, CHECKPOINTS, USER
+from components.lib.cluster.step_pod import CACHE, CHECKPOINTS, USER
 from components.lib.recipe.recipes import QWEN
 from tests import ROOT
 from tests.fixtures import kfp_manifests

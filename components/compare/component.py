@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def compare(
     registry: str, run_id: str, settings: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
     report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],

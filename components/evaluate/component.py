@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+@dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def evaluate(
     registry: str, run_id: str, plan: str, settings: str, checkpoint: str, champion: str, data: dsl.Input[dsl.Dataset],
     items: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],

@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def gate(
     registry: str, run_id: str, settings: str, base: dsl.Input[dsl.Dataset], candidate: dsl.Input[dsl.Dataset],
     decision: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics],

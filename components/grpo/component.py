@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+@dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def grpo(
     registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, trainjob: str,
     checkpoints: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],

@@ -4,16 +4,14 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import httpx2
 from httpx2 import TransportError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from components.lib.retry import Transient, retry
+from components.lib import retry
 
 T = TypeVar("T")
 
-TRANSIENT = (408, 429, 500, 502, 503, 504)
 REFUSED = (401, 403)
 WRITE = "repo.write"  # the permission of a fine-grained token to make and change repositories
 WRITERS = ("admin", "write", "contributor")  # roles in an organization that may do so
@@ -21,38 +19,12 @@ WRITERS = ("admin", "write", "contributor")  # roles in an organization that may
 
 def retried(call: Callable[[], T], what: str) -> T:
     """Call with retries; the last error is raised as it is."""
-    return retry(call, what, _judge)
+    return retry.retry(call, what, retry.judge_http)
 
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status of an error, None if the Hub did not answer."""
-    return _status(error)[0]
-
-
-def _judge(error: Exception) -> Transient | None:
-    status, wait_s = _status(error)
-    if status in TRANSIENT:
-        return Transient(f"HTTP {status}", wait_s)
-    cut = next((part for part in _chain(error) if isinstance(part, httpx2.TransportError)), None)
-    return Transient(repr(cut)) if cut and status is None else None
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    """An error and what caused it: huggingface_hub wraps a failed upload in a RuntimeError."""
-    chain = []
-    while error is not None:
-        chain.append(error)
-        error = error.__cause__
-    return chain
-
-
-def _status(error: BaseException) -> tuple[int | None, float | None]:
-    """The HTTP status of an error and the seconds that its Retry-After asks for."""
-    for part in _chain(error):
-        if isinstance(part, HfHubHTTPError) and part.response is not None:
-            after = part.response.headers.get("Retry-After", "")
-            return part.response.status_code, float(after) if after.isdigit() else None
-    return None, None
+    return retry.status_of(error)[0]
 
 
 def commit_of(kind: str, repo: str, revision: str) -> str:
@@ -77,7 +49,7 @@ def commit_of(kind: str, repo: str, revision: str) -> str:
 def check_may_push(repo: str, *, data: bool) -> None:
     """Refuse a push target that HF_TOKEN may not write; with `data` its data set as well.
 
-    A repository that is not there yet is fine if the token may make it. `ValueError` names repository and mend.
+    A repository that is not there yet is fine if the token may make it. `ValueError` names it and what to do.
     """
     if not os.environ.get("HF_TOKEN"):
         raise ValueError(f"push_hub_repo is {repo!r} but HF_TOKEN is not set; give a token that may write, or empty it")
@@ -95,14 +67,14 @@ def check_may_push(repo: str, *, data: bool) -> None:
 
 
 def _refusal(user: dict[str, Any], kind: str, repo: str) -> str:
-    """Why a repository cannot be written, and the mend; empty if it can."""
+    """Why a repository cannot be written, and what to do; empty if it can."""
     token, owner = user.get("auth", {}).get("accessToken", {}), repo.partition("/")[0]
     roles = {user["name"]: "admin"} | {org["name"]: org.get("roleInOrg", "write") for org in user.get("orgs", [])}
     if token.get("role") == "read":
         return "it may only read; make a token that may write"
     if roles.get(owner) not in WRITERS:
         names = ", ".join(name for name, role in roles.items() if role in WRITERS)
-        return f"{owner!r} is not among the accounts that it may write for ({names}); mend push_hub_repo or the token"
+        return f"{owner!r} is not among the accounts that it may write for ({names}); change push_hub_repo or the token"
     if token.get("role") == "fineGrained" and not _granted(token.get("fineGrained", {}), kind, repo):
         return f"it is fine-grained and lacks write access to contents and settings of {owner!r} or of this repository"
     return _asked(kind, repo)

@@ -1,18 +1,11 @@
 """Asking Kubernetes and Kubeflow Pipelines from inside a step's Pod, with the rights of its service account.
 
-The images hold a Kubernetes client (trainjob.py needs it), but every step asks here, and little: a few GETs with short
-timeouts are no reason for a second of imports. Outside a Pod there is nobody to ask; every question is then answered
-with None or nothing, and so is one that the account may not ask.
+Outside a Pod there is nobody to ask; every question is then answered with None or nothing, and so is one that the
+account may not ask. The packages that ask take half a second to import, so functions do it, and only in a Pod.
 """
 
-import http.client
-import json
 import os
 import re
-import ssl
-import urllib.error
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +15,10 @@ PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
 ASK_S = 5
 MAIN = "main"  # the container of a step's Pod that does the work
+WORKERS = (MAIN, "node", "probe")  # the same, and those of a TrainJob's Pod and of doctor's
+# What a container waits for that will not come by itself.
+STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull")
+NO_PLACE = "no place: "  # begins the one reason of `why` that may pass
 # KFP's own nodes: attempts as `sft(0)`, Pods and drivers, the groups of the DAG.
 INNER = re.compile(r".*\)|.*-driver|root|executor|(condition|exit-handler|grpo-pipeline)-.*")
 # What KFP's launcher and Argo's executor print around a step's own lines.
@@ -34,76 +31,108 @@ def own_pod() -> str | None:
     return os.environ.get(POD_VARIABLE)
 
 
+def own_namespace() -> str:
+    """The namespace of this Pod."""
+    return (ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
+
+
 def own_image() -> str | None:
     """The image of this Pod by digest, as the node pulled it."""
     name = own_pod()
-    pod = get_json(f"pods/{name}") if name else None
-    return next((s.get("imageID") or None for s in statuses(pod) if s["name"] == MAIN), None)
+    pod = _ask("read_namespaced_pod", name) if name else None
+    statuses = pod.status.container_statuses or [] if pod else []
+    return next((status.image_id or None for status in statuses if status.name == MAIN), None)
 
 
-def pods_of(run_id: str) -> list[dict[str, Any]]:
-    """The Pods of a run's steps, without KFP's drivers, in the order in which they were made."""
-    selector = urllib.parse.quote(f"pipeline/runid={run_id}")
-    found = (get_json(f"pods?labelSelector={selector}") or {}).get("items", [])
-    steps = [pod for pod in found if function_of(pod)]
-    return sorted(steps, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+def pods_of(run_id: str) -> list[Any]:
+    """The Pods (V1Pod) of a run's steps, without KFP's drivers, in the order in which they were made."""
+    found = _ask("list_namespaced_pod", label_selector=f"pipeline/runid={run_id}")
+    steps = [pod for pod in (found.items if found else []) if function_of(pod)]
+    return sorted(steps, key=lambda pod: str(pod.metadata.creation_timestamp))
 
 
-def function_of(pod: dict[str, Any]) -> str:
+def function_of(pod: Any) -> str:
     """The name of the step's function that a Pod runs; empty for KFP's own Pods."""
-    main: dict[str, Any] = next((c for c in pod["spec"]["containers"] if c["name"] == MAIN), {})
-    words = [*main.get("command", []), *main.get("args", [])]
+    main = next((container for container in pod.spec.containers if container.name == MAIN), None)
+    words = [*(main.command or []), *(main.args or [])] if main else []
     flag = "--function_to_execute"
     return words[words.index(flag) + 1] if flag in words[:-1] else ""
 
 
 def log_of(pod: str, lines: int) -> list[str]:
     """The last lines that the step itself printed in a Pod."""
-    data = get(f"pods/{pod}/log?container={MAIN}&tailLines={lines + _NOISE_LINES}") or b""
-    found = [line for line in data.decode(errors="replace").splitlines() if line.strip() and not _NOISE.match(line)]
-    return found[-lines:]
+    options = {"container": MAIN, "tail_lines": lines + _NOISE_LINES, "_preload_content": False}
+    answer = _ask("read_namespaced_pod_log", pod, **options)
+    text = answer.data.decode(errors="replace") if answer else ""
+    return [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)][-lines:]
 
 
 def failed_tasks(run_id: str) -> list[tuple[str, str]]:
     """(name, error) of the steps of a run that Kubeflow Pipelines calls failed, the latest first."""
-    endpoint = (os.environ.get(PIPELINES_VARIABLE) or PIPELINES).rstrip("/")
     if not (ACCOUNT / "token").exists():
         return []
-    data = _fetch(urllib.request.Request(f"{endpoint}/apis/v2beta1/runs/{run_id}"), None)
-    details = (json.loads(data) if data else {}).get("run_details") or {}
-    failed = [task for task in details.get("task_details") or [] if task.get("state") == "FAILED"]
+    import httpx2
+
+    endpoint = (os.environ.get(PIPELINES_VARIABLE) or PIPELINES).rstrip("/")
+    try:
+        answer = httpx2.get(f"{endpoint}/apis/v2beta1/runs/{run_id}", timeout=ASK_S, follow_redirects=True)
+        run = answer.raise_for_status().json()
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
+        print(f"Kubeflow Pipelines does not tell: {error!r}", flush=True)
+        return []
+    tasks = (run.get("run_details") or {}).get("task_details") or []
+    failed = [task for task in tasks if task.get("state") == "FAILED"]
     failed.sort(key=lambda task: str(task.get("create_time")), reverse=True)
     named = [(task.get("display_name") or "", (task.get("error") or {}).get("message", "")) for task in failed]
     return [(name, error) for name, error in named if name and not INNER.fullmatch(name)]
 
 
-def statuses(pod: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The container statuses of a Pod."""
-    return ((pod or {}).get("status") or {}).get("containerStatuses") or []
+def why(pod: Any) -> str:
+    """Why a Pod (V1Pod) failed or does not start, as Kubernetes says; empty if it is well.
+
+    A text that begins with NO_PLACE may pass by itself: a node may come free, or the scheduler only be slow.
+    """
+    status = pod.status
+    for found in status.container_statuses or []:
+        ended, waiting = found.state.terminated, found.state.waiting
+        if ended and ended.exit_code and found.name in WORKERS:
+            return f"{ended.reason or 'Error'}, exit code {ended.exit_code}"
+        if waiting and waiting.reason in STUCK:
+            return f"{waiting.reason}: {waiting.message or found.image}"
+    if status.phase == "Failed":
+        return ": ".join(part for part in (status.reason, status.message) if part) or "Failed"
+    for condition in status.conditions or [] if status.phase == "Pending" else []:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return f"{NO_PLACE}{condition.message or ''}"
+    return ""
 
 
-def get_json(path: str) -> Any | None:
-    """The answer to `get` as JSON."""
-    data = get(path)
-    return None if data is None else json.loads(data)
+def unreachable() -> tuple[type[Exception], ...]:
+    """The errors of an API server of Kubernetes that cannot be asked, or answered with no."""
+    import kubernetes
+    import urllib3
+
+    return (kubernetes.config.ConfigException, urllib3.exceptions.HTTPError, kubernetes.client.ApiException)
 
 
-def get(path: str) -> bytes | None:
-    """The answer of the API server to a question about this Pod's namespace; None outside a Pod or if refused."""
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if not host or not (ACCOUNT / "token").exists():
+def reason(error: Exception) -> str:
+    """The first line of such an error, without the address of Python objects."""
+    return str(getattr(error, "reason", error)).splitlines()[0][:200]
+
+
+def _ask(method: str, *given: str | None, **options: Any) -> Any | None:
+    """What a method of CoreV1Api answers for this Pod's namespace; None outside a Pod, or if it is refused."""
+    if not (ACCOUNT / "token").exists():
         return None
-    namespace = (ACCOUNT / "namespace").read_text().strip()
-    place = f"[{host}]" if ":" in host else host
-    request = urllib.request.Request(f"https://{place}:{port}/api/v1/namespaces/{namespace}/{path}")
-    request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text().strip()}")
-    return _fetch(request, ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")))
+    import kubernetes
 
-
-def _fetch(request: urllib.request.Request, context: ssl.SSLContext | None) -> bytes | None:
+    loader = kubernetes.config.incluster_config.InClusterConfigLoader(ACCOUNT / "token", ACCOUNT / "ca.crt")
+    configuration = kubernetes.client.Configuration()
+    configuration.retries = 0
     try:
-        with urllib.request.urlopen(request, timeout=ASK_S, context=context) as answer:
-            return answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        print(f"{request.host} does not tell: {getattr(error, 'reason', '') or repr(error)}", flush=True)
+        loader.load_and_set(configuration)
+        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
+        return getattr(core, method)(*given, own_namespace(), _request_timeout=ASK_S, **options)
+    except unreachable() as error:
+        print(f"Kubernetes does not tell: {reason(error)}", flush=True)
         return None

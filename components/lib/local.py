@@ -103,7 +103,7 @@ def _docker_runner(output: Path) -> Any:
     from docker.types import Mount
     from kfp import local
 
-    print(f"images: {images.DATA} and {images.TRAINER}")
+    print(f"images: {images.data()} and {images.trainer()}")
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return local.DockerRunner(
         mounts=[Mount(str(output), str(output), type="bind")],

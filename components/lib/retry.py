@@ -37,3 +37,31 @@ def retry(call: Callable[[], T], what: str, judge: Callable[[Exception], Transie
             print(f"{what}: {transient.reason}; try {attempt + 1} of {ATTEMPTS} in {wait_s:.0f} s", flush=True)
             time.sleep(wait_s)
     return call()
+
+
+def judge_http(error: Exception) -> Transient | None:
+    """Whether an error of httpx2 or huggingface_hub may pass: the server is busy, or the connection broke."""
+    import httpx2
+
+    status, wait_s = status_of(error)
+    if status is not None:
+        return Transient(f"HTTP {status}", wait_s) if status in (408, 429) or status >= 500 else None
+    return next((Transient(repr(part)) for part in causes(error) if isinstance(part, httpx2.TransportError)), None)
+
+
+def status_of(error: BaseException) -> tuple[int | None, float | None]:
+    """The HTTP status of an error and the seconds that its Retry-After asks for; None if the server did not answer."""
+    for part in causes(error):
+        if (response := getattr(part, "response", None)) is not None:
+            after = response.headers.get("Retry-After", "")
+            return response.status_code, float(after) if after.isdigit() else None
+    return None, None
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what caused it: huggingface_hub wraps a failed upload in a RuntimeError."""
+    found = []
+    while error is not None:
+        found.append(error)
+        error = error.__cause__
+    return found

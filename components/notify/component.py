@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def notify(registry: str, run_id: str, settings: str, status: dsl.PipelineTaskFinalStatus):
     """Say how the run ended: log line, JSON in the registry, webhook."""
     from components.lib.recipe.schema import Notify

@@ -10,8 +10,6 @@ from components.lib import inside
 from components.lib.registry.outcome import Failure
 from components.lib.registry.record import LOG_LINES, redact
 
-WAITING = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "ErrImageNeverPull")
-
 
 def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure | None:
     """The failure with the Pod's own reason and last lines; `known` and `pod` are what the records say, if they do.
@@ -20,12 +18,12 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
     """
     pods = inside.pods_of(run_id)
     if known:
-        found = next((p for p in pods if p["metadata"]["name"] == pod), None)
-        reason, log = (redact(reason_of(found)), _log(found)) if found else ("", [])
+        found = next((p for p in pods if p.metadata.name == pod), None)
+        reason, log = (redact(inside.why(found)), _log(found)) if found else ("", [])
         why = f"died before it could say why: {reason}" if reason else known.why
         return Failure(step=known.step, why=why, log=log or known.log)
     for found in reversed(pods):
-        if reason := redact(reason_of(found)):
+        if reason := redact(inside.why(found)):
             log = _log(found)
             last = f": {log[-1].strip()}" if log else ""
             return Failure(step=inside.function_of(found), why=f"failed: {reason}{last}", log=log)
@@ -35,30 +33,5 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
     return None
 
 
-def reason_of(pod: dict[str, Any]) -> str:
-    """Why a Pod failed or cannot start, as Kubernetes says; empty if it is well."""
-    status = pod.get("status") or {}
-    for found in inside.statuses(pod):
-        state = found.get("state") or {}
-        ended, waiting = state.get("terminated") or {}, state.get("waiting") or {}
-        if found["name"] == inside.MAIN and ended.get("exitCode"):
-            return f"{ended.get('reason') or 'Error'}, exit code {ended['exitCode']}"
-        if waiting.get("reason") in WAITING:
-            return f"{waiting['reason']}: {waiting.get('message') or found.get('image')}"
-    if status.get("phase") == "Failed":
-        return ": ".join(part for part in (status.get("reason"), status.get("message")) if part) or "Failed"
-    if status.get("phase") == "Pending":
-        return _unplaced(status)
-    return ""
-
-
-def _unplaced(status: dict[str, Any]) -> str:
-    """Why the scheduler finds no node for a Pod."""
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return f"no place: {condition.get('message', '')}"
-    return ""
-
-
-def _log(pod: dict[str, Any]) -> list[str]:
-    return [redact(line) for line in inside.log_of(pod["metadata"]["name"], LOG_LINES)]
+def _log(pod: Any) -> list[str]:
+    return [redact(line) for line in inside.log_of(pod.metadata.name, LOG_LINES)]

@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def preflight(
     run_id: str,
     recipe: str,

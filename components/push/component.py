@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def push(
     registry: str, run_id: str, plan: str, recipe: str, fingerprint: str, settings: str, model: dsl.Input[dsl.Model],
     candidate: dsl.Input[dsl.Dataset], results: dsl.Input[dsl.Dataset], data: dsl.Input[dsl.Dataset],

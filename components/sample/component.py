@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.TRAINER, install_kfp_package=False)
+@dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def sample(
     registry: str, run_id: str, plan: str, settings: str, split: str,
     samples: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],

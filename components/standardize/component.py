@@ -5,7 +5,7 @@ from kfp import dsl
 from components.lib.cluster import images
 
 
-@dsl.component(base_image=images.DATA, install_kfp_package=False)
+@dsl.component(base_image=images.data(), install_kfp_package=False)
 def standardize(
     registry: str, run_id: str, plan: str, settings: str,
     data: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown], page: dsl.Output[dsl.HTML],

@@ -42,11 +42,11 @@ def namespace(cluster):
 def pushed(cluster):
     """The node can pull the data image of this build."""
     settings = replace(recipes.TINY.cluster, cache_claim="")
-    pod = pods.probe_pod(settings, images.DATA, False)
+    pod = pods.probe_pod(settings, images.data(), False)
     problem = pods.run(pods.kubernetes_client().CoreV1Api(), "default", pod).problem
     if "image" in problem.lower():
         pytest.skip(
-            f"needs the image {images.DATA} (GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG) on the cluster: no Pod of ours runs"
+            f"needs the image {images.data()} (GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG) on the cluster: no Pod of ours runs"
         )
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from components.lib.cluster import doctor, images, pods
+from components.lib.cluster.finding import Finding
 from components.lib.recipe import recipes
 from components.lib.recipe.settings import replace
 from tests import ROOT
@@ -35,15 +36,15 @@ def storage(cluster):
     return pods.kubernetes_client().StorageV1Api()
 
 
-def probe(core, namespace, settings, *, image=images.DATA, heavy=False, registry=""):
+def probe(core, namespace, settings, *, image="", heavy=False, registry=""):
     """The lines of one probe Pod."""
     asks = ("--registry", registry) if registry else ()
-    return pods.run(core, namespace, pods.probe_pod(settings, image, heavy, asks=asks))
+    return pods.run(core, namespace, pods.probe_pod(settings, image or images.data(), heavy, asks=asks))
 
 
 def test_pipelines_do_not_answer():
-    line = doctor.pipelines("http://127.0.0.1:9")
-    assert not line.ok and "does not answer" in line.detail and "port-forward" in line.mend
+    found = doctor.pipelines("http://127.0.0.1:9")
+    assert not found.ok and "does not answer" in found.detail and "port-forward" in found.fix
 
 
 def test_kubernetes_does_not_answer(tmp_path):
@@ -73,13 +74,13 @@ def test_an_account_of_few_rights_is_told_what_it_lacks(namespace, tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     for what in ("gpu", "secret grpo-pipeline", "claim grpo-cache", "trainer", "rights", "runtime grpo-pipeline"):
-        assert f"WRONG  {what}: cannot be asked: Forbidden\n       mend: ask for the right to" in done.stdout, what
+        assert f"WRONG  {what}: cannot be asked: Forbidden\n       fix: ask for the right to" in done.stdout, what
     assert "WRONG  claim grpo-checkpoints for several Pods: cannot be asked" in done.stdout
-    assert "mend: ask for the right to create Pods" in done.stdout
+    assert "fix: ask for the right to create Pods" in done.stdout
 
 
 def test_a_probe_that_somebody_deletes_is_a_problem(core, namespace, pushed):
-    manifest = pods.probe_pod(SETTINGS, images.DATA, False)
+    manifest = pods.probe_pod(SETTINGS, images.data(), False)
     manifest["spec"]["containers"][0]["command"] = ["sleep", "600"]
     name = manifest["metadata"]["name"]
     with ThreadPoolExecutor(1) as pool:
@@ -91,15 +92,15 @@ def test_a_probe_that_somebody_deletes_is_a_problem(core, namespace, pushed):
 
 def test_no_node_has_enough_gpus(core):
     assert doctor.gpus(core, 0).ok
-    line = doctor.gpus(core, 99)
-    assert not line.ok and "a step requests 99" in line.detail and "components/gpu" in line.mend
+    found = doctor.gpus(core, 99)
+    assert not found.ok and "a step requests 99" in found.detail and "components/gpu" in found.fix
 
 
 def test_a_secret_is_missing_or_lacks_a_key(core, namespace):
     keys = ("HF_TOKEN", "NOTIFY_WEBHOOK")
     assert doctor.secret(core, namespace, "nothing", keys, ()).ok
-    line = doctor.secret(core, namespace, "nothing", keys, ("HF_TOKEN",))
-    assert not line.ok and f"kubectl -n {namespace} create secret generic nothing --from-literal=HF_TOKEN" in line.mend
+    found = doctor.secret(core, namespace, "nothing", keys, ("HF_TOKEN",))
+    assert not found.ok and f"kubectl -n {namespace} create secret generic nothing --from-literal=HF_TOKEN" in found.fix
     kubectl(
         "-n",
         namespace,
@@ -110,17 +111,17 @@ def test_a_secret_is_missing_or_lacks_a_key(core, namespace):
         "--from-literal=HF_TOKEN=",
         "--from-literal=NOTIFY_WEBHOOK=x",
     )
-    line = doctor.secret(core, namespace, "half", keys, ("HF_TOKEN",))
-    assert not line.ok and line.detail == "has NOTIFY_WEBHOOK, misses HF_TOKEN"
+    found = doctor.secret(core, namespace, "half", keys, ("HF_TOKEN",))
+    assert not found.ok and found.detail == "has NOTIFY_WEBHOOK, misses HF_TOKEN"
 
 
 def test_a_claim_is_missing_or_has_a_class_that_is_not_there(core, storage, namespace):
-    line = doctor.volume(core, storage, namespace, "nothing")
-    assert not line.ok and line.detail == "there is none" and f"#{images.DATA}#" in line.mend
+    found = doctor.volume(core, storage, namespace, "nothing")
+    assert not found.ok and found.detail == "there is none" and f"#{images.data()}#" in found.fix
     claim = CLAIM.replace("NAME", "lost").replace("CLASS", ", storageClassName: nowhere")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
-    line = doctor.volume(core, storage, namespace, "lost")
-    assert not line.ok and line.detail == "pending, class nowhere"
+    found = doctor.volume(core, storage, namespace, "lost")
+    assert not found.ok and found.detail == "pending, class nowhere"
 
 
 def test_a_claim_that_waits_for_its_first_consumer_is_fine(core, storage, namespace):
@@ -140,8 +141,8 @@ volumeBindingMode: WaitForFirstConsumer
     try:
         claim = CLAIM.replace("NAME", "patient").replace("CLASS", f", storageClassName: {waiting}")
         kubectl("-n", namespace, "apply", "-f", "-", given=claim)
-        line = doctor.volume(core, storage, namespace, "patient")
-        assert line.ok and "waits for its first consumer" in line.detail
+        found = doctor.volume(core, storage, namespace, "patient")
+        assert found.ok and "waits for its first consumer" in found.detail
     finally:
         kubectl("delete", "storageclass", waiting)
 
@@ -150,17 +151,17 @@ def test_an_image_cannot_be_pulled(core, namespace):
     image = "grpo-pipeline/data:there-is-no-such-tag"
     outcome = probe(core, namespace, SETTINGS, image=image)
     assert "ErrImagePull" in outcome.problem or "ImagePullBackOff" in outcome.problem
-    assert f"push {image}" in doctor._mend(outcome.problem, image, namespace)
+    assert f"push {image}" in doctor._fix(outcome.problem, image, namespace)
 
 
 def test_a_pod_finds_no_place(core, namespace):
     outcome = probe(core, namespace, replace(SETTINGS, node_selector=("no=such",)), heavy=True)
-    assert outcome.problem.startswith("no place:") and "cluster_" in doctor._mend(outcome.problem, "", namespace)
+    assert outcome.problem.startswith("no place:") and "cluster_" in doctor._fix(outcome.problem, "", namespace)
 
 
 def test_a_node_lacks_the_memory_that_training_requests(core, namespace):
     outcome = probe(core, namespace, replace(SETTINGS, train_memory_gib=100_000.0), heavy=True)
-    assert "Insufficient memory" in outcome.problem and "cluster_" in doctor._mend(outcome.problem, "", namespace)
+    assert "Insufficient memory" in outcome.problem and "cluster_" in doctor._fix(outcome.problem, "", namespace)
 
 
 def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
@@ -168,7 +169,7 @@ def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
     assert '"ok": true' in probe(core, namespace, settings).log.splitlines()[1]
-    locking = pods.probe_pod(settings, images.DATA, False)
+    locking = pods.probe_pod(settings, images.data(), False)
     container = locking["spec"]["containers"][0]
     container["command"] = ["python3", "-c", "import os; os.chown('/cache', 0, 0); os.chmod('/cache', 0o755)"]
     container["securityContext"] = {"runAsUser": 0}
@@ -176,8 +177,8 @@ def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     assert pods.run(core, namespace, locking).problem == ""
     kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
     outcome = probe(core, namespace, settings)
-    line = doctor._found(json.loads(outcome.log.splitlines()[1]), "data", settings, namespace)
-    assert not line.ok and "user 10001 cannot write there" in line.detail and "root-chown" in line.mend
+    found = doctor._from_pod(Finding(**json.loads(outcome.log.splitlines()[1])), "data", settings, namespace)
+    assert not found.ok and "user 10001 cannot write there" in found.detail and "root-chown" in found.fix
 
 
 def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
@@ -200,34 +201,39 @@ def test_the_bucket_is_not_there_and_the_key_is_wrong(pushed, core, namespace):
         ("wrong", "s3://mlpipeline/x", "mlpipeline"),
     ):
         settings = replace(SETTINGS, s3_secret=name, s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
-        line = _line_of("registry", probe(core, namespace, settings, registry=registry), settings, namespace)
-        assert not line.ok and said in line.detail and name in line.mend
+        found = _finding_of("registry", probe(core, namespace, settings, registry=registry), settings, namespace)
+        assert not found.ok and said in found.detail and name in found.fix
     settings = replace(SETTINGS, s3_secret="right", s3_endpoint=os.environ["S3_ENDPOINT_IN_CLUSTER"])
-    assert _line_of("registry", probe(core, namespace, settings, registry="s3://mlpipeline/x"), settings, namespace).ok
+    assert _finding_of(
+        "registry", probe(core, namespace, settings, registry="s3://mlpipeline/x"), settings, namespace
+    ).ok
 
 
 def test_the_hub_does_not_answer_for_a_token(pushed, core, namespace):
     kubectl("-n", namespace, "create", "secret", "generic", "token", "--from-literal=HF_TOKEN=hf_wrong")
     settings = replace(SETTINGS, secret="token")
-    manifest = pods.probe_pod(settings, images.DATA, False)
+    manifest = pods.probe_pod(settings, images.data(), False)
     manifest["spec"]["containers"][0]["env"].append({"name": "HF_ENDPOINT", "value": "http://127.0.0.1:9"})
-    line = _line_of("hub", pods.run(core, namespace, manifest), settings, namespace)
+    found = _finding_of("hub", pods.run(core, namespace, manifest), settings, namespace)
     assert (
-        not line.ok and "hub token" in line.what and "the Hub does not answer" in line.detail and "token" in line.mend
+        not found.ok
+        and "hub token" in found.what
+        and "the Hub does not answer" in found.detail
+        and "token" in found.fix
     )
 
 
 def test_no_gpu_is_seen_inside_the_pod(pushed, core, namespace):
     settings = replace(SETTINGS, gpus=1)
-    outcome = probe(core, namespace, settings, image=images.TRAINER, heavy=True)
+    outcome = probe(core, namespace, settings, image=images.trainer(), heavy=True)
     if outcome.problem.startswith("no place"):
         pytest.skip("no node counts a GPU: no Pod asks for one")
-    line = _line_of("gpu", outcome, settings, namespace)
-    assert "torch 2.13.0" in line.detail and (line.ok or "default runtime" in line.mend)
+    found = _finding_of("gpu", outcome, settings, namespace)
+    assert "torch 2.13.0" in found.detail and (found.ok or "default runtime" in found.fix)
 
 
-def _line_of(check, outcome, settings, namespace):
+def _finding_of(check, outcome, settings, namespace):
     assert not outcome.problem, outcome.problem
-    found = [json.loads(text) for text in outcome.log.splitlines() if text.startswith("{")]
-    (finding,) = [finding for finding in found if finding["check"].startswith(check)]
-    return doctor._found(finding, "data", settings, namespace)
+    found = [Finding(**json.loads(text)) for text in outcome.log.splitlines() if text.startswith("{")]
+    (finding,) = [finding for finding in found if finding.what.startswith(check)]
+    return doctor._from_pod(finding, "data", settings, namespace)

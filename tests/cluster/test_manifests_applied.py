@@ -51,7 +51,7 @@ def rendered(directory, namespace, *components):
         yaml.safe_dump({**lines, "resources": resources, "components": parts})
     )
     text = kubectl("kustomize", "--load-restrictor", "LoadRestrictionsNone", str(directory))
-    return text.replace("grpo-pipeline/data:dev", images.DATA)
+    return text.replace("grpo-pipeline/data:dev", images.data())
 
 
 def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(pushed, namespace, tmp_path):
@@ -106,7 +106,7 @@ def take_away(namespace):
     """Make both volumes root's, as storage does that ignores fsGroup."""
     command = ["python3", "-c", "import os\nfor p in '/cache', '/checkpoints': os.chown(p, 0, 0); os.chmod(p, 0o755)"]
     settings = recipes.TINY.cluster
-    pod = pods.probe_pod(settings, images.DATA, True)
+    pod = pods.probe_pod(settings, images.data(), True)
     pod["spec"]["containers"][0] |= {"command": command, "securityContext": {"runAsUser": 0}}
     assert pods.run(pods.kubernetes_client().CoreV1Api(), namespace, pod).problem == ""
 

@@ -8,7 +8,7 @@ import pytest
 
 from components.lib.cluster import doctor_trainer, images, pods
 from components.lib.cluster.api import connect
-from components.lib.cluster.trainjob import GROUP, Trainer
+from components.lib.cluster.trainjob import GROUP, TrainJobs
 from components.lib.files import read_json
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
@@ -96,7 +96,7 @@ def test_the_record_says_on_what_it_trained(run, registry):
 def test_the_launching_steps_take_no_gpu_and_leave_no_job(run):
     for step in ("sft", "grpo"):
         main = next(c for c in steps(run.id)[step][-1]["spec"]["containers"] if c["name"] == "main")
-        assert main["image"] == images.DATA and "nvidia.com/gpu" not in main["resources"].get("limits", {})
+        assert main["image"] == images.data() and "nvidia.com/gpu" not in main["resources"].get("limits", {})
     assert objects(f"trainjobs.{GROUP}", NAMESPACE) == []
 
 
@@ -156,7 +156,7 @@ def make(trainer, namespace, tmp_path):
                   settings=TINY.sft, training=TINY.training, scale=settings)  # fmt: skip
         started = time.monotonic()
         try:
-            return Trainer(cluster, namespace).run(job), read_json(place.path / supervise.SAID)
+            return TrainJobs(cluster, namespace).run(job), read_json(place.path / supervise.SAID)
         finally:
             assert time.monotonic() - started < 90
             assert objects(f"trainjobs.{GROUP}", namespace) == []
@@ -165,7 +165,7 @@ def make(trainer, namespace, tmp_path):
 
 
 def test_an_image_that_is_not_there_is_named(make, monkeypatch):
-    monkeypatch.setattr(images, "TRAINER", "grpo-pipeline/trainer:there-is-no-such-tag")
+    monkeypatch.setattr(images, "trainer", lambda: "grpo-pipeline/trainer:there-is-no-such-tag")
     with pytest.raises(ValueError, match="did not start .*(ErrImagePull|ImagePullBackOff).*there-is-no-such-tag"):
         make()
 
@@ -208,7 +208,7 @@ def test_a_runtime_that_is_not_there_is_named(make):
 
 
 def test_a_container_that_ends_at_once_is_a_failure_with_its_reason(make, pushed, monkeypatch):
-    monkeypatch.setattr(images, "TRAINER", images.DATA)  # it has no torchrun
+    monkeypatch.setattr(images, "trainer", images.data)  # it has no torchrun
     status, said = make()
     assert (status == 1 and "torchrun" in said["said"]) or "StartError" in said["said"]
 
@@ -218,14 +218,14 @@ def test_doctor_finds_each_thing_that_is_missing(trainer, namespace):
     custom = client.CustomObjectsApi()
     assert doctor_trainer.trainer(custom, namespace).ok
     kubectl("-n", namespace, "delete", "-k", COMPONENT, "--ignore-not-found")
-    line = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "")
-    assert not line.ok and line.detail == "there is none" and "apply -k manifests/components/trainer" in line.mend
-    line = doctor_trainer.rights(client.AuthorizationV1Api(), namespace, "pipeline-runner")
-    assert not line.ok and "may not create trainjobs" in line.detail and "get pods/log" in line.detail
+    found = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "")
+    assert not found.ok and found.detail == "there is none" and "apply -k manifests/components/trainer" in found.fix
+    found = doctor_trainer.rights(client.AuthorizationV1Api(), namespace, "pipeline-runner")
+    assert not found.ok and "may not create trainjobs" in found.detail and "get pods/log" in found.detail
     kubectl("-n", namespace, "apply", "-k", COMPONENT)
     assert doctor_trainer.rights(client.AuthorizationV1Api(), namespace, "pipeline-runner").ok
     assert doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "").ok
-    line = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "mine")
-    assert not line.ok and "does not pull images with mine" in line.detail
-    line = doctor_trainer.shared(client.CoreV1Api(), namespace, "nothing")
-    assert not line.ok and line.detail == "there is none" and f"#{images.DATA}#" in line.mend
+    found = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "mine")
+    assert not found.ok and "does not pull images with mine" in found.detail
+    found = doctor_trainer.shared(client.CoreV1Api(), namespace, "nothing")
+    assert not found.ok and found.detail == "there is none" and f"#{images.data()}#" in found.fix

@@ -29,7 +29,7 @@ def engine():
     """Skip unless a Docker engine answers and has both images."""
     if shutil.which("docker") is None or subprocess.run(["docker", "version"], capture_output=True).returncode:
         pytest.skip("needs a Docker engine (DOCKER_HOST): the images are not tried")
-    for image in (images.DATA, images.TRAINER):
+    for image in (images.data(), images.trainer()):
         if subprocess.run(["docker", "image", "inspect", image], capture_output=True).returncode:
             pytest.skip(f"needs the image {image} (`make image`, GRPO_IMAGE_PREFIX, GRPO_IMAGE_TAG): it is not tried")
 
@@ -47,14 +47,14 @@ def python(image, code):
 
 
 def test_the_data_image_is_small_and_has_no_torch():
-    made = layers(images.DATA)
+    made = layers(images.data())
     ours = next(number for number, (_, by) in enumerate(made) if "VIRTUAL_ENV=/opt/venv" in by)
     assert 0 < sum(size for size, _ in made[:ours]) < DATA_LIMIT
-    assert python(images.DATA, "import importlib.util as u; print(u.find_spec('torch'))").strip() == "None"
-    python(images.DATA, "import components.standardize.standardize, components.compare.compare, components.push.push")
+    assert python(images.data(), "import importlib.util as u; print(u.find_spec('torch'))").strip() == "None"
+    python(images.data(), "import components.standardize.standardize, components.compare.compare, components.push.push")
 
 
-@pytest.mark.parametrize("image", [images.DATA, images.TRAINER])
+@pytest.mark.parametrize("image", [images.data(), images.trainer()])
 def test_an_image_runs_as_its_user_and_has_no_compiler(image):
     config = json.loads(docker("image", "inspect", image))[0]["Config"]
     assert config["User"] == "10001:10001"
@@ -64,7 +64,7 @@ def test_an_image_runs_as_its_user_and_has_no_compiler(image):
     assert docker("run", "--rm", "--user", "4321:4321", image, "sh", "-c", "touch $HOME/x && id -u") == "4321\n"
 
 
-@pytest.mark.parametrize("image", [images.DATA, images.TRAINER])
+@pytest.mark.parametrize("image", [images.data(), images.trainer()])
 def test_a_change_of_code_rebuilds_megabytes(image):
     made = layers(image)
     code = next(number for number, (_, by) in enumerate(made) if "COPY components" in by)
@@ -76,7 +76,7 @@ def test_the_trainer_starts_without_a_gpu_and_says_what_it_found():
         "import torch, transformers, trl, components.grpo.train, components.evaluate.evaluate\n"
         "print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"
     )
-    version, cuda, available = python(images.TRAINER, code).split()[-3:]
+    version, cuda, available = python(images.trainer(), code).split()[-3:]
     assert version.startswith("2.13.0") and tuple(map(int, cuda.split("."))) >= (12, 8) and available == "False"
 
 
@@ -85,7 +85,7 @@ def test_the_full_trainer_imports_its_kernels_without_a_gpu():
 
     The first two are hidden where there is no GPU, so that transformers does not call them on the CPU.
     """
-    if python(images.TRAINER, "import importlib.util as u; print(u.find_spec('vllm'))").strip() == "None":
+    if python(images.trainer(), "import importlib.util as u; print(u.find_spec('vllm'))").strip() == "None":
         pytest.skip("the trainer image is the slim one (`make image TRAINER=full`): its kernels are not imported")
     code = (
         "import sys\n"
@@ -96,7 +96,7 @@ def test_the_full_trainer_imports_its_kernels_without_a_gpu():
         "subprocess.run([os.environ['CC'], source, '-O3', '-o', '/tmp/cuda_utils.so'], check=True)\n"
         "print(fla.__version__, vllm.__version__, pathlib.Path('/tmp/cuda_utils.so').stat().st_size > 10000)"
     )
-    assert python(images.TRAINER, code).split()[-3:] == ["0.6.0", "0.30.0", "True"]
+    assert python(images.trainer(), code).split()[-3:] == ["0.6.0", "0.30.0", "True"]
 
 
 def test_the_tiny_pipeline_runs_in_containers(tmp_path):
@@ -108,4 +108,4 @@ def test_the_tiny_pipeline_runs_in_containers(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ending"] == "promoted" and Path(summary["model"], "model.safetensors").is_file()
     log = (tmp_path / "run.log").read_text()
-    assert f"Found image {images.TRAINER!r}" in log and f"Found image {images.DATA!r}" in log
+    assert f"Found image {images.trainer()!r}" in log and f"Found image {images.data()!r}" in log

@@ -6,7 +6,7 @@ import os
 import pytest
 
 import pipeline
-from components.lib.cluster.placement import SECRET_KEYS
+from components.lib.cluster.step_pod import SECRET_KEYS
 from components.lib.local import PASSED_ON, _Console, run
 from components.lib.recipe import recipes
 from components.lib.registry import lock

@@ -1,6 +1,7 @@
 """The exit handler: how a run ended, and the message about it in each format."""
 
 import json
+import logging
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -234,12 +235,26 @@ def test_a_busy_or_broken_webhook_is_asked_again(monkeypatch, capsys):
     assert len(received) == 4 and "webhook answered 204" in capsys.readouterr().out
     with raw_server(b"HTTP/1.1 404 No\r\n\r\n") as (url, received):
         post(url, message(FAILED, LINK, "json"))
-    assert len(received) == 1 and "webhook failed: HTTP Error 404" in capsys.readouterr().out
+    assert len(received) == 1 and "webhook failed: HTTP 404" in capsys.readouterr().out
 
 
-def test_a_malformed_address_is_not_told(monkeypatch, capsys):
-    post("https://hooks.example/secret path", message(FAILED, LINK, "json"))
+@pytest.mark.parametrize(
+    "address",
+    ["https://hooks.example/secret path\x00", "https://hooks.example:secret/x", "secret", "secret://host", ""],
+)
+def test_a_malformed_address_is_not_told(capsys, address):
+    post(address, message(FAILED, LINK, "json"))
     assert "write https://HOST/PATH" in (printed := capsys.readouterr().out) and "secret" not in printed
+
+
+def test_the_address_is_in_no_log(capsys, caplog, monkeypatch):
+    """As KFP's steps log, from INFO on."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    logging.getLogger("httpx2").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.INFO), raw_server(BUSY, b"", b"HTTP/1.1 404 No\r\n\r\n") as (url, received):
+        post(f"{url}/secret-path?secret=1", message(FAILED, LINK, "json"))
+    assert len(received) == 3 and b"POST /secret-path" in received[0]
+    assert "secret" not in caplog.text + "".join(capsys.readouterr())
 
 
 def test_a_dead_webhook_is_said_and_does_not_fail_the_run(tmp_path, monkeypatch, capsys):

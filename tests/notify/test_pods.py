@@ -32,7 +32,7 @@ def certificate(tmp_path_factory):
 def cluster(certificate, tmp_path, monkeypatch):
     """A cluster as the Pod `notify-pod` sees it."""
     cluster = Cluster()
-    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    (tmp_path / "token").write_text(TOKEN)
     (tmp_path / "namespace").write_text("kubeflow")
     shutil.copy(certificate.with_name("cert.pem"), tmp_path / "ca.crt")
     with serve(cluster, certificate) as port, serve(cluster, None) as pipelines:
@@ -66,24 +66,6 @@ def test_a_step_without_any_record_is_found_by_its_pod(cluster):
     found = investigate(RUN, None, None)
     assert found.step == "sft" and found.log == ["Traceback ...", "ImportError: no module named trl"]
     assert found.why == "failed: Error, exit code 1: ImportError: no module named trl"
-
-
-@pytest.mark.parametrize(
-    ("status", "why"),
-    [
-        ({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
-          "containerStatuses": None}, "Evicted: The node was low on resource: memory."),
-        ({"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": []}, "DeadlineExceeded"),
-        ({"phase": "Pending", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}},
-         "ImagePullBackOff: no such tag"),
-        ({"phase": "Pending", "containerStatuses": [], "conditions": [
-            {"type": "PodScheduled", "status": "False", "message": "0/1 nodes: 1 Insufficient nvidia.com/gpu."}]},
-         "no place: 0/1 nodes: 1 Insufficient nvidia.com/gpu."),
-    ],
-)  # fmt: skip
-def test_what_kept_a_pod_from_working_is_named(cluster, status, why):
-    cluster.pods = [pod("s", "sft", **status)]
-    assert investigate(RUN, None, None) == Failure(step="sft", why=f"failed: {why}", log=[])
 
 
 def test_pods_that_are_gone_leave_the_word_to_kubeflow_pipelines(cluster):

@@ -1,13 +1,11 @@
 """Reaching Kubeflow Pipelines: where it is, whether it answers, and its client."""
 
 import contextlib
-import http.client
 import io
 import json
 import os
-import urllib.error
-import urllib.request
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,18 +35,20 @@ def endpoint_of(given: str | None) -> str:
 
 def health(endpoint: str) -> dict[str, Any]:
     """What the API server says of itself (tag_name, multi_user); `ValueError` within seconds if it does not answer."""
-    request = urllib.request.Request(f"{endpoint}/apis/v2beta1/healthz")
-    if token := os.environ.get(TOKEN_VARIABLE):
-        request.add_header("Authorization", f"Bearer {token}")
+    import httpx2
+
+    token = os.environ.get(TOKEN_VARIABLE)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    url = f"{endpoint}/apis/v2beta1/healthz"
     try:
-        with urllib.request.urlopen(request, timeout=CONNECT_S) as answer:
-            return json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        raise ValueError(f"{endpoint} answered {error.code} {error.reason}; is it Kubeflow Pipelines?") from None
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", "") or repr(error)
+        answer = httpx2.get(url, headers=headers, timeout=CONNECT_S, follow_redirects=True)
+        if answer.is_error:
+            found = f"{answer.status_code} {answer.reason_phrase}"
+            raise ValueError(f"{endpoint} answered {found}; is it Kubeflow Pipelines?")
+        return answer.json()
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise ValueError(
-            f"Kubeflow Pipelines does not answer at {endpoint} ({reason}); is `{FORWARD}` running?"
+            f"Kubeflow Pipelines does not answer at {endpoint} ({str(error) or repr(error)}); is `{FORWARD}` running?"
         ) from None
     except json.JSONDecodeError:
         raise ValueError(
@@ -66,21 +66,34 @@ def connect(endpoint: str, namespace: str) -> Any:
         return Client(host=endpoint, namespace=namespace, existing_token=os.environ.get(TOKEN_VARIABLE))
 
 
-class compiled:
+@contextlib.contextmanager
+def compiled(pipeline: Any) -> Iterator[Path]:
     """The path of a recipe's pipeline as YAML while the with statement lasts."""
+    from kfp import compiler
 
-    def __init__(self, pipeline: Any) -> None:
-        self.pipeline, self.directory = pipeline, TemporaryDirectory()
+    with TemporaryDirectory() as directory:
+        path = Path(directory, "pipeline.yaml")
+        compiler.Compiler().compile(pipeline, str(path))
+        yield path
 
-    def __enter__(self) -> Path:
-        from kfp import compiler
 
-        path = Path(self.directory.name, "pipeline.yaml")
-        compiler.Compiler().compile(self.pipeline, str(path))
-        return path
+@contextlib.contextmanager
+def accepted(what: str) -> Iterator[None]:
+    """Make one line, a `ValueError`, of the server's refusal of what the with statement asks."""
+    from kfp_server_api.exceptions import ApiException
 
-    def __exit__(self, *_: Any) -> None:
-        self.directory.cleanup()
+    try:
+        yield
+    except ApiException as error:
+        raise ValueError(f"Kubeflow Pipelines refuses {what} ({error.status}): {message_of(error)}") from None
+
+
+def message_of(error: Any) -> str:
+    """What an API server, of Kubernetes or of Kubeflow Pipelines, says in the body of a refusal, in one line."""
+    try:
+        return " ".join(str(json.loads(error.body)["message"]).split())
+    except (ValueError, KeyError, TypeError):
+        return str(error.body)[:300]
 
 
 def experiment_of(client: Any, name: str, namespace: str) -> str:
@@ -99,10 +112,3 @@ def arguments_of(recipe: Recipe) -> dict[str, Any]:
     if not recipe.registry:
         raise ValueError("registry is empty; add --set registry=s3://BUCKET/PREFIX, where run records and models go")
     return {name: recipes.value(recipe, name) for name in recipes.PARAMETERS}
-
-
-def only(found: list[Any], what: str, name: str) -> Any:
-    """The one element of a list; `ValueError` if there is none."""
-    if not found:
-        raise ValueError(f"there is no {what} {name!r}; `pipeline.py schedule list` shows what there is")
-    return found[0]

@@ -1,44 +1,45 @@
-"""The verb `doctor`: is a cluster ready for a recipe? One line per check: ok, or what is wrong and what mends it."""
+"""The verb `doctor`: is a cluster ready for a recipe? One line per check: ok, or what is wrong and its fix."""
 
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from components.lib.cluster import doctor_trainer, images, pods
 from components.lib.cluster.api import endpoint_of, health
-from components.lib.cluster.line import ASK_S, OVERLAY, Line, asked
-from components.lib.cluster.placement import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
+from components.lib.cluster.finding import ASK_S, Finding, apply_overlay, asked, existing
+from components.lib.cluster.step_pod import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
+from components.lib.inside import reason, unreachable
 from components.lib.recipe.schema import Cluster, Recipe
 
 
 def examine(recipe: Recipe, *, endpoint: str | None, namespace: str, service_account: str, pods: bool) -> int:
     """Print every check as it is made; returns 1 if one found something wrong. `pods` False starts none."""
     wrong = 0
-    for line in lines(recipe, endpoint, namespace, service_account, pods):
-        print(line, flush=True)
-        wrong += not line.ok
+    for finding in findings(recipe, endpoint, namespace, service_account, pods):
+        print(finding, flush=True)
+        wrong += not finding.ok
     print("the cluster is ready" if not wrong else f"{wrong} of the checks found something wrong", flush=True)
     return 1 if wrong else 0
 
 
-def lines(
+def findings(
     recipe: Recipe, endpoint: str | None, namespace: str, service_account: str, with_pods: bool
-) -> Iterator[Line]:
+) -> Iterator[Finding]:
     """All checks, the cheap ones first; without an API server of Kubernetes the rest is left out."""
     yield pipelines(endpoint)
     if not recipe.registry.startswith("s3://"):
         found = f"{recipe.registry} is no bucket" if recipe.registry else "none given"
-        yield Line(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
+        yield Finding(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
     try:
         client = pods.kubernetes_client()
         version = client.VersionApi().get_code(_request_timeout=ASK_S).git_version
-    except pods.unreachable() as error:
-        yield Line(
-            False, "kubernetes", f"does not answer: {pods.reason(error)}", "set KUBECONFIG; try `kubectl get nodes`"
-        )
+    except unreachable() as error:
+        detail = f"does not answer: {reason(error)}"
+        yield Finding(False, "kubernetes", detail, "set KUBECONFIG; try `kubectl get nodes`")
         return
-    yield Line(True, "kubernetes", version)
+    yield Finding(True, "kubernetes", version)
     core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
     on_trainer = recipe.trainer == "trainjob"
     each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
@@ -49,7 +50,7 @@ def lines(
         right = "read claims and list storage classes"
         yield asked(f"claim {claim}", right, volume, core, storage, namespace, claim)
     if on_trainer:
-        yield from doctor_trainer.lines(client, recipe, namespace, service_account)
+        yield from doctor_trainer.findings(client, recipe, namespace, service_account)
     if with_pods:
         yield from probes(core, recipe, namespace, service_account)
 
@@ -63,18 +64,18 @@ def _secrets(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], tuple[str, 
         yield cluster.s3_secret, keys, keys
 
 
-def pipelines(endpoint: str | None) -> Line:
+def pipelines(endpoint: str | None) -> Finding:
     """Kubeflow Pipelines answers, and in which version."""
     try:
         address = endpoint_of(endpoint)
         found = health(address)
     except ValueError as error:
-        problem, _, mend = str(error).partition("; ")
-        return Line(False, "pipelines", problem, mend)
-    return Line(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
+        problem, _, fix = str(error).partition("; ")
+        return Finding(False, "pipelines", problem, fix)
+    return Finding(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
 
 
-def gpus(core: Any, wanted: int, at_once: int = 1) -> Line:
+def gpus(core: Any, wanted: int, at_once: int = 1) -> Finding:
     """The nodes can give as many GPUs as a step requests, or as `at_once` Pods of a TrainJob do."""
     found = []
     for node in core.list_node(_request_timeout=ASK_S).items:
@@ -83,7 +84,7 @@ def gpus(core: Any, wanted: int, at_once: int = 1) -> Line:
         found.append((count, f"{node.metadata.name} has {count}{' ' + product if product else ''}"))
     asks = f"a step requests {wanted}" if at_once == 1 else f"{at_once} Pods request {wanted} each"
     detail = f"{asks}; allocatable: {', '.join(text for _, text in found) or 'there is no node'}"
-    return Line(
+    return Finding(
         sum(count // wanted if wanted else at_once for count, _ in found) >= at_once,
         "gpu",
         detail,
@@ -91,37 +92,31 @@ def gpus(core: Any, wanted: int, at_once: int = 1) -> Line:
     )
 
 
-def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: tuple[str, ...]) -> Line:
+def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: tuple[str, ...]) -> Finding:
     """A Secret is there and has the keys that are needed, none of them empty."""
-    mend = f"kubectl -n {namespace} create secret generic {name} " + " ".join(f"--from-literal={k}=..." for k in keys)
+    fix = f"kubectl -n {namespace} create secret generic {name} " + " ".join(f"--from-literal={k}=..." for k in keys)
     what = f"secret {name}"
-    try:
-        data = core.read_namespaced_secret(name, namespace, _request_timeout=ASK_S).data or {}
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return Line(not needed, what, "there is none" + ("" if needed else "; it is optional"), mend)
-    filled = [key for key in keys if data.get(key)]
+    found = existing(core.read_namespaced_secret, name, namespace)
+    if found is None:
+        return Finding(not needed, what, "there is none" + ("" if needed else "; it is optional"), fix)
+    filled = [key for key in keys if (found.data or {}).get(key)]
     missing = [key for key in needed if key not in filled]
     detail = f"has {', '.join(filled) or 'none of its keys'}" + (f", misses {', '.join(missing)}" if missing else "")
-    return Line(not missing, what, detail, f"kubectl -n {namespace} delete secret {name}; {mend}")
+    return Finding(not missing, what, detail, f"kubectl -n {namespace} delete secret {name}; {fix}")
 
 
-def volume(core: Any, storage: Any, namespace: str, name: str) -> Line:
+def volume(core: Any, storage: Any, namespace: str, name: str) -> Finding:
     """A claim is bound, or waits for its first consumer as its class wants."""
     what = f"claim {name}"
-    try:
-        claim = core.read_namespaced_persistent_volume_claim(name, namespace, _request_timeout=ASK_S)
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return Line(False, what, "there is none", OVERLAY)
+    claim = existing(core.read_namespaced_persistent_volume_claim, name, namespace)
+    if claim is None:
+        return Finding(False, what, "there is none", apply_overlay())
     if claim.status.phase == "Bound":
-        return Line(True, what, f"bound, {claim.status.capacity['storage']}")
+        return Finding(True, what, f"bound, {claim.status.capacity['storage']}")
     if _waits(storage, claim.spec.storage_class_name):
-        return Line(True, what, f"waits for its first consumer (class {claim.spec.storage_class_name})")
+        return Finding(True, what, f"waits for its first consumer (class {claim.spec.storage_class_name})")
     detail = f"{claim.status.phase.lower()}, class {claim.spec.storage_class_name or 'none'}"
-    return Line(False, what, detail, f"kubectl -n {namespace} describe pvc {name}; is there such a StorageClass?")
+    return Finding(False, what, detail, f"kubectl -n {namespace} describe pvc {name}; is there such a StorageClass?")
 
 
 def _waits(storage: Any, class_name: str | None) -> bool:
@@ -129,20 +124,20 @@ def _waits(storage: Any, class_name: str | None) -> bool:
     return class_name in classes and classes[class_name].volume_binding_mode == "WaitForFirstConsumer"
 
 
-def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Line]:
+def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Finding]:
     """Start a Pod like each kind of step and report what it found inside."""
     cluster = recipe.cluster
-    for kind, image in (("data", images.DATA), ("trainer", images.TRAINER)):
+    for kind, image in (("data", images.data()), ("trainer", images.trainer())):
         heavy = kind == "trainer"
         print(f"       starting a Pod like a step of the {kind} image ...", file=sys.stderr, flush=True)
         asks = () if heavy else _asks(recipe)
         manifest = pods.probe_pod(cluster, image, heavy, asks=asks, service_account=service_account)
-        outcome = pods.run(core, namespace, manifest)
-        if outcome.problem:
-            yield Line(False, f"{kind} pod", outcome.problem, _mend(outcome.problem, image, namespace))
-        for text in outcome.log.splitlines():
+        result = pods.run(core, namespace, manifest)
+        if result.problem:
+            yield Finding(False, f"{kind} pod", result.problem, _fix(result.problem, image, namespace))
+        for text in result.log.splitlines():
             if text.startswith("{"):
-                yield _found(json.loads(text), kind, cluster, namespace)
+                yield _from_pod(Finding(**json.loads(text)), kind, cluster, namespace)
 
 
 def _asks(recipe: Recipe) -> list[str]:
@@ -154,7 +149,7 @@ def _asks(recipe: Recipe) -> list[str]:
     return asks
 
 
-def _mend(problem: str, image: str, namespace: str) -> str:
+def _fix(problem: str, image: str, namespace: str) -> str:
     if "cannot create resource" in problem:
         return "ask for the right to create Pods, to read their logs and to delete them, or add --no-pods"
     if "image" in problem.lower():
@@ -164,13 +159,13 @@ def _mend(problem: str, image: str, namespace: str) -> str:
     return f"kubectl -n {namespace} get events --sort-by=.lastTimestamp"
 
 
-def _found(finding: dict[str, Any], kind: str, cluster: Cluster, namespace: str) -> Line:
-    mends = {
+def _from_pod(finding: Finding, kind: str, cluster: Cluster, namespace: str) -> Finding:
+    """What was found inside a Pod of an image's `kind`, with its fix."""
+    fixes = {
         "volume": f"kubectl -n {namespace} delete job grpo-prepare; apply the overlay with components/root-chown",
         "registry": f"check the Secret {cluster.s3_secret}, the bucket's name and --set cluster_s3_endpoint",
         "hub": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
         "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
         "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
     }
-    check = finding["check"]
-    return Line(finding["ok"], f"{check} ({kind} pod)", finding["detail"], mends.get(check.split()[0], ""))
+    return replace(finding, what=f"{finding.what} ({kind} pod)", fix=fixes.get(finding.what.split()[0], ""))

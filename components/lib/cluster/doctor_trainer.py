@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.lib.cluster import pods
-from components.lib.cluster.line import ASK_S, OVERLAY, Line, asked
+from components.lib.cluster.finding import ASK_S, Finding, apply_overlay, asked, existing
 from components.lib.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSION
 from components.lib.recipe.schema import Recipe
 
@@ -19,7 +18,7 @@ RIGHTS = (
 )
 
 
-def lines(client: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Line]:
+def findings(client: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Finding]:
     """All checks of Kubeflow Trainer; without its CRD no runtime and rights."""
     custom, cluster = client.CustomObjectsApi(), recipe.cluster
     installed = asked("trainer", "list TrainJobs", trainer, custom, namespace)
@@ -36,39 +35,30 @@ def lines(client: Any, recipe: Recipe, namespace: str, service_account: str) -> 
     )
 
 
-def trainer(custom: Any, namespace: str) -> Line:
+def trainer(custom: Any, namespace: str) -> Finding:
     """The API server knows TrainJobs."""
-    try:
-        custom.list_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, limit=1, _request_timeout=ASK_S)
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return Line(False, "trainer", MISSING, INSTALL)
-    return Line(True, "trainer", f"serves TrainJob {VERSION}")
+    if existing(custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL, limit=1) is None:
+        return Finding(False, "trainer", MISSING, INSTALL)
+    return Finding(True, "trainer", f"serves TrainJob {VERSION}")
 
 
-def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Line:
+def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Finding:
     """The TrainingRuntime is there, and pulls images as the recipe says: a TrainJob cannot say it itself."""
     what = f"runtime {name}"
-    try:
-        found = custom.get_namespaced_custom_object(
-            GROUP, VERSION, namespace, "trainingruntimes", name, _request_timeout=ASK_S
-        )
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return Line(False, what, "there is none", f"kubectl -n {namespace} {APPLY}")
+    found = existing(custom.get_namespaced_custom_object, GROUP, VERSION, namespace, "trainingruntimes", name)
+    if found is None:
+        return Finding(False, what, "there is none", f"kubectl -n {namespace} {APPLY}")
     jobs = found["spec"]["template"]["spec"]["replicatedJobs"]
     secrets = jobs[0]["template"]["spec"]["template"]["spec"].get("imagePullSecrets", [])
     if pull_secret and {"name": pull_secret} not in secrets:
-        return Line(
+        return Finding(
             False, what, f"does not pull images with {pull_secret}", "add imagePullSecrets to its Pods in "
             "manifests/components/trainer/runtime.yaml and apply it",
         )  # fmt: skip
-    return Line(True, what, "is there")
+    return Finding(True, what, "is there")
 
 
-def rights(authorization: Any, namespace: str, account: str) -> Line:
+def rights(authorization: Any, namespace: str, account: str) -> Finding:
     """The steps' service account may do what the launching step does."""
     from kubernetes import client
 
@@ -85,19 +75,17 @@ def rights(authorization: Any, namespace: str, account: str) -> Line:
             if not authorization.create_subject_access_review(review, _request_timeout=ASK_S).status.allowed:
                 missing.append(f"{verb} {resource}{'/' + part if part else ''}")
     detail = f"{account} may {'not ' + ', '.join(missing) if missing else 'launch and follow TrainJobs'}"
-    return Line(not missing, "rights", detail, f"kubectl -n {namespace} {APPLY} (its subject: {account})")
+    return Finding(not missing, "rights", detail, f"kubectl -n {namespace} {APPLY} (its subject: {account})")
 
 
-def shared(core: Any, namespace: str, claim: str) -> Line:
+def shared(core: Any, namespace: str, claim: str) -> Finding:
     """Several Pods can mount the checkpoints: on several nodes only a volume that many may write."""
     what = f"claim {claim} for several Pods"
     nodes = len(core.list_node(_request_timeout=ASK_S).items)
-    try:
-        modes = core.read_namespaced_persistent_volume_claim(claim, namespace, _request_timeout=ASK_S).spec.access_modes
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return Line(False, what, "there is none", OVERLAY)
+    found = existing(core.read_namespaced_persistent_volume_claim, claim, namespace)
+    if found is None:
+        return Finding(False, what, "there is none", apply_overlay())
+    modes = found.spec.access_modes
     fits = "ReadWriteMany" in modes or (nodes == 1 and "ReadWriteOncePod" not in modes)
     detail = f"{', '.join(modes)}, and the cluster has {nodes} node{'s' * (nodes != 1)}"
-    return Line(fits, what, detail, "make it ReadWriteMany, on a storage class that can (NFS, CephFS)")
+    return Finding(fits, what, detail, "make it ReadWriteMany, on a storage class that can (NFS, CephFS)")

@@ -11,21 +11,21 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-Finding = dict[str, Any]  # {"check": name, "ok": bool, "detail": sentence}
+from components.lib.cluster.finding import Finding
 
 
 def writable(directory: Path) -> Finding:
     """Whether this process can make and delete a file in a directory."""
-    check = f"volume {directory}"
+    what = f"volume {directory}"
     try:
         with tempfile.NamedTemporaryFile(dir=directory):
             free = os.statvfs(directory)
     except OSError as error:
-        return _finding(check, False, f"user {os.getuid()} cannot write there: {error.strerror}")
-    return _finding(check, True, f"writable, {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free")
+        return Finding(False, what, f"user {os.getuid()} cannot write there: {error.strerror}")
+    return Finding(True, what, f"writable, {free.f_bavail * free.f_frsize / 2**30:.0f} GiB free")
 
 
 def bucket(registry: str) -> Finding:
@@ -37,8 +37,8 @@ def bucket(registry: str) -> Finding:
     try:
         checked_registry(registry)
     except (ValueError, OSError, MinioException) as error:
-        return _finding("registry", False, str(error))
-    return _finding("registry", True, f"{registry} is writable")
+        return Finding(False, "registry", str(error))
+    return Finding(True, "registry", f"{registry} is writable")
 
 
 def hub() -> Finding:
@@ -48,15 +48,15 @@ def hub() -> Finding:
     from huggingface_hub.errors import HfHubHTTPError
 
     if not os.environ.get("HF_TOKEN"):
-        return _finding("hub token", True, "none is set; public models and data only")
+        return Finding(True, "hub token", "none is set; public models and data only")
     try:
         user = HfApi().whoami()
     except HfHubHTTPError as error:
-        return _finding("hub token", False, f"the Hub refuses it: {str(error).splitlines()[0]}")
+        return Finding(False, "hub token", f"the Hub refuses it: {str(error).splitlines()[0]}")
     except TransportError as error:
-        return _finding("hub token", False, f"the Hub does not answer: {error}")
+        return Finding(False, "hub token", f"the Hub does not answer: {error}")
     role = user.get("auth", {}).get("accessToken", {}).get("role", "unknown")
-    return _finding("hub token", True, f"of {user['name']}, role {role}")
+    return Finding(True, "hub token", f"of {user['name']}, role {role}")
 
 
 def push(repo: str, data: bool) -> Finding:
@@ -66,8 +66,8 @@ def push(repo: str, data: bool) -> Finding:
     try:
         check_may_push(repo, data=data)
     except ValueError as error:
-        return _finding("push", False, str(error))
-    return _finding("push", True, f"{repo} may be written")
+        return Finding(False, "push", str(error))
+    return Finding(True, "push", f"{repo} may be written")
 
 
 def gpu() -> Finding:
@@ -75,17 +75,17 @@ def gpu() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        return _finding("gpu in the pod", False, f"torch {torch.__version__} for CUDA {torch.version.cuda} sees none")
+        return Finding(False, "gpu in the pod", f"torch {torch.__version__} for CUDA {torch.version.cuda} sees none")
     major, minor = torch.cuda.get_device_capability()
     names = ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
     usable = f"sm_{major}{minor}" in torch.cuda.get_arch_list()
     wrong = "" if usable else f", but this torch has no kernels for sm_{major}{minor}"
-    return _finding("gpu in the pod", usable, f"{names}, sm_{major}{minor}{wrong}")
+    return Finding(usable, "gpu in the pod", f"{names}, sm_{major}{minor}{wrong}")
 
 
 def look(arguments: argparse.Namespace) -> Iterator[Finding]:
     """Every finding that was asked for."""
-    yield _finding("image", True, f"runs as user {os.getuid()}, Python {sys.version.split()[0]}")
+    yield Finding(True, "image", f"runs as user {os.getuid()}, Python {sys.version.split()[0]}")
     for directory in arguments.directories:
         yield writable(Path(directory))
     if arguments.registry:
@@ -109,16 +109,12 @@ def main(given: list[str] | None = None) -> int:
     arguments = parser.parse_args(given)
     if arguments.command == "look":
         for finding in look(arguments):
-            print(json.dumps(finding), flush=True)
+            print(json.dumps(asdict(finding)), flush=True)
         return 0
     findings = [writable(Path(directory)) for directory in arguments.directories]
     for finding in findings:
-        print(f"{finding['check']}: {finding['detail']}")
-    return 0 if all(finding["ok"] for finding in findings) else 1
-
-
-def _finding(check: str, ok: bool, detail: str) -> Finding:
-    return {"check": check, "ok": ok, "detail": detail}
+        print(f"{finding.what}: {finding.detail}")
+    return 0 if all(finding.ok for finding in findings) else 1
 
 
 if __name__ == "__main__":

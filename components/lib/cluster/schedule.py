@@ -1,64 +1,59 @@
 """The verb `schedule`: recurring runs on a cluster, one at a time and without catching up on missed ones."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from components.lib.cluster import cron
-from components.lib.cluster.api import ENDED, arguments_of, compiled, experiment_of, only
+from components.lib.cluster.api import ENDED, accepted, arguments_of, compiled, experiment_of
 from components.lib.recipe.schema import Recipe
 
-SHOWN = 3  # firings
 PAGE = 50
 
 
 def create(
-    recipe: Recipe, pipeline: Any, client: Any, *, name: str, expression: str, zone: str, experiment: str,
-    namespace: str, service_account: str, force: bool,
+    recipe: Recipe, pipeline: Any, client: Any, *, name: str, expression: str, experiment: str, namespace: str,
+    service_account: str, force: bool,
 ) -> str:  # fmt: skip
     """Make the recurring run `name`, replace the one that had the name before, and return its id.
 
-    `zone` is the time zone by which the cluster's scheduler works (CRON_SCHEDULE_TIMEZONE, the same for all).
-    `force` replaces a schedule whose run is working, see `delete`.
+    `force` replaces a schedule whose run is working, see `delete`. `ValueError` if the server refuses it, as an
+    expression that its scheduler cannot read.
     """
-    parsed = cron.parse(expression)
-    place = zone_of(zone)
-    if next(parsed.after(datetime.now(UTC), place), None) is None:
-        raise ValueError(f"cron {expression!r} never fires within five years; check day and month")
-    arguments = arguments_of(recipe)
+    cron, arguments = six_fields(expression), arguments_of(recipe)
     before = [job for job in jobs(client, namespace) if job.display_name == name]
     for old in before:
         _refuse_while_working(client, namespace, old, force)
-    with compiled(pipeline) as path:
+    with compiled(pipeline) as path, accepted(f"the schedule {name} with cron {cron!r}"):
         job = client.create_recurring_run(
-            experiment_id=experiment_of(client, experiment, namespace),
-            job_name=name,
-            cron_expression=parsed.text,
-            max_concurrency=1,
-            no_catchup=True,
-            params=arguments,
-            pipeline_package_path=str(path),
-            enabled=True,
+            experiment_id=experiment_of(client, experiment, namespace), job_name=name, cron_expression=cron,
+            max_concurrency=1, no_catchup=True, params=arguments, pipeline_package_path=str(path), enabled=True,
             service_account=service_account or None,
-        )
+        )  # fmt: skip
     for old in before:
         client.delete_recurring_run(old.recurring_run_id)
     print(f"schedule {name}: {job.recurring_run_id}{', in place of the one before' if before else ''}")
-    print("\n".join(firings(parsed, place)))
     return job.recurring_run_id
 
 
-def show(client: Any, namespace: str, zone: str) -> None:
-    """Print every recurring run with its expression, state and next firing."""
+def six_fields(expression: str) -> str:
+    """A cron expression as KFP's scheduler reads it, seconds first: 0 in front of five fields.
+
+    Six are passed on as they are, since the server checks them; `ValueError` for any other number.
+    """
+    fields = expression.split()
+    if len(fields) not in (5, 6):
+        raise ValueError(
+            f"cron {expression!r} has {len(fields)} fields; write 5 (minute hour day month weekday) or 6 with seconds "
+            "first"
+        )
+    return " ".join(fields if len(fields) == 6 else ["0", *fields])
+
+
+def show(client: Any, namespace: str) -> None:
+    """Print every recurring run with its expression and state."""
     found = list(jobs(client, namespace))
     for job in found:
         expression = job.trigger.cron_schedule.cron if job.trigger and job.trigger.cron_schedule else ""
-        state = "on" if job.status == "ENABLED" else "paused"
-        print(f"{job.display_name}: {expression or 'by interval'}, {state}")
-        if expression and state == "on":
-            print(*_next(expression, zone_of(zone)), sep="\n")
+        print(f"{job.display_name}: {expression or 'by interval'}, {'on' if job.status == 'ENABLED' else 'paused'}")
     if not found:
         print("there are no schedules")
 
@@ -87,31 +82,6 @@ def delete(client: Any, namespace: str, name: str, force: bool) -> None:
     print(f"schedule {name} is deleted")
 
 
-def firings(parsed: cron.Cron, zone: Any) -> list[str]:
-    """The next firings, one line each, in UTC and in this machine's time."""
-    moments = islice(parsed.after(datetime.now(UTC), zone), SHOWN)
-    return [
-        f"  next: {m.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {m.astimezone():%Y-%m-%d %H:%M:%S %Z} here"
-        for m in moments
-    ]
-
-
-def _next(expression: str, zone: Any) -> list[str]:
-    """The next firing of a schedule that may be somebody else's, and then in words that only the scheduler knows."""
-    try:
-        return firings(cron.parse(expression), zone)[:1] or ["  never fires within five years"]
-    except ValueError:
-        return ["  next: unknown, this expression is none of six fields"]
-
-
-def zone_of(name: str) -> Any:
-    """A time zone by its IANA name; `ValueError` if there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"no time zone {name!r}; write an IANA name such as UTC or Europe/Berlin") from None
-
-
 def jobs(client: Any, namespace: str) -> Iterator[Any]:
     """Every recurring run of a namespace."""
     yield from _all(client.list_recurring_runs, "recurring_runs", namespace)
@@ -138,4 +108,7 @@ def _refuse_while_working(client: Any, namespace: str, job: Any, force: bool) ->
 
 
 def _find(client: Any, namespace: str, name: str) -> Any:
-    return only([job for job in jobs(client, namespace) if job.display_name == name], "schedule", name)
+    for job in jobs(client, namespace):
+        if job.display_name == name:
+            return job
+    raise ValueError(f"there is no schedule {name!r}; `pipeline.py schedule list` shows what there is")

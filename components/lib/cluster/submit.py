@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from components.lib.cluster.api import ENDED, arguments_of, compiled, connect, experiment_of, quiet
+from components.lib.cluster.api import ENDED, accepted, arguments_of, compiled, connect, experiment_of, quiet
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.store import open_store
 
@@ -27,7 +27,7 @@ def submit(
     """
     arguments = arguments_of(recipe)
     client = connect(endpoint, namespace)
-    with compiled(pipeline) as path, quiet():
+    with compiled(pipeline) as path, quiet(), accepted("the run"):
         names = step_names(path)
         run = client.run_pipeline(
             experiment_id=experiment_of(client, experiment, namespace),

@@ -5,7 +5,6 @@ itself before its end, and never why its Pods do not start, so that is read from
 """
 
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -16,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.cluster import images
+from components.lib.cluster.api import message_of
 from components.lib.cluster.follow import Follower
-from components.lib.cluster.placement import CHECKPOINTS, GPU_RESOURCE, mebibytes, node_label, toleration
-from components.lib.cluster.pods import environment, kubernetes_client, reason, refused, stuck, unreachable, volumes
+from components.lib.cluster.pods import kubernetes_client, refused
+from components.lib.cluster.step_pod import GPU_RESOURCE, step_pod
 from components.lib.files import link_tree, read_json, write_json
+from components.lib.inside import NO_PLACE, own_namespace, reason, unreachable, why
 from components.lib.machine import MACHINE
 from components.lib.recipe.schema import Cluster
 from components.lib.recipe.settings import from_json
@@ -35,7 +36,6 @@ INSTALL = (
     "then `kubectl apply -k manifests/components/trainer`"
 )
 APPLY = "apply -k manifests/components/trainer"
-NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 GONE, TOO_MANY, BUSY = 404, 429, 500  # HTTP statuses
 POLL_S = 3
 SILENT_S = 600  # that Kubernetes may not answer while a job runs
@@ -52,16 +52,11 @@ def launcher(cluster: str) -> Callable[[Job, int], int] | None:
     """
     if not cluster:
         return None
-
-    def attempt(job: Job, lock: int) -> int:
-        check_place(job.place)
-        return Trainer(from_json(Cluster, cluster), own_namespace()).run(job)
-
-    return attempt
+    return lambda job, lock: TrainJobs(from_json(Cluster, cluster), own_namespace()).run(job)
 
 
-class Trainer:
-    """Kubeflow Trainer in one namespace."""
+class TrainJobs:
+    """The TrainJobs of one namespace."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         client = kubernetes_client()
@@ -71,7 +66,7 @@ class Trainer:
     def run(self, job: Job) -> int:
         """One attempt; its exit status as `supervise` knows them. Its reason lies in the place's said.json.
 
-        `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no place on a node, ...
+        `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no room on a node, ...
         """
         self.delete_others(job.place.name)
         job = with_inputs_on_the_volume(job)
@@ -144,12 +139,12 @@ class Trainer:
         pods = self.pods(name)
         if len(pods) == job.scale.nodes and all(pod.status.phase != "Pending" for pod in pods):
             return True
-        problem = next((text for pod in pods if (text := stuck(pod, seconds))), "")
+        problem = next((text for pod in pods if pod.status.phase == "Pending" and (text := why(pod))), "")
         late = seconds > job.scale.start_timeout_s
-        if late or (problem and not problem.startswith("no place")):  # a place may come free
-            why = problem or self._events(name) or f"{len(pods)} of {job.scale.nodes} Pods are there"
+        if late or (problem and not problem.startswith(NO_PLACE)):
+            found = problem or self._events(name) or f"{len(pods)} of {job.scale.nodes} Pods are there"
             raise ValueError(
-                f"TrainJob {name} did not start within {seconds:.0f} s ({why}); mend that, or raise "
+                f"TrainJob {name} did not start within {seconds:.0f} s ({found}); fix that, or raise "
                 "scale_start_timeout_s"
             )
         return False
@@ -167,10 +162,10 @@ class Trainer:
         found = read_json(said) if said.exists() else None
         if found and found["status"] != TERMINATED:
             return found["status"]
-        ended = {pod.metadata.name: text for pod in self.pods(name) if (text := _ending(pod))}
-        reasons = list(ended.values())
-        taken = found is not None or not reasons or any(word in text for text in reasons for word in TAKEN_AWAY)
-        text = f"TrainJob {name} failed: " + ("; ".join(reasons) or "its Pods were deleted")
+        ended = {pod.metadata.name: text for pod in self.pods(name) if (text := why(pod) or _deleted(pod))}
+        reasons = "; ".join(f"{pod}: {text}" for pod, text in ended.items())
+        taken = found is not None or not reasons or any(word in reasons for word in TAKEN_AWAY)
+        text = f"TrainJob {name} failed: {reasons or 'its Pods were deleted'}"
         if not taken:  # else the logs only tell how the others noticed
             text += "".join(f"; last lines of {pod}: {self._last_lines(pod)}" for pod in ended)
         write_json(said, {"status": DEVICE if taken else 1, "said": text})
@@ -238,18 +233,27 @@ def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
     if owner := _owner():
         metadata["ownerReferences"] = [owner]
+    each = job.scale.processes
+    pod = step_pod(cluster, heavy=True, processes=each, gpus=each if cluster.gpus else 0)
+    volumes, mounts = pod.volumes()
+    gpus = {name: count for name, count in pod.limits.items() if name == GPU_RESOURCE}
     return {
         "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
         "spec": {
             "runtimeRef": {"name": job.scale.runtime, "kind": "TrainingRuntime", "apiGroup": GROUP},
             "trainer": {
-                "image": images.TRAINER, "command": ["torchrun", "-m", "components.lib.training.worker"],
-                "args": [job.text()],
-                "numNodes": job.scale.nodes, "numProcPerNode": job.scale.processes,
-                "resourcesPerNode": _resources(cluster, job),
-                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *environment(cluster, heavy=True)],
+                "image": images.trainer(), "command": ["torchrun", "-m", "components.lib.training.worker"],
+                "args": [job.text()], "numNodes": job.scale.nodes, "numProcPerNode": each,
+                "resourcesPerNode": {"requests": pod.requests | gpus, "limits": pod.limits},
+                "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *pod.env()],
             },
-            "podSpecOverrides": [_pod(cluster)],
+            # What differs from the runtime's Pods: where they go, and which claims they mount.
+            "podSpecOverrides": [
+                {
+                    "targetJobs": [{"name": "node"}], "nodeSelector": pod.selector, "tolerations": pod.tolerations,
+                    "volumes": volumes, "containers": [{"name": "node", "volumeMounts": mounts}],
+                }
+            ],
         },
     }  # fmt: skip
 
@@ -265,18 +269,9 @@ def with_inputs_on_the_volume(job: Job) -> Job:
     return replace(job, data=inputs / "data", model=model)
 
 
-def check_place(place: Path) -> None:
-    """Refuse a place that the Pods would not see."""
-    if not place.is_relative_to(CHECKPOINTS):
-        raise ValueError(
-            f"trainer=trainjob needs the checkpoints on a volume that all Pods mount; {place} is none: set "
-            f"cluster_checkpoints_claim, and leave checkpoints empty or below {CHECKPOINTS}"
-        )
-
-
 def why_refused(error: Any, namespace: str, runtime: str) -> str:
     """What to do about an API server that refuses a TrainJob."""
-    said = reason(error) if not getattr(error, "body", None) else _message(error)
+    said = reason(error) if not getattr(error, "body", None) else message_of(error)
     if error.status == GONE:
         return f"the cluster knows no TrainJob: Kubeflow Trainer is not installed; {INSTALL}"
     if error.status == 403 and "runtime" in said.lower():
@@ -294,52 +289,11 @@ def may_pass(error: Exception) -> Transient | None:
     return Transient(f"Kubernetes does not answer: {reason(error)}")
 
 
-def own_namespace() -> str:
-    """The namespace of this Pod."""
-    return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-
-
-def _message(error: Any) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (ValueError, KeyError, TypeError):
-        return str(error.body)[:300]
-
-
 def _owner() -> dict[str, Any] | None:
     """The Pod of the launching step, with which the job goes."""
     name, uid = os.environ.get("KFP_POD_NAME"), os.environ.get("KFP_POD_UID")
     return {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid} if name and uid else None
 
 
-def _resources(cluster: Cluster, job: Job) -> dict[str, Any]:
-    """Of one Pod: for each of its processes what a training step has."""
-    each = job.scale.processes
-    gpus = {GPU_RESOURCE: str(each)} if cluster.gpus else {}
-    memory = {"memory": mebibytes(each * cluster.memory_limit_gib)} if cluster.memory_limit_gib else {}
-    cpu, requested = round(each * cluster.train_cpu * 1000), mebibytes(each * cluster.train_memory_gib)
-    return {"requests": {"cpu": f"{cpu}m", "memory": requested, **gpus}, "limits": {**memory, **gpus}}
-
-
-def _pod(cluster: Cluster) -> dict[str, Any]:
-    """What differs from the runtime's Pods: where they go, and which claims they mount."""
-    used, mounts = volumes(cluster, heavy=True)
-    return {
-        "targetJobs": [{"name": "node"}],
-        "nodeSelector": dict(node_label(text) for text in cluster.node_selector),
-        "tolerations": [toleration(text) for text in cluster.tolerations],
-        "volumes": used,
-        "containers": [{"name": "node", "volumeMounts": mounts}],
-    }
-
-
-def _ending(pod: Any) -> str:
-    """How a Pod's container ended, empty if it ended well or has not."""
-    status = pod.status
-    for found in status.container_statuses or []:
-        ended = found.state.terminated
-        if ended and ended.exit_code:
-            return f"{pod.metadata.name} ended with {ended.reason or 'Error'}, exit code {ended.exit_code}"
-    if status.phase == "Failed":
-        return f"{pod.metadata.name}: {status.reason or 'Failed'} {status.message or ''}".strip()
-    return f"{pod.metadata.name}: Terminated" if pod.metadata.deletion_timestamp else ""
+def _deleted(pod: Any) -> str:
+    return "Terminated" if pod.metadata.deletion_timestamp else ""

@@ -1,10 +1,11 @@
 """The recipe that a command line names: `--recipe`, a name or a file, with every `--set NAME=VALUE` on top."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.lib.recipe.recipes import RECIPES, TINY, is_file, override
+from components.lib.recipe.recipes import RECIPES, TINY, differences, file_schema, is_file, override, shown
 from components.lib.recipe.schema import Recipe
 
 
@@ -39,3 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser, default: str = TINY.name) -> 
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change any field; may be repeated"
     )
+
+
+def show(given: argparse.Namespace) -> int:
+    """The verb `recipe`: print a recipe as a file, in what two differ, or the schema; returns the exit status."""
+    if given.schema:
+        print(json.dumps(file_schema(), indent=2))
+    elif given.diff:
+        one, other = (chosen(name, given.set) for name in given.diff)
+        for name, (before, after) in differences(one, other).items():
+            print(f"{name}: {shown(before)} -> {shown(after)}")
+    else:
+        from components.lib.recipe.files import write
+
+        print(write(chosen(given.recipe, given.set)), end="")
+    return 0

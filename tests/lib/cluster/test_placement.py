@@ -6,8 +6,9 @@ from kfp import compiler
 
 import pipeline
 from components.lib.cluster import images
-from components.lib.cluster.placement import for_cluster, node_label, toleration
+from components.lib.cluster.placement import for_cluster
 from components.lib.cluster.pods import probe_pod
+from components.lib.cluster.step_pod import node_label, toleration
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Cluster
 from components.lib.recipe.settings import from_json
@@ -28,13 +29,22 @@ def compiled(tmp_path, recipe=recipes.QWEN, **changes):
 
 def test_the_heavy_steps_are_those_of_the_trainer_image(tmp_path):
     containers, _, _ = compiled(tmp_path)
-    assert {name for name, c in containers.items() if c["image"] == images.TRAINER} == HEAVY
-    assert all(c["image"] == images.DATA for name, c in containers.items() if name not in HEAVY)
+    assert {name for name, c in containers.items() if c["image"] == images.trainer()} == HEAVY
+    assert all(c["image"] == images.data() for name, c in containers.items() if name not in HEAVY)
+
+
+def test_the_build_is_the_one_that_the_environment_names_when_the_pipeline_is_compiled(tmp_path, monkeypatch):
+    compiled(tmp_path)  # the components are imported by now
+    monkeypatch.setenv("GRPO_IMAGE_TAG", "another")
+    containers, _, _ = compiled(tmp_path)
+    names = {"grpo-pipeline/data:another", "grpo-pipeline/trainer:another"}
+    assert {container["image"] for container in containers.values()} == names
+    assert {name for name, c in containers.items() if c["image"] == images.trainer()} == HEAVY
 
 
 def test_sampling_is_a_heavy_step(tmp_path):
     containers, settings, _ = compiled(tmp_path, recipes.override(recipes.QWEN, {"sample_problems": "5"}))
-    assert {name for name, c in containers.items() if c["image"] == images.TRAINER} == HEAVY | {"exec-sample"}
+    assert {name for name, c in containers.items() if c["image"] == images.trainer()} == HEAVY | {"exec-sample"}
     assert settings["exec-sample"] == settings["exec-evaluate"]
     assert containers["exec-sample"]["resources"] == containers["exec-evaluate"]["resources"]
 
@@ -86,7 +96,7 @@ def test_requests_suit_a_host_of_16_gib(tmp_path):
 def test_a_probe_of_doctor_takes_what_the_step_takes(tmp_path, step, heavy):
     containers, _, _ = compiled(tmp_path)
     step = containers[step]["resources"]
-    found = probe_pod(recipes.QWEN.cluster, images.DATA, heavy)["spec"]["containers"][0]["resources"]
+    found = probe_pod(recipes.QWEN.cluster, images.data(), heavy)["spec"]["containers"][0]["resources"]
     assert found["requests"] == {"cpu": step["resourceCpuRequest"], "memory": step["resourceMemoryRequest"]}
     limits = {"nvidia.com/gpu": "1", "memory": step["resourceMemoryLimit"]} if heavy else {}
     assert found["limits"] == limits
@@ -139,15 +149,15 @@ def test_steps_that_launch_a_trainjob_hold_no_gpu_and_share_its_checkpoints(tmp_
     tasks = tasks_of(tmp_path / "pipeline.yaml")
     for name in ("sft", "grpo"):
         container, found = containers[f"exec-{name}"], settings[f"exec-{name}"]
-        assert container["image"] == images.DATA and "accelerator" not in container["resources"], name
+        assert container["image"] == images.data() and "accelerator" not in container["resources"], name
         assert [mount["mountPath"] for mount in found["pvcMount"]] == ["/cache", "/checkpoints"], name
         assert found["activeDeadlineSeconds"] == str(cluster.train_timeout_s), name
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
-        assert images.CHOICE.items() <= environment.items(), name
+        assert images.choice().items() <= environment.items(), name
         given = tasks[name]["inputs"]["parameters"]["trainjob"]["runtimeValue"]["constant"]
         assert from_json(Cluster, given) == cluster, name
         assert tasks[name]["retryPolicy"]["maxRetryCount"] == cluster.retries, name
-    assert containers["exec-evaluate"]["image"] == images.TRAINER
+    assert containers["exec-evaluate"]["image"] == images.trainer()
     assert {name for name, task in tasks.items() if "retryPolicy" in task} == {
         "sft", "grpo", "evaluate", "evaluate-2", "evaluate-3",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from components.lib.cluster import doctor, images, pods, probe
-from components.lib.cluster.line import OVERLAY, Line, asked
+from components.lib.cluster.finding import Finding, apply_overlay, asked
 from components.lib.recipe import recipes
 from tests.fixtures.hub_server import HubServer
 
@@ -25,12 +25,12 @@ def test_directories_that_can_be_written_and_not(tmp_path, capsys):
 def test_findings_are_json_lines(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     assert probe.main(["look", str(tmp_path), "--registry", str(tmp_path / "registry")]) == 0
-    found = {line["check"]: line["ok"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
+    found = {line["what"]: line["ok"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found == {"image": True, f"volume {tmp_path}": True, "registry": True, "hub token": True}
 
 
 def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
-    """As a server that disagrees about the time, which no credentials or names can mend."""
+    """As a server that disagrees about the time, which no credentials or names can change."""
 
     class Skewed(http.server.BaseHTTPRequestHandler):
         def do_PUT(self):
@@ -52,7 +52,7 @@ def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tester-secret")
         finding = probe.bucket("s3://bucket/registry")
         server.shutdown()
-    assert not finding["ok"] and "RequestTimeTooSkewed" in finding["detail"]
+    assert not finding.ok and "RequestTimeTooSkewed" in finding.detail
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said, may_push):
     with HubServer() as hub:
         environment = {**os.environ, **hub.environment(tmp_path, token)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    found = {line["check"]: line for line in map(json.loads, done.stdout.splitlines())}
+    found = {line["what"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert found["hub token"]["ok"] == ok and said in found["hub token"]["detail"]
     assert found["push"]["ok"] == may_push
 
@@ -78,7 +78,7 @@ def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     finding = probe.hub()
-    assert not finding["ok"] and "the Hub does not answer" in finding["detail"]
+    assert not finding.ok and "the Hub does not answer" in finding.detail
 
 
 def test_the_probe_asks_as_preflight_will():
@@ -91,30 +91,30 @@ def test_the_probe_asks_as_preflight_will():
 def test_without_a_bucket_nothing_is_ready(registry, said, tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     recipe = recipes.override(recipes.TINY, {"registry": registry})
-    found = {line.what: line for line in doctor.lines(recipe, "http://127.0.0.1:9", "kubeflow", "", False)}
-    assert not found["registry"].ok and found["registry"].detail == said and "s3://" in found["registry"].mend
+    found = {finding.what: finding for finding in doctor.findings(recipe, "http://127.0.0.1:9", "kubeflow", "", False)}
+    assert not found["registry"].ok and found["registry"].detail == said and "s3://" in found["registry"].fix
     assert not found["kubernetes"].ok
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "mend"),
+    ("status", "said", "fix"),
     [
         (403, "Forbidden", "ask for the right to list nodes"),
         (500, "Internal Server Error", "try `kubectl get nodes`, and doctor again"),
     ],
 )
-def test_what_the_api_server_refuses_is_a_finding(status, said, mend):
+def test_what_the_api_server_refuses_is_a_finding(status, said, fix):
     def check(given):
         raise pods.refused()(status=status, reason=said)
 
-    line = asked("gpu", "list nodes", check, "given")
-    assert line == Line(False, "gpu", f"cannot be asked: {said}", mend)
+    found = asked("gpu", "list nodes", check, "given")
+    assert found == Finding(False, "gpu", f"cannot be asked: {said}", fix)
 
 
-def test_the_mend_of_a_claim_puts_our_image_in_place_of_the_manifests():
-    assert OVERLAY.endswith(f'| sed "s#grpo-pipeline/data:dev#{images.DATA}#" | kubectl apply -f -')
+def test_the_fix_of_a_claim_puts_our_image_in_place_of_the_manifests():
+    assert apply_overlay().endswith(f'| sed "s#grpo-pipeline/data:dev#{images.data()}#" | kubectl apply -f -')
 
 
-def test_a_line_shows_the_mend_only_where_something_is_wrong():
-    assert str(Line(True, "gpu", "fine", "do this")) == "ok     gpu: fine"
-    assert str(Line(False, "gpu", "none", "do this")).splitlines() == ["WRONG  gpu: none", "       mend: do this"]
+def test_a_finding_shows_the_fix_only_where_something_is_wrong():
+    assert str(Finding(True, "gpu", "fine", "do this")) == "ok     gpu: fine"
+    assert str(Finding(False, "gpu", "none", "do this")).splitlines() == ["WRONG  gpu: none", "       fix: do this"]

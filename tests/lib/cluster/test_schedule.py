@@ -4,10 +4,10 @@ import http.server
 import json
 import threading
 import time
-from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
+from kfp_server_api.exceptions import ApiException
 
 import pipeline
 from components.lib.cluster import schedule
@@ -82,31 +82,81 @@ def test_arguments_are_typed():
     assert json.loads(json.dumps(found)) == found
 
 
-def test_firings_are_shown_in_utc_and_here():
-    from components.lib.cluster.cron import parse
+@pytest.mark.parametrize(
+    ("text", "cron"),
+    [("0 3 * * 0", "0 0 3 * * 0"), ("*/5 0 3 * * sun", "*/5 0 3 * * sun"), ("  5 *  * * * ", "0 5 * * * *")],
+)
+def test_seconds_go_in_front_of_five_fields(text, cron):
+    assert schedule.six_fields(text) == cron
 
-    lines = schedule.firings(parse("0 3 * * *"), UTC)
-    assert len(lines) == 3 and all(" 03:00:00 UTC, " in line and line.endswith(" here") for line in lines)
-    assert f"{datetime.now(UTC):%Y}" in lines[0]
+
+@pytest.mark.parametrize(("text", "count"), [("", 0), ("@daily", 1), ("* * * *", 4), ("0 0 3 * * 0 2026", 7)])
+def test_other_numbers_of_fields_are_refused(text, count):
+    with pytest.raises(ValueError, match=f"has {count} fields; write 5 "):
+        schedule.six_fields(text)
 
 
-def test_a_schedule_of_somebody_else_is_listed_without_its_firings(capsys):
+class Pipelines:
+    """A server with one schedule, which reads cron expressions as KFP's does, by a refusal in its words."""
+
+    def __init__(self):
+        self.jobs = [SimpleNamespace(display_name="weekly", recurring_run_id="old", status="ENABLED", trigger=None)]
+        self.made = {}
+
+    def list_recurring_runs(self, **_):
+        return SimpleNamespace(recurring_runs=self.jobs, next_page_token="")
+
+    def list_runs(self, **_):
+        return SimpleNamespace(runs=[], next_page_token="")
+
+    def create_experiment(self, *_, **__):
+        return SimpleNamespace(experiment_id="e")
+
+    def delete_recurring_run(self, job):
+        self.jobs = [known for known in self.jobs if known.recurring_run_id != job]
+
+    def create_recurring_run(self, **given):
+        if "75" in given["cron_expression"]:
+            said = "Invalid input error: Schedule cron is not a supported format\nError: 75 above 59"
+            error = ApiException(status=400, reason="Bad Request")
+            error.body = json.dumps({"code": 3, "message": said, "details": []})
+            raise error
+        self.made = given
+        return SimpleNamespace(recurring_run_id="new")
+
+
+def create(client, expression):
+    return schedule.create(
+        RECIPE, pipeline.build(RECIPE), client, name="weekly", expression=expression, experiment="e", namespace="n",
+        service_account="", force=False,
+    )  # fmt: skip
+
+
+def test_what_the_server_refuses_is_one_line_and_keeps_the_old_schedule():
+    client = Pipelines()
+    with pytest.raises(ValueError, match="refuses the schedule weekly with cron '0 75 3 .*75 above 59") as error:
+        create(client, "75 3 * * 0")
+    assert "\n" not in str(error.value) and [job.recurring_run_id for job in client.jobs] == ["old"]
+
+
+def test_a_new_schedule_takes_the_place_of_the_old_one(capsys):
+    client = Pipelines()
+    assert create(client, "0 3 * * 0") == "new" and client.jobs == []
+    assert client.made["cron_expression"] == "0 0 3 * * 0" and client.made["params"] == arguments_of(RECIPE)
+    assert client.made["max_concurrency"] == 1 and client.made["no_catchup"] and client.made["enabled"]
+    assert capsys.readouterr().out == "schedule weekly: new, in place of the one before\n"
+
+
+def test_schedules_are_listed_with_expression_and_state(capsys):
     shown = [
-        SimpleNamespace(
-            display_name=name, status="ENABLED", trigger=SimpleNamespace(cron_schedule=SimpleNamespace(cron=expression))
+        SimpleNamespace(display_name=name, status=status, trigger=SimpleNamespace(cron_schedule=cron))
+        for name, status, cron in (
+            ("theirs", "ENABLED", SimpleNamespace(cron="@daily")),
+            ("mine", "DISABLED", SimpleNamespace(cron="0 0 3 * * *")),
+            ("every", "ENABLED", None),
         )
-        for name, expression in (("theirs", "@daily"), ("never", "0 0 0 31 2 *"), ("mine", "0 0 3 * * *"))
     ]
-    page = SimpleNamespace(recurring_runs=shown, next_page_token="")
-    schedule.show(SimpleNamespace(list_recurring_runs=lambda **_: page), "kubeflow", "UTC")
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:4] == [
-        "theirs: @daily, on", "  next: unknown, this expression is none of six fields",
-        "never: 0 0 0 31 2 *, on", "  never fires within five years",
-    ]  # fmt: skip
-    assert lines[4] == "mine: 0 0 3 * * *, on" and lines[5].startswith("  next: 20")
-
-
-def test_a_zone_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="no time zone 'Mars/North'; write an IANA name"):
-        schedule.zone_of("Mars/North")
+    client = Pipelines()
+    client.jobs = shown
+    schedule.show(client, "kubeflow")
+    assert capsys.readouterr().out == "theirs: @daily, on\nmine: 0 0 3 * * *, paused\nevery: by interval, on\n"

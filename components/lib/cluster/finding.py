@@ -1,0 +1,50 @@
+"""One finding of `doctor` and of what it runs inside a Pod."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from components.lib.cluster import images, pods
+from components.lib.inside import reason, unreachable
+
+ASK_S = 5  # for one question to the API server
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check has found: `fix` is the command or change that helps."""
+
+    ok: bool
+    what: str
+    detail: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        text = f"{'ok     ' if self.ok else 'WRONG  '}{self.what}: {self.detail}"
+        return text if self.ok or not self.fix else f"{text}\n       fix: {self.fix}"
+
+
+def asked(what: str, right: str, check: Callable[..., Finding], *given: Any) -> Finding:
+    """What `check` finds, or that the API server does not answer it, as where the account lacks `right`."""
+    try:
+        return check(*given)
+    except unreachable() as error:
+        lacks = getattr(error, "status", None) == 403
+        fix = f"ask for the right to {right}" if lacks else "try `kubectl get nodes`, and doctor again"
+        return Finding(False, what, f"cannot be asked: {reason(error)}", fix)
+
+
+def existing(ask: Callable[..., Any], *given: Any, **options: Any) -> Any | None:
+    """What a method of Kubernetes' client answers, None if there is no such object."""
+    try:
+        return ask(*given, **options, _request_timeout=ASK_S)
+    except pods.refused() as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+def apply_overlay() -> str:
+    """The command that applies an overlay with our image in place of the manifests'."""
+    ours = f'sed "s#grpo-pipeline/data:dev#{images.data()}#"'
+    return f"kubectl kustomize manifests/overlays/YOURS | {ours} | kubectl apply -f -"
