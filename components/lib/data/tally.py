@@ -1,7 +1,6 @@
 """Counts of what happened to every row, and the writers of the files; together they prove that nothing is lost."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.lib.data.reasons import FINDINGS, REASONS, Refused
+from components.lib.progress import Progress
 from components.lib.recipe.schema import Source
 
 PLACES = ("sft", "problems", "plateau", "gate", "evaluation")
@@ -16,7 +16,6 @@ FILES = (*PLACES, "rejects")
 _EXAMPLES = 2  # of each kind and source
 _FINDINGS = 25  # of each reason are listed in the summary; all of them are in rejects.jsonl
 _STEP, _LONGEST = 4, 2**18  # of a histogram
-_INTERVAL_S = 10.0
 
 
 @dataclass
@@ -100,10 +99,10 @@ class Ledger:
         self.histograms: dict[str, Histogram] = {}
         self._found: Counter[str] = Counter()
         self._shown: Counter[tuple[str, str]] = Counter()
-        self._said = time.monotonic()
 
     def begin(self, source: Source) -> Tally:
         """Start the tally of a source."""
+        self._progress = Progress(f"standardize: {source.name}")
         self.tallies.append(Tally(source))
         return self.tallies[-1]
 
@@ -129,9 +128,7 @@ class Ledger:
     def count(self, tally: Tally) -> None:
         """Count a row that was read, and say now and then how far it is."""
         tally.read += 1
-        if tally.read % 1000 == 0 and time.monotonic() - self._said > _INTERVAL_S:
-            self._said = time.monotonic()
-            print(f"standardize: {tally.source.name}: {tally.read:,} rows read, {tally.kept:,} kept", flush=True)
+        self._progress.add(1, f"rows read, {tally.kept:,} kept")
 
     def close(self) -> None:
         """Close the files."""
