@@ -6,10 +6,13 @@ INTERVAL_S = 10.0  # between two lines
 
 
 class Progress:
-    """Counts what is done of `total` (0: nobody knows how much there is) and says so at most every INTERVAL_S."""
+    """Counts what is done of `total` (0: nobody knows how much there is) and says so at most every INTERVAL_S.
 
-    def __init__(self, label: str, total: int = 0) -> None:
-        self.label, self.total, self.done = label, total, 0
+    `unit` says what is counted, as "rows".
+    """
+
+    def __init__(self, label: str, unit: str, total: int = 0) -> None:
+        self.label, self.unit, self.total, self.done = label, unit, total, 0
         self.began = self.said = time.monotonic()
 
     @property
@@ -27,5 +30,5 @@ class Progress:
 
     def _line(self) -> str:
         rate = self.done / max(self.seconds, 1e-9)
-        line = f"{self.done:,}{f' of {self.total:,}' if self.total else ''}, {rate:,.1f}/s"
+        line = f"{self.done:,}{f' of {self.total:,}' if self.total else ''} {self.unit}, {rate:,.1f}/s"
         return f"{line}, {(self.total - self.done) / rate:,.0f} s left" if self.total else line

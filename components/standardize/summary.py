@@ -8,7 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from components.lib.data.reasons import FINDINGS, REASONS
-from components.lib.data.tally import FILES, PLACES, Histogram, Ledger, Tally
+from components.lib.data.splits import FILES, SPLITS
+from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.files import write_json, write_text
 from components.lib.recipe.schema import Standardize
 
@@ -29,7 +30,7 @@ def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: i
         environment.filters |= {"thousands": _thousands, "shown": _shown, "where": _where, "by_reason": _by_reason}
         charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
         text = environment.get_template(name).render(
-            **summary, reasons=REASONS, files=FILES, places=PLACES, charts=charts, examples=ledger.examples
+            **summary, reasons=REASONS, files=FILES, splits=SPLITS, charts=charts, examples=ledger.examples
         )
         write_text(out / name, text)
     numbers = {"read": summary["read"], **summary["rows"]}
@@ -128,5 +129,5 @@ def _where(finding: dict[str, Any]) -> str:
         parts.append(f"similarity {finding['similarity']}")
     if "gold" in finding and ("solution" in finding or "answer" in finding):
         other = finding.get("solution", finding.get("answer"))
-        parts.append(f"gold {finding['gold']}, but the text arrives at {other}")
+        parts.append(f"gold {finding['gold']}, but the text ends in {other}")
     return ", ".join(parts)

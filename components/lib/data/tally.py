@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.lib.data.reasons import FINDINGS, REASONS, Refused
+from components.lib.data.splits import FILES
 from components.lib.progress import Progress
 from components.lib.recipe.schema import Source
 
-PLACES = ("sft", "problems", "plateau", "gate", "evaluation")
-FILES = (*PLACES, "rejects")
 _EXAMPLES = 2  # of each kind and source
 _FINDINGS = 25  # of each reason are listed in the summary; all of them are in rejects.jsonl
 _STEP, _LONGEST = 4, 2**18  # of a histogram
@@ -102,17 +101,17 @@ class Ledger:
 
     def begin(self, source: Source) -> Tally:
         """Start the tally of a source."""
-        self._progress = Progress(f"standardize: {source.name}")
+        self._progress = Progress(f"standardize: {source.name}", "rows")
         self.tallies.append(Tally(source))
         return self.tallies[-1]
 
-    def accept(self, tally: Tally, place: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:
-        """Write a row to the file of `place`, `copies` times with distinct ids."""
-        tally.accepted[place] += 1
+    def accept(self, tally: Tally, split: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:
+        """Write a row to the file of `split`, `copies` times with distinct ids."""
+        tally.accepted[split] += 1
         tally.repeats += copies - 1
         for copy in range(copies):
-            self._write(place, {**row, "id": f"{row['id']}-{copy + 1}"} if copy else row)
-        self._example(tally, place, before, row, "")
+            self._write(split, {**row, "id": f"{row['id']}-{copy + 1}"} if copy else row)
+        self._example(tally, split, before, row, "")
 
     def refuse(self, tally: Tally, index: int, row: Any, refused: Refused) -> None:
         """Write a row to rejects.jsonl."""
@@ -128,7 +127,7 @@ class Ledger:
     def count(self, tally: Tally) -> None:
         """Count a row that was read, and say now and then how far it is."""
         tally.read += 1
-        self._progress.add(1, f"rows read, {tally.kept:,} kept")
+        self._progress.add(1, f"{tally.kept:,} kept")
 
     def close(self) -> None:
         """Close the files."""
@@ -157,7 +156,7 @@ class Ledger:
         if self._shown[key] < _EXAMPLES:
             self._shown[key] += 1
             self.examples.append({
-                "source": tally.source.name, "place": kind if not reason else "rejects", "reason": reason,
+                "source": tally.source.name, "split": kind if not reason else "rejects", "reason": reason,
                 "before": before, "after": after,
             })  # fmt: skip
 

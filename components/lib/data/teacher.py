@@ -96,7 +96,7 @@ def teach(teacher: Teacher, problems: Path, output: Path, *, samples: int, worke
     missing = [(problem, sample) for problem, sample in pairs if (problem["id"], sample) not in done]
     print(f"teacher: {len(done):,} traces are there, {len(missing):,} to be asked for", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    counts, progress = [0, 0], Progress("teacher", len(missing))
+    counts, progress = [0, 0], Progress("teacher", "answers", len(missing))
     with (
         output.open("a", encoding="utf-8", newline="\n") as right,
         rejects.open("a", encoding="utf-8", newline="\n") as wrong,

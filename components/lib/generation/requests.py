@@ -63,7 +63,7 @@ def complete(
     )
     backend = backends.open_backend(settings.backend, directory, sampling)
     seeds = [_request_seed(request, seed) for request in missing]
-    progress, tokens, last = Progress(label, len(missing)), 0, time.perf_counter()
+    progress, tokens, last = Progress(label, "completions", len(missing)), 0, time.perf_counter()
     for batch in backend.batches([request.prompt for request in missing], seeds):
         now = time.perf_counter()
         seconds, last = (now - last) / len(batch), now
