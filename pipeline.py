@@ -251,7 +251,7 @@ def _teach(verb: argparse.ArgumentParser) -> None:
 
         return run(given)
 
-    verb.add_argument("--url", required=True, help="address of an OpenAI-compatible API, up to and with /v1")
+    verb.add_argument("--url", required=True, help="OpenAI-compatible API, as https://api.anthropic.com/v1")
     verb.add_argument("--model", required=True, help="name of the model there")
     verb.add_argument("--problems", required=True, type=Path, help="problems.jsonl of standardize")
     verb.add_argument("--output", required=True, type=Path, help="where the right traces are appended")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from components.lib.data.splits import FROM_TRAINING
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import CHAMPION
 
 ROWS = "rows.jsonl"
-PLACES = ("sft", "problems", "plateau", "gate")  # the files of `standardize` that hold rows of the training sources
 
 
 def trace_rows(data: Path, store: Store, out: Path) -> dict[str, float]:
@@ -17,9 +17,9 @@ def trace_rows(data: Path, store: Store, out: Path) -> dict[str, float]:
     how many different rows there are, and how many of them the champion's run did not have.
     """
     rows = [
-        {"place": place, **{name: row[name] for name in ("source", "index", "hash")}}
-        for place in PLACES
-        for row in read_jsonl(data / f"{place}.jsonl")
+        {"place": split, **{name: row[name] for name in ("source", "index", "hash")}}
+        for split in FROM_TRAINING
+        for row in read_jsonl(data / f"{split}.jsonl")
     ]
     write_jsonl(out / ROWS, rows)
     mine, before = {row["hash"] for row in rows}, champion_rows(store, out.with_name(f".{ROWS}"))

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,20 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write rows one per line, atomically; returns how many."""
     count = 0
-    with _replacing(path) as out:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+def resumed_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file that grows, none if it is not there; a last line that was cut by a kill is removed first."""
+    if path.exists():
+        data = path.read_bytes()
+        if rest := len(data) - data.rfind(b"\n") - 1:
+            os.truncate(path, len(data) - rest)
+        yield from read_jsonl(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -39,8 +49,29 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically."""
-    with _replacing(path) as out:
-        out.write(text)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write to that takes the place of `path`, whose directory is made, only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path.parent, f".{path.name}.") as part:
+        yield part
+        os.replace(part, path)
+
+
+@contextmanager
+def new_file(directory: Path, prefix: str = "") -> Iterator[Path]:
+    """A new empty file in a directory; it is gone when the block ends, unless it was moved away."""
+    handle, name = tempfile.mkstemp(dir=directory, prefix=prefix)
+    try:
+        os.fchmod(handle, 0o644)
+        os.close(handle)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -70,8 +101,8 @@ def code_sha256() -> str:
 def sync_tree(path: Path, *, recursive: bool = True) -> None:
     """Wait until a directory, and what lies below it, is on the disk: a rename after this survives a power cut."""
     for entry in path.rglob("*") if recursive else ():
-        _sync(entry)
-    _sync(path)
+        sync(entry)
+    sync(path)
 
 
 def link_tree(source: Path, target: Path) -> None:
@@ -87,30 +118,10 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until the content of a file, or the names in a directory, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-class _replacing:
-    """A text file that appears under its name only when it is whole."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-
-    def __enter__(self) -> Any:
-        handle, self.temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        self.file = os.fdopen(handle, "w", encoding="utf-8", newline="\n")
-        return self.file
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        self.file.close()
-        if kind:
-            os.unlink(self.temporary)
-        else:
-            os.chmod(self.temporary, 0o644)
-            os.replace(self.temporary, self.path)

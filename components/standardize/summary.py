@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from components.lib.data.reasons import FINDINGS, REASONS
-from components.lib.data.tally import FILES, PLACES, Histogram, Ledger, Tally
+from components.lib.data.splits import FILES, SPLITS
+from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.files import write_json, write_text
 from components.lib.recipe.schema import Standardize
 from components.lib.reporting import page, svg
@@ -23,7 +24,7 @@ def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: i
     charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
     for name in ("summary.md", "summary.html"):
         text = page.render(
-            Path(__file__).with_name(name), **summary, reasons=REASONS, files=FILES, places=PLACES, charts=charts,
+            Path(__file__).with_name(name), **summary, reasons=REASONS, files=FILES, splits=SPLITS, charts=charts,
             examples=ledger.examples, shown=_shown, where=_where, by_reason=_by_reason,
         )  # fmt: skip
         write_text(out / name, text)
@@ -107,5 +108,5 @@ def _where(finding: dict[str, Any]) -> str:
         parts.append(f"similarity {finding['similarity']}")
     if "gold" in finding and ("solution" in finding or "answer" in finding):
         other = finding.get("solution", finding.get("answer"))
-        parts.append(f"gold {finding['gold']}, but the text arrives at {other}")
+        parts.append(f"gold {finding['gold']}, but the text ends in {other}")
     return ", ".join(parts)

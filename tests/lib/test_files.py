@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.lib.files import read_jsonl, write_jsonl
+from components.lib.files import read_jsonl, resumed_rows, write_jsonl
 
 
 def test_rows_come_back_with_line_separators_inside(tmp_path):
@@ -28,3 +28,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
     with pytest.raises(KeyError):
         write_jsonl(path, rows())
     assert list(read_jsonl(path)) == [{"a": 1}] and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_last_line_that_was_cut_is_removed_and_the_file_goes_on(tmp_path):
+    path = tmp_path / "f.jsonl"
+    assert list(resumed_rows(path)) == []
+    path.write_text('{"a": "é"}\n{"a": 2', encoding="utf-8")
+    assert list(resumed_rows(path)) == [{"a": "é"}]
+    assert path.read_text(encoding="utf-8") == '{"a": "é"}\n'

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.lib.answers.parser import Judgement, judge
+from components.lib.files import replacing
 
 
 def score_lines(lines: Iterable[str], *, source: str = "<lines>") -> Iterator[str]:
     """Yield each line of JSON with its judgement added; blank lines are dropped.
 
-    Raises ValueError at the first bad line; it names `source`, the line's number from 1, the value and the mend.
+    Raises ValueError at the first bad line; it names `source`, the line's number from 1, the value and what to do.
 
     >>> next(score_lines(['{"completion": "#### 42", "gold": 42}']))
     '{"completion": "#### 42", "gold": 42, "correct": true, "think_ok": false, "answer_marked": true, "answer": "42"}'
@@ -34,13 +35,8 @@ def score_file(path: Path, out: Path | None) -> int:
     if out is None:
         counts = _write(path, sys.stdout)
     else:
-        partial = out.with_name(out.name + ".partial")
-        try:
-            with partial.open("w", encoding="utf-8", newline="\n") as sink:
-                counts = _write(path, sink)
-            partial.replace(out)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(out) as part, part.open("w", encoding="utf-8", newline="\n") as sink:
+            counts = _write(path, sink)
     lines = counts.pop("lines")
     shares = ", ".join(f"{name} {count} ({count / max(lines, 1):.1%})" for name, count in counts.items())
     print(f"{lines} lines: {shares} -> {out or 'standard output'}", file=sys.stderr)

@@ -20,10 +20,10 @@ CACHE_KIB = 32_768
 BLOOM_BITS = 2**26
 
 _TABLES = """
-CREATE TABLE exact (key BLOB PRIMARY KEY, place TEXT, gold TEXT, source TEXT, row INTEGER) WITHOUT ROWID;
+CREATE TABLE exact (key BLOB PRIMARY KEY, split TEXT, gold TEXT, source TEXT, row INTEGER) WITHOUT ROWID;
 CREATE TABLE bands (band INTEGER, sketch INTEGER, PRIMARY KEY (band, sketch)) WITHOUT ROWID;
-CREATE TABLE sketches (id INTEGER PRIMARY KEY, place TEXT, source TEXT, row INTEGER, hashes BLOB);
-CREATE TABLE grams (gram INTEGER PRIMARY KEY, place TEXT, source TEXT, row INTEGER) WITHOUT ROWID;
+CREATE TABLE sketches (id INTEGER PRIMARY KEY, split TEXT, source TEXT, row INTEGER, hashes BLOB);
+CREATE TABLE grams (gram INTEGER PRIMARY KEY, split TEXT, source TEXT, row INTEGER) WITHOUT ROWID;
 """
 
 
@@ -31,7 +31,7 @@ CREATE TABLE grams (gram INTEGER PRIMARY KEY, place TEXT, source TEXT, row INTEG
 class Seen:
     """A row that was seen: the file it went to, its gold if it is a problem, and where it came from."""
 
-    place: str
+    split: str
     gold: str | None
     source: str
     index: int
@@ -63,13 +63,13 @@ class Index:
 
     def find(self, kind: str, key: str) -> Seen | None:
         """The row of `kind` (question or conversation) with exactly this key, if it was added."""
-        found = self.database.execute("SELECT place, gold, source, row FROM exact WHERE key = ?", (_id(kind, key),))
+        found = self.database.execute("SELECT split, gold, source, row FROM exact WHERE key = ?", (_id(kind, key),))
         row = found.fetchone()
         return Seen(*row) if row else None
 
     def add(self, kind: str, key: str, seen: Seen) -> None:
         """Add a row, or leave the one that has this key already."""
-        row = (_id(kind, key), seen.place, seen.gold, seen.source, seen.index)
+        row = (_id(kind, key), seen.split, seen.gold, seen.source, seen.index)
         self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", row)
 
     def near(self, kind: str, text: str, question: str) -> Near | None:
@@ -87,39 +87,39 @@ class Index:
         """The rows at or above the similarity, the most similar first."""
         marks = ",".join("?" * len(near.bands))
         query = (
-            "SELECT place, source, row, hashes FROM sketches WHERE id IN "
+            "SELECT split, source, row, hashes FROM sketches WHERE id IN "
             f"(SELECT DISTINCT sketch FROM bands WHERE band IN ({marks}) ORDER BY sketch LIMIT {CANDIDATES})"
         )
         found = [
-            (Seen(place, None, source, row), round(jaccard(near.sketch, np.frombuffer(hashes, dtype=np.uint32)), 3))
-            for place, source, row, hashes in self.database.execute(query, near.bands)
+            (Seen(split, None, source, row), round(jaccard(near.sketch, np.frombuffer(hashes, dtype=np.uint32)), 3))
+            for split, source, row, hashes in self.database.execute(query, near.bands)
         ]
         return sorted((pair for pair in found if pair[1] >= self.similarity), key=lambda pair: -pair[1])
 
     def add_near(self, near: Near, seen: Seen) -> None:
         """Add a fingerprint to those that later ones are compared with."""
-        row = (seen.place, seen.source, seen.index, near.sketch.tobytes())
-        query = "INSERT INTO sketches (place, source, row, hashes) VALUES (?, ?, ?, ?)"
+        row = (seen.split, seen.source, seen.index, near.sketch.tobytes())
+        query = "INSERT INTO sketches (split, source, row, hashes) VALUES (?, ?, ?, ?)"
         added = self.database.execute(query, row).lastrowid
         self.database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", [(band, added) for band in near.bands])
 
     def add_grams(self, question: str, seen: Seen) -> None:
         """Add the word n-grams of a question in the form of `same`."""
         found = grams(word_hashes(words(question)), self.gram_words)
-        rows = [(gram, seen.place, seen.source, seen.index) for gram in found.tolist()]
+        rows = [(gram, seen.split, seen.source, seen.index) for gram in found.tolist()]
         self.database.executemany("INSERT OR IGNORE INTO grams VALUES (?, ?, ?, ?)", rows)
         bits = found & (BLOOM_BITS - 1)
         np.bitwise_or.at(self.bloom, bits >> 3, (1 << (bits & 7)).astype(np.uint8))
 
-    def shared_gram(self, question: str, places: Sequence[str]) -> tuple[Seen, str] | None:
-        """The first n-gram of a question that one of `places` has too, and who has it."""
+    def shared_gram(self, question: str, splits: Sequence[str]) -> tuple[Seen, str] | None:
+        """The first n-gram of a question that one of `splits` has too, and who has it."""
         text = words(question)
         found = grams(word_hashes(text), self.gram_words)
         bits = found & (BLOOM_BITS - 1)
         for start in np.flatnonzero(self.bloom[bits >> 3] >> (bits & 7) & 1).tolist():
-            query = "SELECT place, NULL, source, row FROM grams WHERE gram = ?"
+            query = "SELECT split, NULL, source, row FROM grams WHERE gram = ?"
             row = self.database.execute(query, (int(found[start]),)).fetchone()
-            if row and row[0] in places:
+            if row and row[0] in splits:
                 return Seen(*row), " ".join(text[start : start + self.gram_words])
         return None
 

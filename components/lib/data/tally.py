@@ -1,7 +1,6 @@
 """Counts of what happened to every row, and the writers of the files; together they prove that nothing is lost."""
 
 import json
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +8,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from components.lib.data.reasons import FINDINGS, REASONS, Refused
+from components.lib.data.splits import FILES
+from components.lib.progress import Progress
 from components.lib.recipe.schema import Source
 
-PLACES = ("sft", "problems", "plateau", "gate", "evaluation")
-FILES = (*PLACES, "rejects")
 _EXAMPLES = 2  # of each kind and source
 _FINDINGS = 25  # of each reason are listed in the summary; all of them are in rejects.jsonl
 _STEP, _LONGEST = 4, 2**18  # of a histogram
-_INTERVAL_S = 10.0
 
 
 @dataclass
@@ -100,20 +98,20 @@ class Ledger:
         self.histograms: dict[str, Histogram] = {}
         self._found: Counter[str] = Counter()
         self._shown: Counter[tuple[str, str]] = Counter()
-        self._said = time.monotonic()
 
     def begin(self, source: Source) -> Tally:
         """Start the tally of a source."""
+        self._progress = Progress(f"standardize: {source.name}", "rows")
         self.tallies.append(Tally(source))
         return self.tallies[-1]
 
-    def accept(self, tally: Tally, place: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:
-        """Write a row to the file of `place`, `copies` times with distinct ids."""
-        tally.accepted[place] += 1
+    def accept(self, tally: Tally, split: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:
+        """Write a row to the file of `split`, `copies` times with distinct ids."""
+        tally.accepted[split] += 1
         tally.repeats += copies - 1
         for copy in range(copies):
-            self._write(place, {**row, "id": f"{row['id']}-{copy + 1}"} if copy else row)
-        self._example(tally, place, before, row, "")
+            self._write(split, {**row, "id": f"{row['id']}-{copy + 1}"} if copy else row)
+        self._example(tally, split, before, row, "")
 
     def refuse(self, tally: Tally, index: int, row: Any, refused: Refused) -> None:
         """Write a row to rejects.jsonl."""
@@ -129,9 +127,7 @@ class Ledger:
     def count(self, tally: Tally) -> None:
         """Count a row that was read, and say now and then how far it is."""
         tally.read += 1
-        if tally.read % 1000 == 0 and time.monotonic() - self._said > _INTERVAL_S:
-            self._said = time.monotonic()
-            print(f"standardize: {tally.source.name}: {tally.read:,} rows read, {tally.kept:,} kept", flush=True)
+        self._progress.add(1, f"{tally.kept:,} kept")
 
     def close(self) -> None:
         """Close the files."""
@@ -160,7 +156,7 @@ class Ledger:
         if self._shown[key] < _EXAMPLES:
             self._shown[key] += 1
             self.examples.append({
-                "source": tally.source.name, "place": kind if not reason else "rejects", "reason": reason,
+                "source": tally.source.name, "split": kind if not reason else "rejects", "reason": reason,
                 "before": before, "after": after,
             })  # fmt: skip
 

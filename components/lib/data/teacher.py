@@ -1,6 +1,6 @@
 """Let a teacher model behind an API solve training problems; its right traces are a `chat` source for standardize.
 
-A trace that arrives at the gold goes to the output, {"id", "sample", "messages", "gold", "teacher"}; any other goes to
+A trace that ends in the gold goes to the output, {"id", "sample", "messages", "gold", "teacher"}; any other goes to
 OUTPUT.rejects.jsonl with its reason. Both are appended to as answers come, and what is in them is not asked again.
 """
 
@@ -8,76 +8,70 @@ import json
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.lib.data import adapters, checks
 from components.lib.data.reasons import Refused
-from components.lib.files import read_jsonl
+from components.lib.files import read_jsonl, resumed_rows
 from components.lib.generation.prompts import assistant_text, question_messages
-from components.lib.retry import Transient, retry
+from components.lib.progress import Progress
 
 KEY = "TEACHER_API_KEY"
 TIMEOUT_S = 600
-BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
-_INTERVAL_S = 10.0
+RETRIES = 6  # of a request to a server that is busy or does not answer, some 24 s in all
 
 Problem = dict[str, Any]
 
 
-@dataclass
 class Teacher:
-    """An endpoint, asked at most `per_minute` times a minute.
+    """A model behind an OpenAI-compatible endpoint, asked at most `per_minute` times a minute, further tries included.
 
-    `api` is openai or anthropic; `url` ends before `/chat/completions` or `/messages`.
+    `url` ends before `/chat/completions`, as https://api.openai.com/v1 or https://api.anthropic.com/v1.
     """
 
-    url: str
-    api: str
-    model: str
-    key: str
-    max_tokens: int
-    per_minute: float
-    _next: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, url: str, model: str, key: str, max_tokens: int, per_minute: float) -> None:
+        import openai
+
+        self.url, self.model, self.max_tokens = url, model, max_tokens
+        self.pause_s, self.next, self.lock = 60 / per_minute, 0.0, threading.Lock()
+        http = openai.DefaultHttpxClient(event_hooks={"request": [self._wait], "response": [_say_busy]})
+        self.client = openai.OpenAI(base_url=url, api_key=key, max_retries=RETRIES, timeout=TIMEOUT_S, http_client=http)
 
     def solve(self, problem: Problem) -> str:
         """The assistant's text for a problem, its reasoning in a think block; raises `Refused` or `ValueError`."""
-        messages = question_messages(problem["question"])
-        if self.api == "anthropic":
-            body = {"system": messages[0]["content"], "messages": messages[1:]}
-            answer = self._post("/messages", {"x-api-key": self.key, "anthropic-version": "2023-06-01"}, body)
-            return _anthropic_text(answer)
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return _openai_text(self._post("/chat/completions", headers, {"messages": messages}))
+        import openai
 
-    def _post(self, path: str, headers: dict[str, str], body: dict[str, Any]) -> Any:
-        data = json.dumps({"model": self.model, "max_tokens": self.max_tokens, **body}).encode()
-        address = self.url.rstrip("/") + path
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json", **headers})
+        messages: Any = question_messages(problem["question"])
         try:
-            return retry(lambda: self._send(request), f"teacher: {address}", _judge)
-        except urllib.error.HTTPError as error:
-            told = error.read(500).decode("utf-8", "replace")
-            raise ValueError(f"{address} answers {error.code}: {told}; check --url, --model and {KEY}") from None
-        except (urllib.error.URLError, OSError) as error:
-            raise ValueError(f"{address} does not answer ({error}); check --url") from None
+            answer = self.client.chat.completions.create(
+                model=self.model, messages=messages, max_tokens=self.max_tokens
+            )
+        except openai.APIStatusError as error:
+            told = f"{error.status_code}: {error.response.text[:500]}"
+            raise ValueError(f"{self.url} answers {told}; check --url, --model and {KEY}") from None
+        except openai.APIConnectionError as error:
+            raise ValueError(f"{self.url} does not answer ({error.__cause__ or error}); check --url") from None
+        except ValueError as error:
+            raise ValueError(f"{self.url} gives no JSON ({error}); check --url and --model") from None
+        try:
+            choice = answer.choices[0]
+            message, content = choice.message, choice.message.content or ""
+        except (AttributeError, TypeError, IndexError):  # the SDK does not look into what it is given
+            raise ValueError(
+                f"{self.url} gives no chat completion but {str(answer)[:200]}; check --url and --model"
+            ) from None
+        if choice.finish_reason == "length":
+            raise Refused("too-long", stopped="length")
+        thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+        return assistant_text(thought, content) if thought else content
 
-    def _send(self, request: urllib.request.Request) -> Any:
-        self._wait()
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            return json.loads(answer.read())
-
-    def _wait(self) -> None:
-        """Sleep until this request's turn; tries count like requests."""
-        with self._lock:
-            turn = max(self._next, time.monotonic())
-            self._next = turn + 60 / self.per_minute
+    def _wait(self, _: Any) -> None:
+        """Sleep until this request's turn."""
+        with self.lock:
+            turn = max(self.next, time.monotonic())
+            self.next = turn + self.pause_s
         time.sleep(max(0.0, turn - time.monotonic()))
 
 
@@ -88,7 +82,7 @@ def run(given: Any) -> int:
     """
     if not os.environ.get(KEY):
         raise ValueError(f"set {KEY} to the key of {given.url}; any text will do for a server that asks for none")
-    teacher = Teacher(given.url, given.api, given.model, os.environ[KEY], given.max_tokens, given.requests_per_minute)
+    teacher = Teacher(given.url, given.model, os.environ[KEY], given.max_tokens, given.requests_per_minute)
     right, refused = teach(teacher, given.problems, given.output, samples=given.samples, workers=given.workers)
     print(f"{right:,} right traces were added to {given.output}, {refused:,} were refused")
     return 0
@@ -97,27 +91,32 @@ def run(given: Any) -> int:
 def teach(teacher: Teacher, problems: Path, output: Path, *, samples: int, workers: int) -> tuple[int, int]:
     """Ask for `samples` traces of each problem that are not there yet; returns (right, refused) of this call."""
     rejects = output.with_name(output.name + ".rejects.jsonl")
-    done = {(row["id"], row["sample"]) for path in (output, rejects) for row in _finished(path)}
-    asked = [
-        (problem, sample) for problem in read_jsonl(problems) for sample in range(samples)
-        if (problem["id"], sample) not in done
-    ]  # fmt: skip
-    print(f"teacher: {len(done):,} traces are there, {len(asked):,} to be asked for", flush=True)
-    counts, said = [0, 0], time.monotonic()
+    done = {(row["id"], row["sample"]) for path in (output, rejects) for row in resumed_rows(path)}
+    pairs = [(problem, sample) for problem in read_jsonl(problems) for sample in range(samples)]
+    missing = [(problem, sample) for problem, sample in pairs if (problem["id"], sample) not in done]
+    print(f"teacher: {len(done):,} traces are there, {len(missing):,} to be asked for", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("a") as right, rejects.open("a") as wrong, ThreadPoolExecutor(workers) as pool:
+    counts, progress = [0, 0], Progress("teacher", "answers", len(missing))
+    with (
+        output.open("a", encoding="utf-8", newline="\n") as right,
+        rejects.open("a", encoding="utf-8", newline="\n") as wrong,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         try:
-            for row in pool.map(lambda pair: _trace(teacher, *pair), asked):
+            for row in pool.map(lambda pair: _trace(teacher, *pair), missing):
                 refused = "reason" in row
                 counts[refused] += 1
                 print(json.dumps(row, ensure_ascii=False), file=wrong if refused else right, flush=True)
-                if time.monotonic() - said > _INTERVAL_S:
-                    said = time.monotonic()
-                    print(f"teacher: {sum(counts):,} of {len(asked):,}, {counts[0]:,} right", flush=True)
+                progress.add(1, f"{counts[0]:,} right")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return counts[0], counts[1]
+
+
+def _say_busy(answer: Any) -> None:
+    if answer.status_code == 429 or answer.status_code >= 500:
+        print(f"teacher: {answer.url} answers {answer.status_code}", flush=True)
 
 
 def _trace(teacher: Teacher, problem: Problem, sample: int) -> dict[str, Any]:
@@ -134,48 +133,3 @@ def _trace(teacher: Teacher, problem: Problem, sample: int) -> dict[str, Any]:
         return row | {"reason": refused.reason, "completion": text} | refused.detail
     assistant = {"role": "assistant", "content": assistant_text(draft.reasoning, answer)}
     return row | {"messages": [*question_messages(draft.question), assistant]}
-
-
-def _openai_text(answer: Any) -> str:
-    """Content of the first choice; reasoning that comes in a field of its own is put in front as a think block."""
-    try:
-        choice = answer["choices"][0]
-        message, stopped = choice["message"], choice.get("finish_reason")
-    except (KeyError, IndexError, TypeError):
-        raise ValueError(f"this is no chat completion: {str(answer)[:200]}; check --api and --url") from None
-    if stopped == "length":
-        raise Refused("too-long", stopped=stopped)
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    content = message.get("content") or ""
-    return assistant_text(thought, content) if thought else content
-
-
-def _anthropic_text(answer: Any) -> str:
-    """The text blocks; thinking blocks are put in front as a think block."""
-    if not isinstance(answer, dict) or not isinstance(answer.get("content"), list):
-        raise ValueError(f"this is no message: {str(answer)[:200]}; check --api and --url")
-    if answer.get("stop_reason") == "max_tokens":
-        raise Refused("too-long", stopped="max_tokens")
-    thought = "\n".join(block["thinking"] for block in answer["content"] if block.get("type") == "thinking")
-    content = "".join(block["text"] for block in answer["content"] if block.get("type") == "text")
-    return assistant_text(thought, content) if thought else content
-
-
-def _finished(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of an earlier call; a last line that was cut when it died is removed."""
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        path.write_bytes(whole)
-    yield from read_jsonl(path)
-
-
-def _judge(error: Exception) -> Transient | None:
-    if isinstance(error, urllib.error.HTTPError):
-        if error.code not in BUSY:
-            return None
-        asked = error.headers.get("Retry-After") or ""
-        return Transient(f"status {error.code}", float(asked) if asked.isdigit() else None)
-    return Transient(str(error)) if isinstance(error, (OSError, json.JSONDecodeError)) else None

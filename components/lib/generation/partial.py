@@ -6,23 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from components.lib.files import resumed_rows
+
 
 class Partial:
-    """A file of finished completions: rows {"key", "seconds", ...} with the fields of `generate.Completion`."""
+    """A file of finished completions: rows {"key", "seconds", ...} with the fields of `backends.Completion`."""
 
     def __init__(self, path: Path) -> None:
         """Read what an earlier process has left; a last line that it could not finish is cut off."""
-        self.path = path
-        self.rows: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            text = path.read_bytes()
-            whole = text[: text.rfind(b"\n") + 1]
-            if whole != text:
-                os.truncate(path, len(whole))
-            for line in whole.decode("utf-8").split("\n")[:-1]:
-                row = json.loads(line)
-                self.rows[row["key"]] = row
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {row["key"]: row for row in resumed_rows(path)}
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append finished rows, on disk before this returns."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from typing import Any
 from components.lib.generation import backends, prompts
 from components.lib.generation.partial import Partial
 from components.lib.models import model_sha256
+from components.lib.progress import Progress
 from components.lib.recipe import schema
-
-_PROGRESS_S = 10.0  # seconds between progress lines
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,13 @@ def complete(
     )
     backend = backends.open_backend(settings.backend, directory, sampling)
     seeds = [_request_seed(request, seed) for request in missing]
-    batches = backend.batches([request.prompt for request in missing], seeds)
-    for batch, seconds in _watched(batches, len(missing), label):
-        partial.add(
-            {"key": missing[i].key, **asdict(completion), "seconds": seconds / len(batch)} for i, completion in batch
-        )
+    progress, tokens, last = Progress(label, "completions", len(missing)), 0, time.perf_counter()
+    for batch in backend.batches([request.prompt for request in missing], seeds):
+        now = time.perf_counter()
+        seconds, last = (now - last) / len(batch), now
+        partial.add({"key": missing[i].key, **asdict(completion), "seconds": seconds} for i, completion in batch)
+        tokens += sum(completion.tokens for _, completion in batch)
+        progress.add(len(batch), f"{tokens / progress.seconds:,.0f} tokens/s")
 
 
 def request_key(
@@ -89,18 +90,3 @@ def _request_seed(request: Request, seed: int) -> int:
 def text_sha256(text: str) -> str:
     """The SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _watched(batches: Iterator[list[Any]], total: int, label: str) -> Iterator[tuple[list[Any], float]]:
-    """Batches with the seconds each took; prints a line with the time left every now and then."""
-    started = last = shown = time.perf_counter()
-    done = tokens = 0
-    for batch in batches:
-        now = time.perf_counter()
-        done, tokens = done + len(batch), tokens + sum(completion.tokens for _, completion in batch)
-        yield batch, now - last
-        last = now
-        if now - shown >= _PROGRESS_S or done == total:
-            shown, elapsed = now, now - started
-            left = elapsed / done * (total - done)
-            print(f"{label}: {done}/{total}, {tokens / elapsed:,.0f} tokens/s, {left:.0f} s left", flush=True)

@@ -3,13 +3,11 @@
 import contextlib
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from components.lib.files import sha256
+from components.lib.files import new_file, replacing, sha256, sync
 from components.lib.registry.base import PARTIAL, RACES, STALE_S, Store, check_key
 
 
@@ -32,18 +30,20 @@ class DirectoryStore(Store):
 
     def write(self, key: str, data: bytes) -> None:
         """Write to a file beside, then rename it over the key."""
-        part = self._part(data)
-        self._into_place(lambda path: os.replace(part, path), key)
+        with self._part() as part:
+            part.write_bytes(data)
+            sync(part)
+            self._into_place(lambda path: os.replace(part, path), key)
 
     def create_bytes(self, key: str, data: bytes) -> bool:
         """Write to a file beside, then link it: the one operation that fails if the name is taken."""
-        part = self._part(data)
-        try:
-            self._into_place(lambda path: os.link(part, path), key)
-        except FileExistsError:
-            return False
-        finally:
-            part.unlink()
+        with self._part() as part:
+            part.write_bytes(data)
+            sync(part)
+            try:
+                self._into_place(lambda path: os.link(part, path), key)
+            except FileExistsError:
+                return False
         return True
 
     def put_file(self, key: str, path: Path, digest: str) -> bool:
@@ -51,11 +51,12 @@ class DirectoryStore(Store):
         target = self._path(key)
         if target.is_file() and sha256(target) == digest:
             return False
-        part = self._part(path)
-        if (found := sha256(part)) != digest:
-            part.unlink()
-            raise ValueError(f"{path} changed while it was copied (SHA-256 {found}, expected {digest}); push again")
-        self._into_place(lambda path: os.replace(part, path), key)
+        with self._part() as part:
+            shutil.copyfile(path, part)
+            sync(part)
+            if (found := sha256(part)) != digest:
+                raise ValueError(f"{path} changed while it was copied (SHA-256 {found}, expected {digest}); push again")
+            self._into_place(lambda path: os.replace(part, path), key)
         return True
 
     def get_file(self, key: str, path: Path) -> str:
@@ -63,8 +64,7 @@ class DirectoryStore(Store):
         source = self._path(key)
         if not source.is_file():
             raise ValueError(f"{source} does not exist; push it again")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial_of(path) as part:
+        with replacing(path) as part:
             shutil.copyfile(source, part)
         return sha256(path)
 
@@ -102,24 +102,12 @@ class DirectoryStore(Store):
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
 
-    def _part(self, content: bytes | Path) -> Path:
-        """A new file below PARTIAL with this content, on the disk for good."""
+    @contextlib.contextmanager
+    def _part(self) -> Iterator[Path]:
+        """A new file below PARTIAL, to be written and moved to its key."""
         (self.root / PARTIAL).mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.root / PARTIAL)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                if isinstance(content, Path):
-                    with content.open("rb") as source:
-                        shutil.copyfileobj(source, out, 1 << 20)
-                else:
-                    out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            os.chmod(name, 0o644)
-        except BaseException:
-            os.unlink(name)
-            raise
-        return Path(name)
+        with new_file(self.root / PARTIAL) as part:
+            yield part
 
     def _into_place(self, move: Callable[[Path], None], key: str) -> None:
         """Move a whole file to its key's path, whose directory `delete` may be removing at this moment."""
@@ -134,19 +122,3 @@ class DirectoryStore(Store):
             except FileNotFoundError:
                 continue
         raise FileNotFoundError(f"{path.parent} vanishes as often as it is made; look what deletes it")
-
-
-class partial_of:
-    """A path beside `path` to write to; it takes `path`'s place only if the block ends well."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.part = path, path.with_name(f".{path.name}.partial")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None:
-            os.replace(self.part, self.path)
-        else:
-            self.part.unlink(missing_ok=True)

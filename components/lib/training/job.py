@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.lib.data.splits import OF_STAGE
 from components.lib.files import code_sha256, sha256
 from components.lib.models import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
 from components.lib.recipe.settings import from_dict, plain, replace
 
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
-DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,11 @@ class Job:
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the result: model, data, seed, settings and code; the key of its checkpoints."""
+        files = [self.data / f"{split}.jsonl" for split in OF_STAGE[self.stage]]
         return {
             "stage": self.stage,
             "model": model_sha256(model_directory(self.model, self.revision)),
-            "data": {n: sha256(self.data / n) for n in DATA_FILES[self.stage] if (self.data / n).exists()},
+            "data": {path.name: sha256(path) for path in files if path.exists()},
             "seed": self.seed,
             "settings": plain(self.settings),
             "processes": [self.scale.world, self.scale.sharding],
