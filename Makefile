@@ -66,10 +66,11 @@ lm-eval-table: | $(UV) ## write anew what lm-eval says of the cases of tests/lib
 	$(UV) pip install --quiet --python .cache/lm-eval/bin/python lm-eval==$(LM_EVAL)
 	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_table.py
 
-check: .venv/ready ## lint, types, formatting
+check: .venv/ready ## lint, types, formatting, and which module may import which
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/lint-imports --no-logo
 
 format: .venv/ready ## format the code
 	$(PYTHON) -m ruff check --fix .
@@ -83,7 +84,7 @@ LIVE_LOCK = $(LOCK) --no-annotate $$(sed -nE 's/^([a-z0-9._-]+)==.*/--no-emit-pa
 IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
 
 lock: | $(UV) ## resolve the dependencies anew, with hashes
-	$(LOCK) --extra train --extra dev --output-file requirements.lock
+	$(LOCK) --extra train --extra teach --extra dev --output-file requirements.lock
 	$(LIVE_LOCK) --extra live --constraint requirements.lock --output-file tests/live.lock
 	$(IMAGE_LOCK) --extra train --extra live --extra gpu --output-file images/gpu.lock
 	$(IMAGE_LOCK) --extra train --extra live --constraint images/gpu.lock --output-file images/trainer.lock
