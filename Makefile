@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 SEED ?= 0
 
-.PHONY: help demo test test-slow test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
+.PHONY: help demo picture test test-slow test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
         compile docs clean
 
 help: ## show this list
@@ -29,6 +29,9 @@ demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
 # Two processes of one thread each; tests/conftest.py puts the longest files first.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 HERE = not gpu and not docker and not cluster and not release
+
+picture: .venv/ready ## draw docs/demo.svg from the demo's run
+	$(PYTHON) -m components.lib.reporting.picture out/demo/results/results.json docs/demo.svg
 
 test: .venv/ready ## run the tests that take minutes, not hours
 	$(PYTEST) -m "not slow and $(HERE)"
