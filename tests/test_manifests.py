@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 
+from components.lib.cluster import bucket
 from components.lib.cluster.step_pod import CACHE, CHECKPOINTS, USER
 from components.lib.recipe.recipes import QWEN
 from tests import ROOT
@@ -124,7 +125,8 @@ def test_the_steps_of_a_profile_have_an_account_of_few_rights():
 def test_nothing_that_the_cache_or_the_registry_needs_expires():
     job = yaml.safe_load((MANIFESTS / "components" / "minio" / "bucket.yaml").read_text())
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    assert command[command.index("--expire") + 1] == "private-artifacts/"
+    assert command[2:] == ["components.lib.cluster.bucket", "mlpipeline", "--expire-logs", "30"]
+    assert bucket.LOGS == "private-artifacts/"
 
 
 @pytest.fixture(scope="module")

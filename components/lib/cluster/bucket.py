@@ -1,6 +1,6 @@
-"""Make a bucket and its lifecycle rules; run by the Job of manifests/components/minio.
+"""Make a bucket and its lifecycle rule; run by the Job of manifests/components/minio.
 
-    python3 -m components.lib.cluster.bucket NAME [--expire private-artifacts/ --days N]
+    python3 -m components.lib.cluster.bucket NAME [--expire-logs DAYS]
 
 Server and credentials are those of lib/registry/s3.py. May be run again: the rules are replaced.
 """
@@ -10,25 +10,16 @@ import sys
 from typing import Any
 
 RULE = "grpo-pipeline-expire"
-LOGS = "private-artifacts/"  # Argo's archived logs, where KFP is not in multi-user mode
+# Argo's archived logs, where KFP is not in multi-user mode: nothing of KFP, its cache or a registry.
+LOGS = "private-artifacts/"
 
 
-def make_bucket(client: Any, name: str) -> bool:
-    """Make the bucket unless it is there; whether it was made."""
-    if client.bucket_exists(name):
-        return False
-    client.make_bucket(name)
-    return True
-
-
-def expire(client: Any, name: str, prefix: str, days: int) -> None:
-    """Let objects under `prefix` end after `days`; this is then the bucket's only rule."""
+def expire_logs(client: Any, name: str, days: int) -> None:
+    """Let Argo's logs end after `days`; this is then the bucket's only rule."""
     from minio.commonconfig import ENABLED, Filter
     from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
-    if prefix != LOGS:
-        raise ValueError(f"--expire {prefix!r}: only {LOGS} holds nothing of KFP, its cache or a registry; name that")
-    rule = Rule(ENABLED, rule_filter=Filter(prefix=prefix), rule_id=RULE, expiration=Expiration(days=days))
+    rule = Rule(ENABLED, rule_filter=Filter(prefix=LOGS), rule_id=RULE, expiration=Expiration(days=days))
     client.set_bucket_lifecycle(name, LifecycleConfig([rule]))
 
 
@@ -38,15 +29,16 @@ def main(given: list[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="components.lib.cluster.bucket")
     parser.add_argument("name")
-    parser.add_argument("--expire", default="", metavar="PREFIX/")
-    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--expire-logs", type=int, metavar="DAYS")
     arguments = parser.parse_args(given)
     client = open_s3(f"s3://{arguments.name}").client
-    made = make_bucket(client, arguments.name)
-    print(f"bucket {arguments.name}: {'made' if made else 'was there'}")
-    if arguments.expire:
-        expire(client, arguments.name, arguments.expire, arguments.days)
-        print(f"objects under {arguments.expire} end after {arguments.days} days")
+    there = client.bucket_exists(arguments.name)
+    if not there:
+        client.make_bucket(arguments.name)
+    print(f"bucket {arguments.name}: {'was there' if there else 'made'}")
+    if arguments.expire_logs:
+        expire_logs(client, arguments.name, arguments.expire_logs)
+        print(f"objects under {LOGS} end after {arguments.expire_logs} days")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.lib.cluster import doctor_trainer, images, pods
 from components.lib.cluster.api import endpoint_of, health
-from components.lib.cluster.finding import ASK_S, Finding, apply_overlay, asked, existing
+from components.lib.cluster.finding import Finding, apply_overlay, asked
 from components.lib.cluster.step_pod import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
 from components.lib.inside import reason, unreachable
 from components.lib.recipe.schema import Cluster, Recipe
@@ -34,7 +34,7 @@ def findings(
         yield Finding(False, "registry", found, "--set registry=s3://BUCKET/PREFIX")
     try:
         client = pods.kubernetes_client()
-        version = client.VersionApi().get_code(_request_timeout=ASK_S).git_version
+        version = client.VersionApi().get_code(_request_timeout=pods.ASK_S).git_version
     except unreachable() as error:
         detail = f"does not answer: {reason(error)}"
         yield Finding(False, "kubernetes", detail, "set KUBECONFIG; try `kubectl get nodes`")
@@ -78,7 +78,7 @@ def pipelines(endpoint: str | None) -> Finding:
 def gpus(core: Any, wanted: int, at_once: int = 1) -> Finding:
     """The nodes can give as many GPUs as a step requests, or as `at_once` Pods of a TrainJob do."""
     found = []
-    for node in core.list_node(_request_timeout=ASK_S).items:
+    for node in core.list_node(_request_timeout=pods.ASK_S).items:
         count = int(node.status.allocatable.get(GPU_RESOURCE, "0"))
         product = (node.metadata.labels or {}).get(f"{GPU_RESOURCE}.product", "")
         found.append((count, f"{node.metadata.name} has {count}{' ' + product if product else ''}"))
@@ -96,7 +96,7 @@ def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: 
     """A Secret is there and has the keys that are needed, none of them empty."""
     fix = f"kubectl -n {namespace} create secret generic {name} " + " ".join(f"--from-literal={k}=..." for k in keys)
     what = f"secret {name}"
-    found = existing(core.read_namespaced_secret, name, namespace)
+    found = pods.if_there(core.read_namespaced_secret, name, namespace)
     if found is None:
         return Finding(not needed, what, "there is none" + ("" if needed else "; it is optional"), fix)
     filled = [key for key in keys if (found.data or {}).get(key)]
@@ -108,7 +108,7 @@ def secret(core: Any, namespace: str, name: str, keys: tuple[str, ...], needed: 
 def volume(core: Any, storage: Any, namespace: str, name: str) -> Finding:
     """A claim is bound, or waits for its first consumer as its class wants."""
     what = f"claim {name}"
-    claim = existing(core.read_namespaced_persistent_volume_claim, name, namespace)
+    claim = pods.if_there(core.read_namespaced_persistent_volume_claim, name, namespace)
     if claim is None:
         return Finding(False, what, "there is none", apply_overlay())
     if claim.status.phase == "Bound":
@@ -120,7 +120,7 @@ def volume(core: Any, storage: Any, namespace: str, name: str) -> Finding:
 
 
 def _waits(storage: Any, class_name: str | None) -> bool:
-    classes = {item.metadata.name: item for item in storage.list_storage_class(_request_timeout=ASK_S).items}
+    classes = {item.metadata.name: item for item in storage.list_storage_class(_request_timeout=pods.ASK_S).items}
     return class_name in classes and classes[class_name].volume_binding_mode == "WaitForFirstConsumer"
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.lib.cluster.finding import ASK_S, Finding, apply_overlay, asked, existing
+from components.lib.cluster.finding import Finding, apply_overlay, asked
+from components.lib.cluster.pods import ASK_S, if_there
 from components.lib.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSION
 from components.lib.recipe.schema import Recipe
 
@@ -37,7 +38,7 @@ def findings(client: Any, recipe: Recipe, namespace: str, service_account: str) 
 
 def trainer(custom: Any, namespace: str) -> Finding:
     """The API server knows TrainJobs."""
-    if existing(custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL, limit=1) is None:
+    if if_there(custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL, limit=1) is None:
         return Finding(False, "trainer", MISSING, INSTALL)
     return Finding(True, "trainer", f"serves TrainJob {VERSION}")
 
@@ -45,7 +46,7 @@ def trainer(custom: Any, namespace: str) -> Finding:
 def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Finding:
     """The TrainingRuntime is there, and pulls images as the recipe says: a TrainJob cannot say it itself."""
     what = f"runtime {name}"
-    found = existing(custom.get_namespaced_custom_object, GROUP, VERSION, namespace, "trainingruntimes", name)
+    found = if_there(custom.get_namespaced_custom_object, GROUP, VERSION, namespace, "trainingruntimes", name)
     if found is None:
         return Finding(False, what, "there is none", f"kubectl -n {namespace} {APPLY}")
     jobs = found["spec"]["template"]["spec"]["replicatedJobs"]
@@ -82,7 +83,7 @@ def shared(core: Any, namespace: str, claim: str) -> Finding:
     """Several Pods can mount the checkpoints: on several nodes only a volume that many may write."""
     what = f"claim {claim} for several Pods"
     nodes = len(core.list_node(_request_timeout=ASK_S).items)
-    found = existing(core.read_namespaced_persistent_volume_claim, claim, namespace)
+    found = if_there(core.read_namespaced_persistent_volume_claim, claim, namespace)
     if found is None:
         return Finding(False, what, "there is none", apply_overlay())
     modes = found.spec.access_modes

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from components.lib.cluster import images, pods
+from components.lib.cluster import images
 from components.lib.inside import reason, unreachable
-
-ASK_S = 5  # for one question to the API server
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,6 @@ def asked(what: str, right: str, check: Callable[..., Finding], *given: Any) -> 
         lacks = getattr(error, "status", None) == 403
         fix = f"ask for the right to {right}" if lacks else "try `kubectl get nodes`, and doctor again"
         return Finding(False, what, f"cannot be asked: {reason(error)}", fix)
-
-
-def existing(ask: Callable[..., Any], *given: Any, **options: Any) -> Any | None:
-    """What a method of Kubernetes' client answers, None if there is no such object."""
-    try:
-        return ask(*given, **options, _request_timeout=ASK_S)
-    except pods.refused() as error:
-        if error.status != 404:
-            raise
-        return None
 
 
 def apply_overlay() -> str:

@@ -26,7 +26,7 @@ class Follower:
         self.thread = threading.Thread(target=self._follow, args=(self.pod,), daemon=True)
         self.thread.start()
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Pass on what is left."""
         if self.thread:
             self.thread.join(timeout=10)

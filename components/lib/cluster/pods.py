@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from components.lib.recipe.schema import Cluster
 START_S = 900  # the trainer's image is large
 UNSCHEDULABLE_S = 15  # the scheduler may take a moment to find a place
 POLL_S = 1
+ASK_S = 5  # for one question to the API server
+GONE = 404  # HTTP status
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ def refused() -> Any:
     import kubernetes
 
     return kubernetes.client.ApiException
+
+
+def if_there(ask: Callable[..., Any], *given: Any, **options: Any) -> Any | None:
+    """What a method of Kubernetes' client answers about an object, None if there is none."""
+    try:
+        return ask(*given, **options, _request_timeout=ASK_S)
+    except refused() as error:
+        if error.status != GONE:
+            raise
+        return None
 
 
 def probe_pod(

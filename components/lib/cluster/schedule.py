@@ -58,16 +58,11 @@ def show(client: Any, namespace: str) -> None:
         print("there are no schedules")
 
 
-def pause(client: Any, namespace: str, name: str) -> None:
-    """Stop a schedule from firing; runs that have begun go on."""
-    client.disable_recurring_run(_find(client, namespace, name).recurring_run_id)
-    print(f"schedule {name} is paused")
-
-
-def resume(client: Any, namespace: str, name: str) -> None:
-    """Let a paused schedule fire again."""
-    client.enable_recurring_run(_find(client, namespace, name).recurring_run_id)
-    print(f"schedule {name} is on")
+def switch(client: Any, namespace: str, name: str, on: bool) -> None:
+    """Let a schedule fire, or stop it from firing; runs that have begun go on."""
+    change = client.enable_recurring_run if on else client.disable_recurring_run
+    change(_find(client, namespace, name).recurring_run_id)
+    print(f"schedule {name} is {'on' if on else 'paused'}")
 
 
 def delete(client: Any, namespace: str, name: str, force: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from components.lib.cluster import images
 from components.lib.cluster.api import message_of
 from components.lib.cluster.follow import Follower
-from components.lib.cluster.pods import kubernetes_client, refused
+from components.lib.cluster.pods import GONE, if_there, kubernetes_client, refused
 from components.lib.cluster.step_pod import GPU_RESOURCE, step_pod
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.inside import NO_PLACE, own_namespace, reason, unreachable, why
@@ -36,7 +36,7 @@ INSTALL = (
     "then `kubectl apply -k manifests/components/trainer`"
 )
 APPLY = "apply -k manifests/components/trainer"
-GONE, TOO_MANY, BUSY = 404, 429, 500  # HTTP statuses
+TOO_MANY, BUSY = 429, 500  # HTTP statuses
 POLL_S = 3
 SILENT_S = 600  # that Kubernetes may not answer while a job runs
 GONE_S = 120  # for the Pods of a deleted job to end
@@ -73,9 +73,9 @@ class TrainJobs:
         name = self._create(manifest(self.cluster, job))
         print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
         try:
-            with self._deleting_on_sigterm(name), self._followed(name) as follower:
-                ended = self._ended(name, job, follower)
-                if ended == "Complete":
+            follower = Follower(self.core, self.namespace, lambda: self.pods(name))
+            with self._deleting_on_sigterm(name), contextlib.closing(follower):
+                if self._ended(name, job, follower) == "Complete":
                     self._note_image(name, job)
                     return DONE
                 return self._failure(name, job)
@@ -123,12 +123,9 @@ class TrainJobs:
 
     def _condition(self, name: str) -> str | None:
         """Complete or Failed, None before the end; `ValueError` if somebody deleted the job."""
-        try:
-            found = self.custom.get_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
-        except refused() as error:
-            if error.status == GONE:
-                raise ValueError(f"TrainJob {name} was deleted while it ran; start the run again") from None
-            raise
+        found = if_there(self.custom.get_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name)
+        if found is None:
+            raise ValueError(f"TrainJob {name} was deleted while it ran; start the run again")
         conditions = found.get("status", {}).get("conditions", [])
         return next(
             (c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), None
@@ -199,14 +196,6 @@ class TrainJobs:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    @contextlib.contextmanager
-    def _followed(self, name: str) -> Iterator[Follower]:
-        follower = Follower(self.core, self.namespace, lambda: self.pods(name))
-        try:
-            yield follower
-        finally:
-            follower.finish()
-
     def _delete(self, name: str) -> None:
         """Delete a job and wait until its Pods have ended, so that they write no more."""
         retry(lambda: self._ask_for_end(name), f"deleting TrainJob {name}", may_pass)
@@ -220,11 +209,7 @@ class TrainJobs:
             time.sleep(1)
 
     def _ask_for_end(self, name: str) -> None:
-        try:
-            self.custom.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, PLURAL, name)
-        except refused() as error:
-            if error.status != GONE:
-                raise
+        if_there(self.custom.delete_namespaced_custom_object, GROUP, VERSION, self.namespace, PLURAL, name)
 
 
 def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:

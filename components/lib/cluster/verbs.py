@@ -69,7 +69,7 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> in
     elif action == "delete":
         schedule.delete(client, namespace, name, arguments.force)
     else:
-        {"pause": schedule.pause, "resume": schedule.resume}[action](client, namespace, name)
+        schedule.switch(client, namespace, name, on=action == "resume")
     return 0
 
 

@@ -22,18 +22,10 @@ def test_a_bucket_is_made_once_and_its_rule_is_replaced(tmp_path, monkeypatch, c
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         for days in ("30", "7"):
-            assert bucket.main(["mlpipeline", "--expire", "private-artifacts/", "--days", days]) == 0
+            assert bucket.main(["mlpipeline", "--expire-logs", days]) == 0
         rules = server.client().get_bucket_lifecycle("mlpipeline").rules
         assert [(rule.rule_filter.prefix, rule.expiration.days) for rule in rules] == [("private-artifacts/", 7)]
     assert "bucket mlpipeline: made" in (out := capsys.readouterr().out) and "bucket mlpipeline: was there" in out
-
-
-@pytest.mark.parametrize(
-    "prefix", ["v2/artifacts/", "registry/", "pipelines/", "", "private-artifacts", "private-artifacts/team/v2/"]
-)
-def test_what_cache_and_registry_need_never_expires(prefix):
-    with pytest.raises(ValueError, match="only private-artifacts/ holds nothing"):
-        bucket.expire(None, "mlpipeline", prefix, 1)
 
 
 def test_minio_takes_no_rule_for_unfinished_uploads_and_drops_them_by_its_own_setting(tmp_path):

@@ -126,7 +126,7 @@ def test_a_log_that_breaks_off_is_taken_up_where_it_ended(capsys):
     pod = SimpleNamespace(metadata=SimpleNamespace(name="p-0"), status=SimpleNamespace(phase="Running"))
     follower = Follower(Log(["one", "two", "three"], 2), "kubeflow", lambda: [pod])
     follower.look()
-    follower.finish()
+    follower.close()
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
@@ -136,7 +136,7 @@ class Kubernetes:
     def __init__(self, conditions, pods):
         self.conditions, self.listed = list(conditions), pods
 
-    def get_namespaced_custom_object(self, *_):
+    def get_namespaced_custom_object(self, *_, **__):
         answer = self.conditions.pop(0)
         if isinstance(answer, Exception):
             raise answer
