@@ -89,7 +89,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
         model = "tiny" if shape == "tiny" else str(save_random(directory / "model", qwen_config()))
         write_jsonl(directory / "problems.jsonl", problems(settings.prompts_per_step * settings.max_steps))
         job = Job(
-            stage="grpo", model=model, revision="main", data=directory, place=directory, seed=0, settings=settings,
+            stage="grpo", model=model, revision="main", data=directory, directory=directory, seed=0, settings=settings,
             training=recipes.TINY.training, scale=recipes.TINY.scale,
         )  # fmt: skip
         trainer = (plain if kind == "reference" else ours)(job)
@@ -139,12 +139,12 @@ def scorer(job: Job, rollouts: Rollouts) -> Scorer:
         def functions(self) -> list[Any]:
             return [*super().functions[:-1], alternating]
 
-    return Alternating(rollouts.text, settings, problems(1)[0]["question"], job.place / "curves" / "samples.jsonl")
+    return Alternating(rollouts.text, settings, problems(1)[0]["question"], job.directory / "curves" / "samples.jsonl")
 
 
 def dataset(job: Job) -> Any:
     """The prompts."""
-    (job.place / "curves").mkdir(exist_ok=True)
+    (job.directory / "curves").mkdir(exist_ok=True)
     return grpo.one_pass(problems(job.settings.prompts_per_step * job.settings.max_steps), {}, job.settings, 0)
 
 

@@ -73,7 +73,7 @@ def measure(count: int, steps: int) -> dict[str, float]:
         directory = Path(scratch)
         write_jsonl(directory / "problems.jsonl", speed.problems(settings.prompts_per_step * settings.max_steps))
         job = Job(
-            stage="grpo", model="tiny", revision="main", data=directory, place=directory, seed=0, settings=settings,
+            stage="grpo", model="tiny", revision="main", data=directory, directory=directory, seed=0, settings=settings,
             training=recipes.TINY.training, scale=replace(recipes.TINY.scale, processes=count),
         )  # fmt: skip
         trainer, clock = speed.ours(job), speed.Clock()

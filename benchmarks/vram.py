@@ -112,7 +112,7 @@ def peak_of_a_step() -> tuple[float, float]:
         write_jsonl(directory / "problems.jsonl", speed.problems(64))
         job = Job(
             stage="grpo", model=str(save_random(directory / "model", qwen_config())), revision="main", data=directory,
-            place=directory, seed=0, settings=settings, training=recipes.QWEN.training, scale=recipes.QWEN.scale,
+            directory=directory, seed=0, settings=settings, training=recipes.QWEN.training, scale=recipes.QWEN.scale,
         )  # fmt: skip
         trainer: Any = speed.ours(job)
         trainer.remove_callback(PrinterCallback)

@@ -1,5 +1,7 @@
-"""Fixtures that several test files share: a random tiny model and a trivial tokenizer, made here, no network."""
+"""Fixtures that several test files share: tiny models and data, made here, no network."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,46 @@ def make_tokenizer():
         tokenizer_object=inner, eos_token="<|im_end|>", pad_token="<|endoftext|>", padding_side="left",
         chat_template=TEMPLATE,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Standardised files with a few rows each."""
+    from components.lib.files import write_jsonl
+    from components.lib.generation import prompts
+    from components.lib.tiny.problems import rows
+
+    def standard(messages):
+        thinking, answer = messages[2]["content"].removeprefix("<thought>").split("</thought>")
+        asked = prompts.question_messages(messages[1]["content"])
+        return [*asked, {"role": "assistant", "content": prompts.assistant_text(thinking, answer)}]
+
+    out = tmp_path_factory.mktemp("data")
+    chat = [row["messages"] for row, _ in zip(rows("chat", 0), range(128), strict=False)]
+    write_jsonl(out / "sft.jsonl", ({"messages": standard(messages)} for messages in chat))
+    problems = [row for row, _ in zip(rows("problems", 0), range(48), strict=False)]
+    problems = [
+        {"id": f"problems/{n}", "question": row["question"], "gold": row["answer"].split("#### ")[1]}
+        for n, row in enumerate(problems)
+    ]
+    write_jsonl(out / "problems.jsonl", problems[:32])
+    write_jsonl(out / "plateau.jsonl", problems[32:])
+    return out
+
+
+@pytest.fixture(scope="session")
+def sft(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
+    """Forty small steps of SFT, trained once for all of xdist's processes: (directory, numbers)."""
+    from components.lib.files import read_json, write_json
+    from tests.lib.training.runs import SFT, run_sft
+
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "sft"
+    with open(f"{out}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "numbers.json").exists():
+            write_json(out / "numbers.json", run_sft(data, out, SFT))
+    return out, read_json(out / "numbers.json")
 
 
 @pytest.fixture

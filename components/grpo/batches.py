@@ -11,6 +11,14 @@ from typing import Any
 import torch
 
 Batch = dict[str, Any]
+# What TRL puts into a batch, by its dimensions: (rows, prompt tokens), (rows, completion tokens), (rows,), none.
+OF_PROMPTS = ("prompt_ids", "prompt_mask")
+OF_COMPLETIONS = (
+    "completion_ids", "completion_mask", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps",
+    "importance_sampling_ratio", "tool_mask",
+)  # fmt: skip
+OF_ROWS = ("advantages",)
+OF_THE_STEP = ("num_items_in_batch",)
 
 
 def micro_batches(batch: Batch, count: int, *, together: bool, drop: bool) -> list[Batch]:
@@ -30,20 +38,24 @@ def micro_batches(batch: Batch, count: int, *, together: bool, drop: bool) -> li
 
 
 def trimmed(batch: Batch, rows: list[int]) -> Batch:
-    """Some rows of a batch, without the columns in which all of them are padding."""
-    width = batch["completion_ids"].shape[1]
-    kept_prompt = batch["prompt_mask"][rows].any(dim=0)
-    kept_completion = batch["completion_mask"][rows].any(dim=0)
-    kept_completion[0] = True  # where all are masked, a column is left for the loss to be zero on
-    found: Batch = {}
-    for name, part in batch.items():
-        if not isinstance(part, torch.Tensor) or part.ndim == 0:
-            found[name] = part
-        elif name in ("prompt_ids", "prompt_mask"):
-            found[name] = part[rows][:, kept_prompt]
-        else:
-            found[name] = part[rows][:, kept_completion] if part.ndim > 1 and part.shape[1] == width else part[rows]
-    return found
+    """Some rows of a batch, without the columns in which all of them are padding; `ValueError` for a tensor unknown."""
+    prompt = batch["prompt_mask"][rows].any(dim=0)
+    completion = batch["completion_mask"][rows].any(dim=0)
+    completion[0] = True  # where all are masked, a column is left for the loss to be zero on
+    return {name: _cut(name, part, rows, prompt, completion) for name, part in batch.items()}
+
+
+def _cut(name: str, part: Any, rows: list[int], prompt: torch.Tensor, completion: torch.Tensor) -> Any:
+    if name in OF_THE_STEP:
+        return part
+    if name in OF_ROWS or (name in OF_COMPLETIONS and part.shape[1] == 1):  # one ratio for a whole completion
+        return part[rows]
+    if name in OF_PROMPTS or name in OF_COMPLETIONS:
+        return part[rows][:, prompt if name in OF_PROMPTS else completion]
+    raise ValueError(
+        f"TRL's batch holds {name!r}, of which components/grpo/batches.py does not know what its dimensions are; name "
+        "it there, or use the pinned version of trl and a model without images"
+    )
 
 
 def _by_prompt(batch: Batch, rows: list[int], lengths: list[int]) -> list[int]:

@@ -15,7 +15,7 @@ from components.grpo import rewards
 from components.grpo.rollouts import Rollouts, bare, encode, whole
 from components.lib.files import read_jsonl, sync_tree
 from components.lib.generation import prompts
-from components.lib.training.checkpoints import Place, step_of, whole_rows
+from components.lib.training.checkpoints import TrainingDir, step_of, whole_rows
 from components.lib.training.common import is_first
 from components.lib.training.job import Job
 
@@ -23,15 +23,15 @@ from components.lib.training.job import Job
 class Plateau(TrainerCallback):
     """Every `plateau_steps`, and at the end, answers the plateau problems greedily; a row each in plateau.jsonl.
 
-    The best weights lie in the place's `best`. Training stops after `plateau_patience` evaluations without
+    The best weights lie in the training's `best`. Training stops after `plateau_patience` evaluations without
     improvement. With `plateau_steps` 0 it does nothing. What the rows say is all its memory, so a resumed run goes on
     with it. `ValueError` if there is no plateau problem to use.
     """
 
     def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, rollouts: Rollouts) -> None:
         self.settings, self.tokenizer, self.rollouts = job.settings, tokenizer, rollouts
-        self.place, data = Place(job.place), job.data / "plateau.jsonl"
-        self.out, self.directory = self.place.curves / "plateau.jsonl", job.place / "best"
+        self.directory, data = TrainingDir(job.directory), job.data / "plateau.jsonl"
+        self.out, self.kept = self.directory.curves / "plateau.jsonl", self.directory.path / "best"
         wanted = self.settings.plateau_problems if self.settings.plateau_steps else 0
         self.problems = list(islice(read_jsonl(data), wanted)) if wanted else []
         if wanted and not self.problems:
@@ -89,21 +89,21 @@ class Plateau(TrainerCallback):
         return rewards.correctness(texts, golds, finished, prefilled=prefilled)
 
     def _file(self, step: int) -> Path:
-        return self.directory / f"step-{step:08}.safetensors"
+        return self.kept / f"step-{step:08}.safetensors"
 
     def _keep(self, step: int, model: Any) -> None:
         """Write the weights, and drop those that no checkpoint would come back to; all processes give their shards."""
         named = {name: whole(p.detach()) for name, p in bare(model).named_parameters() if p.requires_grad}
         if not is_first():
             return
-        self.directory.mkdir(exist_ok=True)
+        self.kept.mkdir(exist_ok=True)
         weights = {name: p.cpu().contiguous() for name, p in named.items()}
         save_file(weights, self._file(step))
-        sync_tree(self.directory)
-        oldest = min((step_of(path) for path in self.place.steps()), default=step)
+        sync_tree(self.kept)
+        oldest = min((step_of(path) for path in self.directory.steps()), default=step)
         before = [row for row in self.rows if row["step"] <= oldest]
         needed = max(before, key=lambda row: (row["accuracy"], -row["step"]))["step"] if before else step
-        for path in self.directory.glob("step-*.safetensors"):
+        for path in self.kept.glob("step-*.safetensors"):
             if int(path.stem.removeprefix("step-")) < needed:
                 path.unlink()
 

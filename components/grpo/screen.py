@@ -20,17 +20,15 @@ from components.lib.generation.requests import Request, complete, solutions_of
 from components.lib.models import model_directory
 from components.lib.recipe import schema
 from components.lib.recipe.schema import Grpo
-from components.lib.training.checkpoints import Place
 from components.lib.training.job import Job, screened
 
 Rates = Mapping[str, float]  # problem id -> share of its completions that were right
 
 
-def train(job: Job, model_out: Path) -> None:
-    """Solve every training problem `screen_samples` times; writes {"id", "right", "of"} rows to the place.
+def screen(job: Job) -> None:
+    """Solve every training problem `screen_samples` times; writes {"id", "right", "of"} rows to the job's directory.
 
-    Several processes share the problems, each has its own file. A killed process goes on where it stopped. `model_out`
-    is not used: nothing is trained here.
+    Several processes share the problems, each has its own file. A killed process goes on where it stopped.
     """
     rank, world = (int(os.environ.get(name, value)) for name, value in (("RANK", 0), ("WORLD_SIZE", 1)))
     # A source's weight above 1 repeats its rows.
@@ -39,14 +37,14 @@ def train(job: Job, model_out: Path) -> None:
     print(f"screen: {len(problems)} problems, {settings.per_problem} completions each", flush=True)
     directory = model_directory(job.model, job.revision)
     requests = solutions_of(problems, directory, job.seed, settings)
-    partial = Partial(job.place / f"screen-partial-{rank}-of-{world}.jsonl")
+    partial = Partial(job.directory / f"screen-partial-{rank}-of-{world}.jsonl")
     complete(requests, directory, partial, job.seed, settings, "screen")
     right: Counter[str] = Counter()
     for request in requests:
         right[request.row["id"]] += _right(request, partial.rows[request.key])
     of = settings.per_problem
     rows = ({"id": p["id"], "right": right[p["id"]], "of": of} for p in problems)
-    write_jsonl(job.place / f"screen-{rank}-of-{world}.jsonl", rows)
+    write_jsonl(job.directory / f"screen-{rank}-of-{world}.jsonl", rows)
     partial.remove()
     always, never = (sum(right[p["id"]] == count for p in problems) for count in (of, 0))
     print(f"screen: {always} problems always solved, {never} never, {len(problems) - always - never} left", flush=True)
@@ -61,9 +59,9 @@ def sampling(settings: Grpo) -> schema.Sample:
     )  # fmt: skip
 
 
-def solve_rates(place: Place) -> Rates:
-    """What the screening of this place found."""
-    return {row["id"]: row["right"] / row["of"] for path in screened(place.path) for row in read_jsonl(path)}
+def solve_rates(directory: Path) -> Rates:
+    """What the screening of the training in this directory found."""
+    return {row["id"]: row["right"] / row["of"] for path in screened(directory) for row in read_jsonl(path)}
 
 
 def worth_training(problems: Sequence[dict[str, Any]], rates: Rates, settings: Grpo) -> list[dict[str, Any]]:

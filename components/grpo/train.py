@@ -5,7 +5,6 @@ Group-relative policy optimization is from DeepSeekMath (https://arxiv.org/abs/2
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -23,7 +22,7 @@ from components.lib.files import read_jsonl
 from components.lib.generation import prompts
 from components.lib.recipe.schema import Grpo
 from components.lib.training import common, watch
-from components.lib.training.checkpoints import Place
+from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
 from components.lib.training.survive import Saver
 
@@ -38,24 +37,24 @@ COLUMNS = {
 SHOWN = ("reward", "correct", "completion_length")
 
 
-def train(job: Job, model_out: Path) -> dict[str, float]:
-    """Improve the job's model on its data/problems.jsonl; writes a model directory and the curves of its place.
+def train(job: Job) -> dict[str, float]:
+    """Improve the job's model on its data/problems.jsonl; leaves the curves, and the model in `preparing`.
 
     With `plateau_steps` the weights that did best on data/plateau.jsonl are kept, else the last ones. Returns the
     numbers to log. `ValueError` if there is no problem or the batch sizes do not divide.
     """
-    settings, place = job.settings, Place(job.place)
+    settings, directory = job.settings, TrainingDir(job.directory)
     common.check_memory(job)
     tokenizer = common.load_tokenizer(job.model, job.revision)
     problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
         raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
-    rates = screen.solve_rates(place) if settings.screen_samples else {}
+    rates = screen.solve_rates(directory.path) if settings.screen_samples else {}
     kept = screen.worth_training(problems, rates, settings) if rates else problems
-    recorder = watch.Recorder(place.curves, COLUMNS, SHOWN)
+    recorder = watch.Recorder(directory.curves, COLUMNS, SHOWN)
     model = common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
-    scorer = Scorer(rollouts.text, settings, problems[0]["question"], place.curves / "samples.jsonl")
+    scorer = Scorer(rollouts.text, settings, problems[0]["question"], directory.curves / "samples.jsonl")
     plateau = Plateau(job, tokenizer, rollouts)
     print(f"grpo: {len(kept)} of {len(problems)} problems, {settings.max_steps} steps", flush=True)
     dataset = one_pass(kept, rates, settings, job.seed)
@@ -67,8 +66,8 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
         trainer.add_callback(plateau)
         trainer.add_callback(recorder)
         trainer.add_callback(Alarms(recorder, job.training))
-        common.run(trainer, Saver(place, job.training), job.resume)
-    common.save_model(trainer, tokenizer, model_out, plateau.weights())
+        common.run(trainer, Saver(directory, job.training), job.resume)
+    common.save_model(trainer, tokenizer, directory.preparing / "model", plateau.weights())
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)}
 
@@ -85,7 +84,7 @@ def make_trainer(
         processing_class=tokenizer, peft_config=common.lora(job.settings.lora_rank),
         rollout_func=rollout_func,
     )  # fmt: skip
-    trainer.place = Place(job.place)
+    trainer.directory = TrainingDir(job.directory)
     assert set(trainer.eos_token_ids) == rollouts.text.end
     return trainer
 
@@ -118,7 +117,7 @@ def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOCon
         settings.prompts_per_step * settings.generations, settings.micro_batch_size, job.scale.world
     )
     return GRPOConfig(
-        output_dir=str(Place(job.place).writing), max_steps=settings.max_steps, shuffle_dataset=False,
+        output_dir=str(TrainingDir(job.directory).writing), max_steps=settings.max_steps, shuffle_dataset=False,
         **common.schedule_arguments(settings),
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes, steps_per_generation=passes,
         num_generations=settings.generations, max_completion_length=settings.max_new_tokens,
@@ -130,7 +129,7 @@ def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOCon
         mask_truncated_completions=settings.mask_truncated, seed=job.seed, data_seed=job.seed,
         **_rollout_arguments(job, rollouts), **common.device_arguments(),
         **common.distributed_arguments(job.scale, model),
-        **watch.reporting_arguments(Place(job.place)),
+        **watch.reporting_arguments(TrainingDir(job.directory)),
         **common.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import LinearAttentionLayer
 from trl import GRPOConfig, GRPOTrainer
 
-from components.grpo.batches import micro_batches
+from components.grpo.batches import Batch, micro_batches
 from components.lib.training.survive import Guarded
+from components.lib.training.upstream import renew_states
 
 FEW_LOGITS = 1 << 24  # below so many, TRL's fused LM head costs more than it saves
 
@@ -23,6 +23,12 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     """
 
     args: GRPOConfig
+    used = 0.0  # share of the completions in the passes of this step
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.waiting: list[Batch] = []  # the passes that this step has still to make
+        self.dealt: Batch = {}  # the one that it makes
 
     @property
     def shares_prompts(self) -> bool:
@@ -31,24 +37,32 @@ class GrpoTrainer(Guarded, GRPOTrainer):
 
     def batch_of(self, inputs: Any) -> dict[str, Any]:
         """The completions of the last forward pass with their advantages."""
-        assert self._buffered_inputs is not None
-        return self._buffered_inputs[(self._step - 1) % self.args.steps_per_generation]
+        return self.dealt
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log, with the share of the completions that the step's passes were made of."""
+        super().log({**logs, "used": self.used} if "loss" in logs else logs, start_time)
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """The next micro-batch; completions are made when a step begins, as in TRL, and dealt in our order."""
-        passes = self.args.steps_per_generation
-        assert passes is not None
-        if self._step % passes == 0 or self._buffered_inputs is None:
+        """The next micro-batch; completions are made when a step begins, as in TRL, and dealt in our order.
+
+        `ValueError` for an evaluation and for num_iterations above 1, which would use a step's completions again.
+        """
+        if self.num_iterations != 1 or not self.model.training:  # type: ignore[union-attr]
+            raise ValueError(
+                f"completions are dealt to one training step: num_iterations must be 1, not {self.num_iterations}, and "
+                "TRL's evaluation be off"
+            )
+        if not self.waiting:
             batch = self._generate_and_score_completions(generation_batch)
             # Only this loss divides by the tokens of the whole step, so that rows may be left out; several processes
             # gather row by row, for which all need equally many.
             drop = self.loss_type == "dapo" and not self.beta and self.accelerator.num_processes == 1
-            parts = micro_batches(batch, passes, together=self.shares_prompts, drop=drop)
-            used = sum(len(part["advantages"]) for part in parts) / len(batch["advantages"])
-            self._metrics["train"]["used"].append(used)
-            self._buffered_inputs = parts  # type: ignore[assignment]
-        assert self._buffered_inputs is not None
-        return self._buffered_inputs[self._step % passes]
+            passes = self.args.gradient_accumulation_steps
+            self.waiting = micro_batches(batch, passes, together=self.shares_prompts, drop=drop)
+            self.used = sum(len(part["advantages"]) for part in self.waiting) / len(batch["advantages"])
+        self.dealt = self.waiting.pop(0)
+        return self.dealt
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int,
@@ -56,21 +70,22 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     ) -> Scores:  # fmt: skip
         """TRL's log-probabilities and entropies (rows, completion tokens), each distinct prompt read once."""
         prompts = input_ids.shape[1] - logits_to_keep
-        distinct, places = torch.unique(input_ids[:, :prompts], dim=0, return_inverse=True)
+        distinct, rows = torch.unique(input_ids[:, :prompts], dim=0, return_inverse=True)
         if not self.shares_prompts or len(distinct) == len(input_ids) or prompts < 2 or batch_size is not None:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **others
             )
-        first = torch.stack([(places == number).nonzero()[0, 0] for number in range(len(distinct))])
+        first = torch.stack([(rows == number).nonzero()[0, 0] for number in range(len(distinct))])
         bare: Any = self.accelerator.unwrap_model(model)
         completions = input_ids[:, prompts:]
         with self.accelerator.autocast():
-            cache = trainable_cache(bare.config)
+            cache = DynamicCache(config=bare.config)
             bare(
                 input_ids=distinct[:, :-1], attention_mask=attention_mask[first, : prompts - 1],
                 past_key_values=cache, use_cache=True, logits_to_keep=1,
             )  # fmt: skip
-            cache.reorder_cache(places)
+            cache.reorder_cache(rows)
+            renew_states(cache)
             inputs = {
                 "input_ids": input_ids[:, prompts - 1 : -1], "attention_mask": attention_mask[:, :-1],
                 "past_key_values": cache,
@@ -86,38 +101,3 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         shares = (logits.float() / self.temperature).log_softmax(dim=-1)
         entropy = -(shares.detach().exp() * shares.detach()).sum(dim=-1) if compute_entropy else None
         return shares.gather(-1, tokens[..., None]).squeeze(-1), entropy, None
-
-
-def trainable_cache(config: Any) -> DynamicCache:
-    """A cache through which gradients flow back to the prompt: states are replaced, never changed in place."""
-    cache = DynamicCache(config=config)
-    cache.layers = [
-        _Replacing(layer.number_of_states) if isinstance(layer, LinearAttentionLayer) else layer
-        for layer in cache.layers
-    ]
-    return cache
-
-
-class _Replacing(LinearAttentionLayer):
-    """transformers' layer copies new states into the old tensors, which autograd still needs."""
-
-    def update_conv_state(
-        self, conv_states: torch.Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
-    ) -> torch.Tensor:
-        """Remember the last inputs of the convolution; returns them in front of the new ones."""
-        before = self.conv_states[state_idx]
-        if before is None:
-            self.device = conv_states.device  # type: ignore[assignment]
-            self.is_conv_states_initialized[state_idx] = self.has_previous_state[state_idx] = True
-            size = conv_kernel_size or conv_states.shape[-1]
-            whole = torch.nn.functional.pad(conv_states, (max(0, size - conv_states.shape[-1]), 0))
-        else:
-            size, whole = before.shape[-1], torch.cat([before, conv_states], dim=-1)
-        self.conv_states[state_idx] = whole[..., -size:]
-        return whole
-
-    def update_recurrent_state(self, recurrent_states: torch.Tensor, state_idx: int = 0, **_: Any) -> torch.Tensor:
-        """Remember the state."""
-        self.is_recurrent_states_initialized[state_idx] = True
-        self.recurrent_states[state_idx] = recurrent_states
-        return recurrent_states

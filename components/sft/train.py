@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
@@ -13,7 +12,7 @@ from components.lib.files import read_jsonl
 from components.lib.generation import prompts
 from components.lib.recipe.schema import Sft
 from components.lib.training import common, watch
-from components.lib.training.checkpoints import Place
+from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
 from components.lib.training.survive import Guarded, Saver
 
@@ -30,13 +29,13 @@ class GuardedSft(Guarded, SFTTrainer):
     """TRL's trainer under guard."""
 
 
-def train(job: Job, model_out: Path) -> dict[str, float]:
-    """Fine-tune the job's model on its data/sft.jsonl; writes a model directory and the curves of its place.
+def train(job: Job) -> dict[str, float]:
+    """Fine-tune the job's model on its data/sft.jsonl; leaves the curves, and the model in `preparing`.
 
     A conversation longer than `max_tokens` is dropped and counted, never cut. Returns the numbers to log.
     `ValueError` if no conversation is left or the batch sizes do not divide.
     """
-    settings, place = job.settings, Place(job.place)
+    settings, directory = job.settings, TrainingDir(job.directory)
     common.check_memory(job)
     tokenizer = common.load_tokenizer(job.model, job.revision)
     path = job.data / "sft.jsonl"
@@ -45,7 +44,7 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
         raise ValueError(f"{path} has no conversation of at most max_tokens = {settings.max_tokens} tokens")
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
-    recorder = watch.Recorder(place.curves, COLUMNS, ("loss",))
+    recorder = watch.Recorder(directory.curves, COLUMNS, ("loss",))
     model = common.load_model(job.model, job.revision)
     with common.old_names():
         trainer = GuardedSft(
@@ -55,11 +54,11 @@ def train(job: Job, model_out: Path) -> dict[str, float]:
             processing_class=tokenizer,
             peft_config=common.lora(settings.lora_rank),
         )
-        trainer.place = place
+        trainer.directory = directory
         common.check_device(trainer, job.scale)
         trainer.add_callback(recorder)
-        common.run(trainer, Saver(place, job.training), job.resume)
-    common.save_model(trainer, tokenizer, model_out)
+        common.run(trainer, Saver(directory, job.training), job.resume)
+    common.save_model(trainer, tokenizer, directory.preparing / "model")
     return {
         "conversations": len(rows), "dropped_too_long": dropped, "steps": trainer.state.global_step,
         "loss_first": recorder.mean("loss", last=False), "loss_last": recorder.mean("loss", last=True),
@@ -109,12 +108,12 @@ def sft_config(job: Job, steps: int, model: PreTrainedModel) -> SFTConfig:
     settings = job.settings
     micro_batch, passes = common.split_batch(settings.batch_size, settings.micro_batch_size, job.scale.world)
     return SFTConfig(
-        output_dir=str(Place(job.place).writing), max_steps=steps,
+        output_dir=str(TrainingDir(job.directory).writing), max_steps=steps,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,
         weight_decay=settings.weight_decay, **common.schedule_arguments(settings),
         max_length=None, packing=False, train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True}, seed=job.seed, data_seed=job.seed,
         **common.device_arguments(), **common.distributed_arguments(job.scale, model),
-        **watch.reporting_arguments(Place(job.place)),
+        **watch.reporting_arguments(TrainingDir(job.directory)),
         **common.memory_arguments(settings.gradient_checkpointing),
     )  # fmt: skip

@@ -9,15 +9,14 @@ import pytest
 from components.lib.cluster import doctor_trainer, images, pods
 from components.lib.cluster.api import connect
 from components.lib.cluster.trainjob import GROUP, TrainJobs
-from components.lib.files import read_json
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.lib.registry.outcome import artifact_root
 from components.lib.registry.record import read_records
 from components.lib.registry.store import open_store
 from components.lib.training import supervise
-from components.lib.training.checkpoints import place_of
-from components.lib.training.job import Job
+from components.lib.training.checkpoints import TrainingDir
+from components.lib.training.job import Job, Status
 from tests import ROOT
 from tests.cluster.conftest import kubectl, objects
 from tests.cluster.runs import NAMESPACE, delete, log_of, number_after, steps, submitted
@@ -145,18 +144,18 @@ def test_a_run_that_is_terminated_takes_its_job_with_it(run, endpoint, registry)
 def make(trainer, namespace, tmp_path):
     """Runs one TrainJob in the test's namespace, from here; returns the status, or raises its reason."""
     kubectl("-n", namespace, "apply", "-k", COMPONENT)
-    place = place_of(tmp_path, "sft", {"seed": 0})
+    place = TrainingDir.of(tmp_path, "sft", {"seed": 0})
     (tmp_path / "data").mkdir()
     with place.locked():
         pass
 
     def run(cluster=BARE, **scale):
         settings = replace(TINY.scale, start_timeout_s=30, **scale)
-        job = Job(stage="sft", model="tiny", revision="main", data=tmp_path / "data", place=place.path, seed=0,
+        job = Job(stage="sft", model="tiny", revision="main", data=tmp_path / "data", directory=place.path, seed=0,
                   settings=TINY.sft, training=TINY.training, scale=settings)  # fmt: skip
         started = time.monotonic()
         try:
-            return TrainJobs(cluster, namespace).run(job), read_json(place.path / supervise.SAID)
+            return TrainJobs(cluster, namespace).run(job)
         finally:
             assert time.monotonic() - started < 90
             assert objects(f"trainjobs.{GROUP}", namespace) == []
@@ -209,8 +208,8 @@ def test_a_runtime_that_is_not_there_is_named(make):
 
 def test_a_container_that_ends_at_once_is_a_failure_with_its_reason(make, pushed, monkeypatch):
     monkeypatch.setattr(images, "trainer", images.data)  # it has no torchrun
-    status, said = make()
-    assert (status == 1 and "torchrun" in said["said"]) or "StartError" in said["said"]
+    result = make()
+    assert (result.status is Status.FAILED and "torchrun" in result.message) or "StartError" in result.message
 
 
 def test_doctor_finds_each_thing_that_is_missing(trainer, namespace):

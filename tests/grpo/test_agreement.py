@@ -14,7 +14,7 @@ from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.generation.decode import Decoder, Row  # noqa: E402
 from components.lib.generation.prompts import question_messages  # noqa: E402
 from components.lib.training import common  # noqa: E402
-from tests.lib.training.test_training import GRPO, data, job  # noqa: E402, F401
+from tests.lib.training.runs import GRPO, job  # noqa: E402
 
 
 class SecondModel:

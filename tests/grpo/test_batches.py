@@ -12,11 +12,10 @@ from components.grpo import train as grpo  # noqa: E402
 from components.grpo.batches import micro_batches, trimmed  # noqa: E402
 from components.grpo.rollouts import Rollouts  # noqa: E402
 from components.grpo.scorer import Scorer  # noqa: E402
-from components.grpo.trainer import GrpoTrainer  # noqa: E402
 from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from components.lib.training.survive import Guarded  # noqa: E402
-from tests.lib.training.test_training import GRPO, data, job, run_grpo, sft, weights  # noqa: E402, F401
+from tests.lib.training.runs import GRPO, job, run_grpo, weights  # noqa: E402
 
 
 def batch(advantages=(1.0, -1.0, 0.0, 0.0, 2.0, 0.0), lengths=(2, 5, 3, 1, 4, 5)):
@@ -67,9 +66,38 @@ def test_where_all_are_masked_a_column_is_left():
     assert trimmed(masked, [0, 1])["completion_ids"].shape == (2, 1)
 
 
+def test_a_prompts_tensor_of_the_completions_width_is_cut_by_its_own_columns():
+    wide = batch()
+    wide["prompt_ids"], wide["prompt_mask"] = (
+        torch.nn.functional.pad(wide[name], (2, 0)) for name in ("prompt_ids", "prompt_mask")
+    )
+    assert wide["prompt_ids"].shape == wide["completion_ids"].shape
+    cut = trimmed(wide, [0, 1])
+    assert cut["prompt_ids"].tolist() == [[1, 1]] * 2 and cut["prompt_mask"].all()
+    assert cut["completion_ids"].shape == (2, 5)
+
+
+def test_a_tensor_of_unknown_dimensions_is_refused():
+    with pytest.raises(ValueError, match="holds 'mm_token_type_ids', of which .* does not know"):
+        trimmed(batch() | {"mm_token_type_ids": torch.zeros(6, 5)}, [0, 1])
+
+
+def test_completions_are_never_used_twice_nor_for_an_evaluation(data, tmp_path):
+    work = job("grpo", data, tmp_path, GRPO)
+    tokenizer, model = common.load_tokenizer("tiny", "main"), common.load_model("tiny", "main")
+    trainer = make(work, model, tokenizer, list(read_jsonl(data / "problems.jsonl")))
+    trainer.num_iterations = 2
+    with pytest.raises(ValueError, match="num_iterations must be 1, not 2"):
+        trainer._prepare_inputs([])
+    trainer.num_iterations = 1
+    trainer.model.eval()
+    with pytest.raises(ValueError, match="TRL's evaluation be off"):
+        trainer._prepare_inputs([])
+
+
 def make(work, model, tokenizer, problems):
     rollouts = Rollouts(work, tokenizer, grpo.end_ids(model, tokenizer))
-    scorer = Scorer(rollouts.text, work.settings, problems[0]["question"], work.place / "samples.jsonl")
+    scorer = Scorer(rollouts.text, work.settings, problems[0]["question"], work.directory / "samples.jsonl")
     with common.old_names():
         return grpo.make_trainer(
             work, model, tokenizer, scorer, rollouts, grpo.one_pass(problems, {}, work.settings, 0)
@@ -108,8 +136,6 @@ def test_shared_prompts_give_the_same_logps_entropies_and_gradients(data, tmp_pa
 
 class Plain(Guarded, GRPOTrainer):
     """TRL's own order, padding and passes."""
-
-    batch_of = GrpoTrainer.batch_of
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from components.lib.recipe.schema import Cluster
 from components.lib.recipe.settings import from_json
 from components.lib.retry import Transient, retry
 from components.lib.training.checkpoints import CURVES, FINISHED, INPUTS
-from components.lib.training.job import Job
-from components.lib.training.supervise import DEVICE, DONE, SAID, TERMINATED
+from components.lib.training.job import Job, Result, Status
+from components.lib.training.supervise import TERMINATED, result_of
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 PLACE_LABEL = "grpo-pipeline/place"
@@ -45,7 +45,7 @@ LAST_LINES = 15
 TAKEN_AWAY = ("OOMKilled", "Evicted", "Preempting", "NodeLost", "Shutdown", "Terminated", "DeadlineExceeded")
 
 
-def launcher(cluster: str) -> Callable[[Job, int], int] | None:
+def launcher(cluster: str) -> Callable[[Job, int], Result] | None:
     """What `supervise.train` calls for each attempt, from the settings of the cluster as JSON.
 
     None, hence a local worker, if they are empty.
@@ -63,12 +63,12 @@ class TrainJobs:
         self.cluster, self.namespace = cluster, namespace
         self.core, self.custom = client.CoreV1Api(), client.CustomObjectsApi()
 
-    def run(self, job: Job) -> int:
-        """One attempt; its exit status as `supervise` knows them. Its reason lies in the place's said.json.
+    def run(self, job: Job) -> Result:
+        """One attempt, and what it came to.
 
         `ValueError` if the job cannot start: no CRD or runtime, no right, no image, no room on a node, ...
         """
-        self.delete_others(job.place.name)
+        self.delete_others(job.directory.name)
         job = with_inputs_on_the_volume(job)
         name = self._create(manifest(self.cluster, job))
         print(f"{job.stage}: TrainJob {name}, {job.scale.world} process(es) on {job.scale.nodes} node(s)", flush=True)
@@ -77,7 +77,7 @@ class TrainJobs:
             with self._deleting_on_sigterm(name), contextlib.closing(follower):
                 if self._ended(name, job, follower) == "Complete":
                     self._note_image(name, job)
-                    return DONE
+                    return result_of(job, 0)
                 return self._failure(name, job)
         finally:
             self._delete(name)
@@ -148,25 +148,23 @@ class TrainJobs:
 
     def _note_image(self, name: str, job: Job) -> None:
         """Put the image that the Pods ran into the note of what the training ran on."""
-        path = job.place / FINISHED / CURVES / MACHINE
+        path = job.directory / FINISHED / CURVES / MACHINE
         statuses = [status for pod in self.pods(name) for status in pod.status.container_statuses or []]
         if path.exists() and statuses:
             write_json(path, read_json(path) | {"image": statuses[0].image_id})
 
-    def _failure(self, name: str, job: Job) -> int:
-        """The status of a job that failed; where no process could say why, the Pods' reasons are noted down."""
-        said = job.place / SAID
-        found = read_json(said) if said.exists() else None
-        if found and found["status"] != TERMINATED:
-            return found["status"]
+    def _failure(self, name: str, job: Job) -> Result:
+        """What a job that failed came to; where no process could say why, the Pods' reasons do."""
+        found = Result.read(job.directory)
+        if found and found.status is not Status.TERMINATED:
+            return found
         ended = {pod.metadata.name: text for pod in self.pods(name) if (text := why(pod) or _deleted(pod))}
         reasons = "; ".join(f"{pod}: {text}" for pod, text in ended.items())
         taken = found is not None or not reasons or any(word in reasons for word in TAKEN_AWAY)
         text = f"TrainJob {name} failed: {reasons or 'its Pods were deleted'}"
         if not taken:  # else the logs only tell how the others noticed
             text += "".join(f"; last lines of {pod}: {self._last_lines(pod)}" for pod in ended)
-        write_json(said, {"status": DEVICE if taken else 1, "said": text})
-        return DEVICE if taken else 1
+        return Result(Status.LOST if taken else Status.FAILED, text)
 
     def _last_lines(self, pod: str) -> str:
         try:
@@ -214,8 +212,8 @@ class TrainJobs:
 
 def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
     """The TrainJob of one attempt: the trainer's image under torchrun, placed as a training step would be."""
-    name = f"{job.place.name}-{secrets.token_hex(2)}"  # longer than 48 characters, it would be taken and never run
-    metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.place.name}}
+    name = f"{job.directory.name}-{secrets.token_hex(2)}"  # longer than 48 characters, it would be taken and never run
+    metadata: dict[str, Any] = {"name": name, "labels": {PLACE_LABEL: job.directory.name}}
     if owner := _owner():
         metadata["ownerReferences"] = [owner]
     each = job.scale.processes
@@ -245,7 +243,7 @@ def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
 
 def with_inputs_on_the_volume(job: Job) -> Job:
     """The job with data and model below its place, which its Pods share; a Hub model is fetched by them."""
-    inputs = job.place / INPUTS
+    inputs = job.directory / INPUTS
     link_tree(job.data, inputs / "data")
     model = job.model
     if Path(model).is_dir():

@@ -10,7 +10,10 @@
   curves/          curves.jsonl, samples.jsonl, ...; rows later than the checkpoint are dropped on a resume
     tensorboard/   live metrics; after a resume a step may be there twice
   inputs/          data and model for the Pods of a TrainJob
-  finished/        model/, curves/ and numbers.json, once the training has ended
+  preparing/       what becomes `finished`
+  finished/        model/ and curves/, once the training has ended
+  fit.json         the micro-batch that fits the memory, where the one asked for does not
+  result.json      what the last attempt said at its end: {"status", "message", "numbers"}
 ```
 
 The key is a hash of inputs, settings and code, never of a run: what has the same key resumes, what has another
@@ -31,31 +34,30 @@ from typing import Any
 
 from components.lib.files import read_json, sha256, sync_tree, write_json, write_jsonl
 from components.lib.registry.base import MANIFEST, describe
+from components.lib.training.job import Result, Status
 
-ABOUT, LOCK, WRITING, FINISHED, CURVES, INPUTS = "about.json", "lock", "writing", "finished", "curves", "inputs"
+ABOUT, LOCK, FINISHED, CURVES, INPUTS = "about.json", "lock", "finished", "curves", "inputs"
 KEY_DIGITS = 16
 
 
-class Place:
+class TrainingDir:
     """The directory of one training."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.curves = path / CURVES  # where the curves grow
+        self.writing = path / "writing"  # where a checkpoint is written before it is whole
+        self.preparing = path / "preparing"  # where the result is
+        self.finished = path / FINISHED  # what the training left when it had ended, whole or not there
 
-    @property
-    def curves(self) -> Path:
-        """Where the curves grow."""
-        return self.path / CURVES
-
-    @property
-    def writing(self) -> Path:
-        """Where a checkpoint is written before it is whole."""
-        return self.path / WRITING
-
-    @property
-    def finished(self) -> Path:
-        """What the training left when it had ended; it is there whole or not at all."""
-        return self.path / FINISHED
+    @staticmethod
+    def of(checkpoints: Path, stage: str, inputs: Mapping[str, Any]) -> "TrainingDir":
+        """The directory of a training with these inputs (JSON values), which are written there for people."""
+        text = json.dumps(inputs, sort_keys=True)
+        path = checkpoints / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]}"
+        if not (path / ABOUT).exists():
+            write_json(path / ABOUT, dict(inputs))
+        return TrainingDir(path)
 
     @contextmanager
     def locked(self) -> Iterator[int]:
@@ -119,23 +121,20 @@ class Place:
         for path in sorted(self.curves.glob("*.jsonl")):
             write_jsonl(path, [row for row in whole_rows(path) if row["step"] <= step])
 
-    def finish(self, prepared: Path) -> None:
-        """Make a prepared directory the finished result, and drop the checkpoints that led to it."""
-        sync_tree(prepared)
+    def result(self) -> Result | None:
+        """What this very training has come to, if it has ended well."""
+        found = Result.read(self.path)
+        return found if found and found.status is Status.DONE and self.finished.is_dir() else None
+
+    def finish(self, numbers: dict[str, float]) -> None:
+        """Make what was prepared the finished result, and drop the checkpoints that led to it."""
+        sync_tree(self.preparing)
         shutil.rmtree(self.finished, ignore_errors=True)
-        os.replace(prepared, self.finished)
+        os.replace(self.preparing, self.finished)
+        Result(Status.DONE, numbers=numbers).write(self.path)
         sync_tree(self.path, recursive=False)
         for path in (*self.steps(), self.path / "best", self.path / INPUTS, self.writing):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def place_of(checkpoints: Path, stage: str, inputs: Mapping[str, Any]) -> Place:
-    """The place of a training with these inputs (JSON values), which are written beside it for people."""
-    text = json.dumps(inputs, sort_keys=True)
-    place = Place(checkpoints / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]}")
-    if not (place.path / ABOUT).exists():
-        write_json(place.path / ABOUT, dict(inputs))
-    return place
 
 
 def step_of(path: Path) -> int:

@@ -25,7 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 from components.lib.files import read_json
 from components.lib.models import model_directory
 from components.lib.recipe.schema import Grpo, Scale, Sft
-from components.lib.training import vram
+from components.lib.training import upstream, vram
 from components.lib.training.job import Job
 from components.lib.training.kernels import check_kernels
 from components.lib.training.survive import Saver, Terminated
@@ -158,6 +158,7 @@ def check_device(trainer: Trainer, scale: Scale) -> None:
 
 def run(trainer: Trainer, saver: Saver, resume: str) -> None:
     """Run a trainer, from the checkpoint `resume` unless it is empty; `Terminated` if SIGTERM ended it early."""
+    upstream.check(type(trainer))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(saver)
     trainer.train(resume_from_checkpoint=resume or None)

@@ -1,54 +1,72 @@
-"""One training to be done: what SFT and GRPO take, and how it travels to the process that does it. No torch."""
+"""One training to be done, how it travels to the process that does it, and what that says at its end. No torch."""
 
+import contextlib
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from components.lib.data.splits import OF_STAGE
-from components.lib.files import code_sha256, sha256
+from components.lib.files import code_sha256, read_json, sha256, write_json
 from components.lib.models import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
 from components.lib.recipe.settings import from_dict, plain, replace
 
-SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The type of a stage's settings, and its tasks.
+
+    A task is the `module:function` that a worker calls with the job; `train` returns the numbers to log. It is a name
+    because the parent imports no torch, and because this library stands below the steps and imports none.
+    """
+
+    settings: type[Sft] | type[Grpo]
+    tasks: dict[str, str]
+
+
+STAGES = {
+    "sft": Stage(Sft, {"train": "components.sft.train:train"}),
+    "grpo": Stage(Grpo, {"screen": "components.grpo.screen:screen", "train": "components.grpo.train:train"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A training: `model` (directory, `tiny` or Hub id at `revision`) on the files of `data`, into `place`.
+    """A training: `model` (directory, `tiny` or Hub id at `revision`) on the files of `data`.
 
-    `place` is a directory as lib/training/checkpoints.py describes it; the result lies in its `finished`.
+    Everything that it leaves lies in `directory`, which lib/training/checkpoints.py describes.
     """
 
     stage: str
     model: str
     revision: str
     data: Path
-    place: Path
+    directory: Path
     seed: int
     settings: Any  # Sft or Grpo, by `stage`
     training: Training
     scale: Scale
-    task: str = "train"  # or screen
+    task: str = "train"  # or another one of the stage
     resume: str = ""  # the checkpoint to go on from
 
     def text(self) -> str:
         """The job as one line of JSON."""
-        texts = {
-            name: str(getattr(self, name)) for name in ("stage", "model", "revision", "data", "place", "task", "resume")
-        }
-        settings = {name: plain(getattr(self, name)) for name in ("settings", "training", "scale")}
-        return json.dumps({**texts, "seed": self.seed, **settings})
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        settings = {name: plain(values[name]) for name in ("settings", "training", "scale")}
+        return json.dumps(values | settings, default=str)
 
     @staticmethod
     def read(text: str) -> "Job":
         """The job from its text."""
         values = json.loads(text)
-        values["settings"] = from_dict(SETTINGS[values["stage"]], values["settings"])
+        values["settings"] = from_dict(STAGES[values["stage"]].settings, values["settings"])
         values["training"], values["scale"] = from_dict(Training, values["training"]), from_dict(Scale, values["scale"])
-        return Job(**values | {name: Path(values[name]) for name in ("data", "place")})
+        return Job(**values | {name: Path(values[name]) for name in ("data", "directory")})
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the result: model, data, seed, settings and code; the key of its checkpoints."""
@@ -68,11 +86,48 @@ class Job:
         return dataclasses.replace(self, settings=replace(self.settings, micro_batch_size=size))
 
 
-def screened(place: Path) -> list[Path]:
-    """The files of a place in which each process of a screening wrote its share; empty unless all are there."""
-    for path in place.glob("screen-0-of-*.jsonl"):
+class Status(StrEnum):
+    """How an attempt to do a job ended."""
+
+    DONE = "done"
+    INVALID = "invalid"  # the user can change what is wrong
+    NOT_FINITE = "not finite"
+    OUT_OF_MEMORY = "out of memory"
+    LOST = "lost"  # its device, its Pod or one of its processes is gone
+    TERMINATED = "terminated"  # it was told to end
+    FAILED = "failed"  # of anything else
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an attempt says at its end, as result.json in the training's directory."""
+
+    status: Status
+    message: str = ""
+    numbers: dict[str, float] = field(default_factory=dict)  # to log, once it is done
+
+    @staticmethod
+    def read(directory: Path) -> "Result | None":
+        """What was said in this directory, if anything."""
+        if not (directory / RESULT).exists():
+            return None
+        values = read_json(directory / RESULT)
+        return Result(**values | {"status": Status(values["status"])})
+
+    def write(self, directory: Path) -> None:
+        """Say it; of several processes that give up the first one is heard, and `done` stands above all."""
+        if self.status is Status.DONE:
+            write_json(directory / RESULT, asdict(self))
+            return
+        with contextlib.suppress(FileExistsError), (directory / RESULT).open("x", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
+
+
+def screened(directory: Path) -> list[Path]:
+    """The files in which each process of a screening wrote its share; empty unless all are there."""
+    for path in directory.glob("screen-0-of-*.jsonl"):
         count = int(path.stem.rpartition("-")[2])
-        parts = [place / f"screen-{rank}-of-{count}.jsonl" for rank in range(count)]
+        parts = [directory / f"screen-{rank}-of-{count}.jsonl" for rank in range(count)]
         if all(part.exists() for part in parts):
             return parts
     return []

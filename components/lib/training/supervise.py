@@ -1,8 +1,8 @@
 """The small parent process of a training: it holds the lock, starts a worker, and starts it again after a crash.
 
 A worker (lib/training/worker.py) is a process of its own, because a CUDA error or the end of memory leaves a process
-in which nothing more can be trusted. What a user must mend and what would only happen again is not retried.
-No torch here.
+in which nothing more can be trusted. It says in result.json how it ended; its exit status counts where it could not.
+What a user must fix and what would only happen again is not retried. No torch here.
 """
 
 import ctypes
@@ -19,70 +19,69 @@ from typing import Any
 
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
-from components.lib.training.checkpoints import Place, place_of
-from components.lib.training.job import Job, screened
+from components.lib.training.checkpoints import CURVES, TrainingDir
+from components.lib.training.job import RESULT, Job, Result, Status, screened
 
-# Exit statuses of a worker.
-DONE, MENDABLE, NOT_FINITE, DEVICE, MEMORY, TERMINATED = 0, 2, 3, 70, 75, 143
-SAID = "said.json"  # in the place: {"status", "said"} of the first worker that gave up
-FIT = "fit.json"  # in the place: the micro-batch that fits the memory
-RESULT = "numbers.json"
+FIT = "fit.json"
+TERMINATED = 128 + signal.SIGTERM  # the exit status of a step that was told to end
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def train(
     *, stage: str, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None,
     seed: int, settings: Any, training: Training, scale: Scale,
-    work: Callable[[Job, int], int] | None = None,
+    work: Callable[[Job, int], Result] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train in a worker process until the result is there, and put it to `model_out` and `curves_out`.
 
     `model` is a directory, `tiny` or a Hub id at `revision`, `data` holds the files of standardize. Checkpoints lie
     in `checkpoints`, without one beside the curves; whoever calls again with the same inputs, settings and code goes
     on from there. `work` makes an attempt, a local worker by default. Returns the numbers to log. `ValueError` for
-    what the user can mend, `RuntimeError` if the training cannot be brought to its end, `SystemExit` after SIGTERM.
+    what the user can fix, `RuntimeError` if the training cannot be brought to its end, `SystemExit` after SIGTERM.
     """
     root = checkpoints or curves_out.with_name(f"{curves_out.name}.checkpoints")
     job = Job(
-        stage=stage, model=model, revision=revision, data=data, place=root, seed=seed, settings=settings,
+        stage=stage, model=model, revision=revision, data=data, directory=root, seed=seed, settings=settings,
         training=training, scale=scale,
     )  # fmt: skip
-    place = place_of(root, stage, job.inputs())
-    job = replace(job, place=place.path)
-    with place.locked() as lock:
-        if (place.finished / RESULT).exists():
-            print(f"{stage}: this very training has ended before; its result is taken from {place.finished}")
+    directory = TrainingDir.of(root, stage, job.inputs())
+    job = replace(job, directory=directory.path)
+    with directory.locked() as lock:
+        if result := directory.result():
+            print(f"{stage}: this very training has ended before; its result is taken from {directory.finished}")
         else:
-            if stage == "grpo" and settings.screen_samples and not screened(place.path):
-                _until_done(replace(job, task="screen"), place, lambda job: (work or run_worker)(job, lock))
-            _until_done(job, place, lambda job: (work or run_worker)(job, lock))
-        link_tree(place.finished / "model", model_out)
-        link_tree(place.finished / "curves", curves_out)
-        return read_json(place.finished / RESULT)
+            attempt = lambda job: (work or run_worker)(job, lock)  # noqa: E731
+            if stage == "grpo" and settings.screen_samples and not screened(directory.path):
+                _until_done(replace(job, task="screen"), directory, attempt)
+            result = _until_done(job, directory, attempt)
+        link_tree(directory.finished / "model", model_out)
+        link_tree(directory.finished / CURVES, curves_out)
+        return result.numbers
 
 
-def _until_done(job: Job, place: Place, work: Callable[[Job], int]) -> None:
-    """Run workers until one has finished; raises as `train` says."""
+def _until_done(job: Job, directory: TrainingDir, attempt: Callable[[Job], Result]) -> Result:
+    """Make attempts until one has done the job; raises as `train` says."""
     restarts = 0
-    while (ended := work(_prepared(job, place))) != DONE:
-        status, said = _said(job, place, ended)
-        if status in (TERMINATED, -signal.SIGTERM):
+    while (result := attempt(_prepared(job, directory))).status is not Status.DONE:
+        status, message = result.status, result.message
+        if status is Status.TERMINATED:
             raise SystemExit(TERMINATED)
-        if status == MENDABLE:
-            raise ValueError(said)
-        if status == MEMORY and job.task == "train" and _halve(job, place):
+        if status is Status.INVALID:
+            raise ValueError(message)
+        if status is Status.OUT_OF_MEMORY and job.task == "train" and _halve(job, directory):
             continue
-        if status in (NOT_FINITE, MEMORY) or (status > 0 and status != DEVICE) or restarts == job.training.restarts:
-            raise RuntimeError(f"{job.stage} gave up: {said or how_it_ended(status)}")
+        if status is not Status.LOST or restarts == job.training.restarts:
+            raise RuntimeError(f"{job.stage} gave up: {message}")
         restarts += 1
         print(
-            f"{job.stage}: {said or how_it_ended(status)}; it is started again from its newest checkpoint "
+            f"{job.stage}: {message}; it is started again from its newest checkpoint "
             f"(restart {restarts} of {job.training.restarts})", flush=True,
         )  # fmt: skip
+    return result
 
 
-def run_worker(job: Job, lock: int) -> int:
-    """One worker process, its output passed on; its exit status, negative for a signal.
+def run_worker(job: Job, lock: int) -> Result:
+    """One worker process, its output passed on; what it came to.
 
     SIGTERM and SIGINT of this process reach the worker as SIGTERM: it saves and ends.
     """
@@ -100,7 +99,7 @@ def run_worker(job: Job, lock: int) -> int:
         with _passing_on(worker):
             for line in worker.stdout or ():
                 print(line, end="", flush=True)
-            return worker.wait()
+            return result_of(job, worker.wait())
 
 
 def die_with_parent() -> None:
@@ -124,50 +123,48 @@ def _passing_on(worker: subprocess.Popen[str]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def how_it_ended(status: int) -> str:
-    """An exit status in words."""
-    if status >= 0:
-        return f"its process ended with status {status}; the lines above say why"
-    name = signal.Signals(-status).name
-    return f"its process was killed by {name}" + (" (the host's memory ran out?)" if name == "SIGKILL" else "")
+def result_of(job: Job, status: int) -> Result:
+    """What a worker says, or else what its exit status does, which is negative for a signal."""
+    if found := Result.read(job.directory):
+        return found
+    if status == 0:  # of a screening, whose files say all
+        return Result(Status.DONE)
+    if status == -signal.SIGTERM:
+        return Result(Status.TERMINATED)
+    if status < 0:
+        name = signal.Signals(-status).name
+        why = " (the host's memory ran out?)" if name == "SIGKILL" else ""
+        return Result(Status.LOST, f"its process was killed by {name}{why}")
+    # Of several processes one died without a word, of which torchrun makes a plain failure: it was killed.
+    return Result(
+        Status.LOST if job.scale.world > 1 else Status.FAILED,
+        f"its process ended with status {status}; the lines above say why",
+    )
 
 
-def _prepared(job: Job, place: Place) -> Job:
+def _prepared(job: Job, directory: TrainingDir) -> Job:
     """The job with the micro-batch that fits and the checkpoint to go on from, the curves cut back to it."""
-    (place.path / SAID).unlink(missing_ok=True)  # an orphan's, that saved when its parent was gone
-    step, path = place.newest() or (0, None)
-    place.rewind(step)
+    (directory.path / RESULT).unlink(missing_ok=True)  # an earlier attempt's, or an orphan's
+    step, path = directory.newest() or (0, None)
+    directory.rewind(step)
     if path:
         print(f"{job.stage}: going on from step {step}, {path}", flush=True)
-    return replace(_fitted(job, place), resume=str(path or ""))
+    return replace(_fitted(job, directory), resume=str(path or ""))
 
 
-def _fitted(job: Job, place: Place) -> Job:
-    path = place.path / FIT
+def _fitted(job: Job, directory: TrainingDir) -> Job:
+    path = directory.path / FIT
     return job.with_micro_batch(read_json(path)["micro_batch_size"]) if path.exists() else job
 
 
-def _halve(job: Job, place: Place) -> bool:
+def _halve(job: Job, directory: TrainingDir) -> bool:
     """Note down the next smaller micro-batch, about half, that divides a step; False if there is none."""
-    size = _fitted(job, place).settings.micro_batch_size
+    size = _fitted(job, directory).settings.micro_batch_size
     smaller = next((n for n in range(size // 2, 0, -1) if size % n == 0), 0)
     if smaller:
-        write_json(place.path / FIT, {"micro_batch_size": smaller})
+        write_json(directory.path / FIT, {"micro_batch_size": smaller})
         print(
             f"{job.stage}: out of memory with {size} rows per forward pass; it goes on from its newest checkpoint with "
             f"{smaller}, and as many rows per step as before", flush=True,
         )  # fmt: skip
     return bool(smaller)
-
-
-def _said(job: Job, place: Place, ended: int) -> tuple[int, str]:
-    """Status and reason of the worker that gave up first; of several, torchrun tells only that one did.
-
-    One that died without a word was killed, of which torchrun makes a plain failure.
-    """
-    path = place.path / SAID
-    if not path.exists():
-        return (DEVICE if job.scale.world > 1 and ended > 0 else ended), ""
-    found = read_json(path)
-    path.unlink()
-    return found["status"], found["said"]

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainerCallback
 from components.lib.files import write_text
 from components.lib.generation.decode import NotFinite
 from components.lib.recipe.schema import Training
-from components.lib.training.checkpoints import Place
+from components.lib.training.checkpoints import TrainingDir
 
 
 class Terminated(Exception):
@@ -24,12 +24,12 @@ class Terminated(Exception):
 class Saver(TrainerCallback):
     """Has the trainer write a checkpoint every `save_minutes` and on SIGTERM, and makes it count only when whole.
 
-    The trainer writes to its output directory, the place's `writing`. All processes of a training save at the same
+    The trainer writes to its output directory, the directory's `writing`. All processes of a training save at the same
     step, which the first one's clock decides.
     """
 
-    def __init__(self, place: Place, training: Training) -> None:
-        self.place, self.training = place, training
+    def __init__(self, directory: TrainingDir, training: Training) -> None:
+        self.directory, self.training = directory, training
         self.last = time.monotonic()
         self.signalled = self.stopped = False
 
@@ -54,7 +54,7 @@ class Saver(TrainerCallback):
         barrier()
         if state.is_world_process_zero:
             written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-            self.place.keep(written, state.global_step, self.training.keep)
+            self.directory.keep(written, state.global_step, self.training.keep)
             print(f"saved step {state.global_step}", flush=True)
         barrier()
         self.last = time.monotonic()
@@ -66,7 +66,7 @@ class Saver(TrainerCallback):
 class Guarded(Trainer):
     """A trainer that stops with the batch saved when loss or gradient is NaN or infinite, before the weights change."""
 
-    place: Place
+    directory: TrainingDir
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One forward and backward pass, its loss checked."""
@@ -89,7 +89,7 @@ class Guarded(Trainer):
 
     def _stop(self, what: str, value: float, batch: dict[str, Any]) -> None:
         step = self.state.global_step + 1
-        path = self.place.path / "not-finite" / f"step-{step:08}-process-{self.args.process_index}.pt"
+        path = self.directory.path / "not-finite" / f"step-{step:08}-process-{self.args.process_index}.pt"
         path.parent.mkdir(exist_ok=True)
         kept = {name: part.cpu() for name, part in batch.items() if isinstance(part, torch.Tensor)}
         torch.save(kept, path)

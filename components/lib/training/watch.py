@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from components.lib.training.checkpoints import CURVES, Place, whole_rows
+from components.lib.training.checkpoints import CURVES, TrainingDir, whole_rows
 
 PROGRESS_SECONDS = 5.0
 TENSORBOARD = f"{CURVES}/tensorboard"
@@ -19,19 +19,19 @@ TENSORBOARD = f"{CURVES}/tensorboard"
 TRACKERS = {"wandb": ("WANDB_API_KEY",), "trackio": ("TRACKIO_SPACE_ID", "TRACKIO_DIR")}
 
 
-def reporting_arguments(place: Place) -> dict[str, Any]:
+def reporting_arguments(directory: TrainingDir) -> dict[str, Any]:
     """Trainer arguments for live metrics: TensorBoard always, W&B or trackio when its variable is set.
 
     A resumed training goes on in the same W&B run.
     """
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(place.path / TENSORBOARD)
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(directory.path / TENSORBOARD)
     chosen = [name for name, variables in TRACKERS.items() if any(os.environ.get(v) for v in variables)]
     os.environ.setdefault("WANDB_PROJECT", "grpo-pipeline")
-    os.environ["WANDB_RUN_ID"] = place.path.name
+    os.environ["WANDB_RUN_ID"] = directory.path.name
     os.environ.setdefault("WANDB_RESUME", "allow")
     return {
         "logging_steps": 1, "logging_nan_inf_filter": False, "disable_tqdm": True, "save_strategy": "no",
-        "report_to": ["tensorboard", *chosen], "run_name": place.path.name, "project": "grpo-pipeline",
+        "report_to": ["tensorboard", *chosen], "run_name": directory.path.name, "project": "grpo-pipeline",
         "trackio_space_id": os.environ.get("TRACKIO_SPACE_ID") or None,
     }  # fmt: skip
 

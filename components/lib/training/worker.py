@@ -1,11 +1,9 @@
 """The process that trains: `python -m components.lib.training.worker JOB`, started by lib/training/supervise.py.
 
-Its exit status tells the parent what to do; see `supervise`. What it says to the user lies in the place's said.json.
+At its end it leaves a result.json, from which the parent knows what to do.
 """
 
-import contextlib
 import importlib
-import json
 import os
 import re
 import shutil
@@ -21,20 +19,10 @@ import torch.distributed
 from components.lib import machine
 from components.lib.files import PACKAGE, write_json
 from components.lib.generation.decode import NotFinite
-from components.lib.training.checkpoints import Place
+from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
-from components.lib.training.job import Job
-from components.lib.training.supervise import (
-    DEVICE,
-    DONE,
-    MEMORY,
-    MENDABLE,
-    NOT_FINITE,
-    RESULT,
-    SAID,
-    TERMINATED,
-    die_with_parent,
-)
+from components.lib.training.job import STAGES, Job, Result, Status
+from components.lib.training.supervise import die_with_parent
 from components.lib.training.survive import Terminated
 
 # The last two: another process of this training was lost.
@@ -44,38 +32,37 @@ _OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def main(text: str) -> int:
-    """Do the job of this text; returns the exit status."""
+    """Do the job of this text; returns the exit status, 0 if it was done."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on what is meant
     job = Job.read(text)
     try:
         work(job)
-        return DONE
+        return 0
     except (Exception, KeyboardInterrupt) as error:
-        status, said = judge(error)
-        if status != TERMINATED and not _is_ours(error):
+        result = judge(error)
+        if result.status is not Status.TERMINATED and not _is_ours(error):
             traceback.print_exc()
-        _say(job, status, said)
-        return status
+        result.write(job.directory)
+        return 1
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
 
 
 def work(job: Job) -> None:
-    """Do the job's task; what a training has learned is left in the `finished` of its place."""
-    place = Place(job.place)
-    preparing = place.path / "preparing"
+    """Do the job's task; what a training has learned is left in the `finished` of its directory."""
+    directory = TrainingDir(job.directory)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if is_first():
-        shutil.rmtree(preparing, ignore_errors=True)
-    numbers = importlib.import_module(f"components.{job.stage}.{job.task}").train(job, preparing / "model")
-    if numbers is not None and is_first():
-        shutil.copytree(place.curves, preparing / "curves")
-        write_json(preparing / "curves" / machine.MACHINE, ran_on(job))
-        write_json(preparing / RESULT, numbers)
-        place.finish(preparing)
+        shutil.rmtree(directory.preparing, ignore_errors=True)
+    module, function = STAGES[job.stage].tasks[job.task].split(":")
+    numbers = getattr(importlib.import_module(module), function)(job)
+    if job.task == "train" and is_first():
+        shutil.copytree(directory.curves, directory.preparing / CURVES)
+        write_json(directory.preparing / CURVES / machine.MACHINE, ran_on(job))
+        directory.finish(numbers)
 
 
 def ran_on(job: Job) -> dict[str, Any]:
@@ -84,36 +71,29 @@ def ran_on(job: Job) -> dict[str, Any]:
     return found | {"gpus": found["gpus"] * job.scale.nodes}
 
 
-def judge(error: BaseException) -> tuple[int, str]:
-    """The exit status for an error, and what to say of it."""
+def judge(error: BaseException) -> Result:
+    """What an error comes to, and what to say of it."""
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, Terminated | KeyboardInterrupt):
-        return TERMINATED, "it was told to end"
+        return Result(Status.TERMINATED, "it was told to end")
     if isinstance(error, NotFinite):
-        return NOT_FINITE, str(error)
+        return Result(Status.NOT_FINITE, str(error))
     if isinstance(error, ValueError):
-        return MENDABLE, str(error)
-    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _OF_MEMORY.search(str(error))):
-        return MEMORY, (
-            f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch_size, or set gradient_checkpointing"
+        return Result(Status.INVALID, str(error))
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    if isinstance(error, torch.OutOfMemoryError) or _OF_MEMORY.search(text):
+        return Result(
+            Status.OUT_OF_MEMORY,
+            f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch_size, or set gradient_checkpointing",
         )
-    if isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or (
-        isinstance(error, RuntimeError) and _OF_THE_DEVICE.search(str(error))
-    ):
-        return DEVICE, line
-    return 1, line
+    lost = isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or _OF_THE_DEVICE.search(text)
+    return Result(Status.LOST if lost else Status.FAILED, line)
 
 
 def _is_ours(error: BaseException) -> bool:
     """Whether this project raised the error itself, so that its text says all."""
     frames = traceback.extract_tb(error.__traceback__)
     return isinstance(error, ValueError) and Path(frames[-1].filename).is_relative_to(PACKAGE)
-
-
-def _say(job: Job, status: int, said: str) -> None:
-    """Leave status and reason for the parent, unless another process of this training was first."""
-    with contextlib.suppress(FileExistsError), (job.place / SAID).open("x", encoding="utf-8") as file:
-        json.dump({"status": status, "said": said}, file)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from components.lib.cluster.follow import Follower
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.settings import replace
-from components.lib.training.checkpoints import place_of
+from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
 
 SCALE = replace(QWEN.scale, nodes=2, processes=4)
@@ -23,9 +23,9 @@ def job(tmp_path):
     write_jsonl(tmp_path / "data" / "rows.jsonl", [{"id": "a"}])
     (tmp_path / "policy").mkdir()
     write_jsonl(tmp_path / "policy" / "weights.jsonl", [{"w": 1}])
-    place = place_of(tmp_path / "checkpoints", "grpo", {"seed": 0})
-    return Job(stage="grpo", model=str(tmp_path / "policy"), revision="main", data=tmp_path / "data", place=place.path,
-               seed=0, settings=QWEN.grpo, training=QWEN.training, scale=SCALE)  # fmt: skip
+    directory = TrainingDir.of(tmp_path / "checkpoints", "grpo", {"seed": 0})
+    return Job(stage="grpo", model=str(tmp_path / "policy"), revision="main", data=tmp_path / "data",
+               directory=directory.path, seed=0, settings=QWEN.grpo, training=QWEN.training, scale=SCALE)  # fmt: skip
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_secrets_are_references(made):
 
 def test_the_name_is_short_and_new_each_time_and_the_job_goes_with_the_step(made, job):
     name = made["metadata"]["name"]
-    assert name.startswith(f"{job.place.name}-") and len(name) <= 48
+    assert name.startswith(f"{job.directory.name}-") and len(name) <= 48
     assert name != trainjob.manifest(QWEN.cluster, job)["metadata"]["name"]
     (owner,) = made["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", "grpo-pipeline-x-impl-1", "0707125f")
@@ -81,7 +81,7 @@ def test_without_gpus_none_is_asked_for(job):
 
 def test_inputs_are_put_where_all_pods_see_them(job):
     moved = trainjob.with_inputs_on_the_volume(job)
-    assert list(read_jsonl(moved.data / "rows.jsonl")) == [{"id": "a"}] and moved.data.is_relative_to(job.place)
+    assert list(read_jsonl(moved.data / "rows.jsonl")) == [{"id": "a"}] and moved.data.is_relative_to(job.directory)
     assert list(read_jsonl(Path(moved.model) / "weights.jsonl")) == [{"w": 1}]
     assert trainjob.with_inputs_on_the_volume(job) == moved, "a second attempt finds them there"
     named = trainjob.with_inputs_on_the_volume(replace(job, model="Qwen/Qwen3.5-0.8B"))

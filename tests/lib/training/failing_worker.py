@@ -13,7 +13,7 @@ from components.lib.training.job import Job
 from components.lib.training.survive import Guarded
 
 HOW, TEXT = sys.argv[1:]
-MARK = Path(Job.read(TEXT).place) / "failed-once"
+MARK = Path(Job.read(TEXT).directory) / "failed-once"
 FITS = 4  # rows per forward pass
 
 

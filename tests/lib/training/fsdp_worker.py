@@ -1,6 +1,7 @@
 """The real worker, in which accelerate takes a CPU for a device that FSDP may have: it knows FSDP on GPUs alone.
 
-PyTorch itself has FSDP2 on a CPU over gloo; only accelerate's list of devices stands between them.
+PyTorch itself has FSDP2 on a CPU over gloo; only accelerate's list of devices stands between them. The rollouts are
+greedy, so that they do not depend on the number of processes, and differ within a group by where they are cut off.
 """
 
 import sys
@@ -8,6 +9,7 @@ import sys
 from accelerate import state
 from accelerate.utils import DistributedType
 
+from components.grpo.rollouts import Rollouts
 from components.lib.training import worker
 
 init = state.AcceleratorState.__init__
@@ -21,5 +23,14 @@ def with_fsdp(self, *arguments, fsdp_plugin=None, **named):
         state.PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-state.AcceleratorState.__init__ = with_fsdp
+write = Rollouts.write
+
+
+def cut_off(self, trained, ids, seed, *, greedy=False):
+    """The real greedy completions, of which every second one is cut off at a third."""
+    written = write(self, trained, ids, seed, greedy=True)
+    return written if greedy else [row[: 1 + len(row) // 3] if n % 2 else row for n, row in enumerate(written)]
+
+
+state.AcceleratorState.__init__, Rollouts.write = with_fsdp, cut_off
 sys.exit(worker.main(sys.argv[1]))

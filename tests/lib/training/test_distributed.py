@@ -17,17 +17,10 @@ from components.lib.files import read_jsonl, write_jsonl  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import supervise  # noqa: E402
 from tests import ROOT  # noqa: E402
-from tests.lib.training.test_survival import SMALL, finish, place_in, rows_of, start, wait_for_step  # noqa: E402
-from tests.lib.training.test_training import data, sft, weights  # noqa: E402, F401
+from tests.lib.training.runs import SMALL, apart, directory_in, finish, rows_of, start, wait_for_step  # noqa: E402
 
 pytestmark = pytest.mark.slow
 TWO = {"scale_processes": 2}
-
-
-def apart(first, second):
-    """The largest difference of any weight of two models."""
-    one, other = weights(first), weights(second)
-    return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
 @pytest.fixture(scope="module")
@@ -47,19 +40,22 @@ def test_sft_equals_one_process_within_rounding(data, alone, tmp_path):
 
 
 def split(stage, data, out, model, monkeypatch, sharding, **changes):
-    """`supervise.train` on two processes with FSDP on a CPU; see fsdp_worker.py."""
+    """`supervise.train` on a CPU with FSDP on two processes, or for "none" on one; see fsdp_worker.py."""
+    count = 1 if sharding == "none" else 2
 
     def work(job, lock):
-        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
         command += ["-m", "tests.lib.training.fsdp_worker", job.text()]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False).returncode
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False)
+        return supervise.result_of(job, done.returncode)
 
     monkeypatch.setattr(supervise, "run_worker", work)
     return supervise.train(
         stage=stage, model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
         checkpoints=None, seed=0, settings=replace(getattr(TINY, stage), **SMALL[stage] | changes),
-        training=replace(TINY.training, save_minutes=0.0), scale=replace(TINY.scale, processes=2, sharding=sharding),
+        training=replace(TINY.training, save_minutes=0.0),
+        scale=replace(TINY.scale, processes=count, sharding=sharding),
     )  # fmt: skip
 
 
@@ -70,11 +66,23 @@ def test_split_weights_train_alike(data, alone, tmp_path, monkeypatch, sharding)
 
 
 def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
-    numbers = split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full")
-    assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
-    with safe_open(tmp_path / "model" / "model.safetensors", "pt") as file:
+    """Rollouts of stale or partial weights would be other completions, and train to other weights.
+
+    Measured: DIFFERENCE, where the training moves the weights by up to MOVED.
+    """
+    for name, sharding in (("one", "none"), ("two", "full")):
+        numbers = split("grpo", data, tmp_path / name, sft[0] / "model", monkeypatch, sharding)
+        assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
+    with safe_open(tmp_path / "two" / "model" / "model.safetensors", "pt") as file:
         assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
-    assert apart(sft[0] / "model", tmp_path / "model") > 0
+    one, two = (rows_of(tmp_path / name, "curves.jsonl") for name in ("one", "two"))
+    print([row["reward"] for row in one], [row["completion_length"] for row in one])
+    print(
+        apart(tmp_path / "one" / "model", tmp_path / "two" / "model"),
+        apart(sft[0] / "model", tmp_path / "one" / "model"),
+    )
+    assert [row["completion_length"] for row in one] == [row["completion_length"] for row in two]
+    assert apart(tmp_path / "one" / "model", tmp_path / "two" / "model") < 1e-5
 
 
 def test_what_accelerate_cannot_split_is_refused(data, tmp_path):
@@ -99,9 +107,9 @@ def test_grpo_learns_as_one_process_does(data, sft, tmp_path):
 def test_one_process_of_two_is_killed_and_the_training_goes_on(data, alone, tmp_path):
     process = start("sft", data, tmp_path, **TWO)
     wait_for_step(tmp_path, 3)
-    place = place_in(tmp_path).path.name
+    directory = directory_in(tmp_path).path.name
     listed = subprocess.run(
-        ["pgrep", "-f", f"components.lib.training.worker.*{place}"], capture_output=True, text=True
+        ["pgrep", "-f", f"components.lib.training.worker.*{directory}"], capture_output=True, text=True
     ).stdout
     workers = [int(line) for line in listed.split() if "distributed.run" not in _command(int(line))]
     os.kill(workers[-1], signal.SIGKILL)
@@ -125,6 +133,6 @@ def test_a_screening_is_shared(data, sft, tmp_path):
     printed = finish(
         start("grpo", data, tmp_path, sft[0] / "model", **TWO, screen_samples=2, max_steps=1, plateau_steps=0)
     )
-    parts = sorted(place_in(tmp_path).path.glob("screen-*-of-2.jsonl"))
+    parts = sorted(directory_in(tmp_path).path.glob("screen-*-of-2.jsonl"))
     assert [len(list(read_jsonl(path))) for path in parts] == [16, 16]
     assert printed.count("screen: 16 problems") == 2

@@ -18,8 +18,7 @@ pytest.importorskip("torch", reason="needs torch: no training is watched")
 
 from components.lib.training.watch import Recorder, progress_line
 from tests import ROOT
-from tests.lib.training.test_survival import SMALL, finish, start
-from tests.lib.training.test_training import data, sft  # noqa: F401
+from tests.lib.training.runs import SMALL, finish, start
 
 
 def scalars(directory, tag):

@@ -1,0 +1,62 @@
+"""What this project uses of transformers and TRL although they do not promise it: checked when a training begins.
+
+survive.py and grpo/trainer.py override or call these private methods. An upgrade that moved one would not fail by
+itself: the override would never be called, and something else would be trained.
+"""
+
+import inspect
+from importlib.metadata import version
+from typing import Any
+
+from transformers.cache_utils import LinearAttentionLayer
+
+# Class -> private method -> its parameters, those of images left out.
+USED = {
+    "Trainer": {"_get_grad_norm": ("model", "grad_norm"), "_prepare_inputs": ("inputs",)},
+    "GRPOTrainer": {
+        "_prepare_inputs": ("generation_batch",),
+        "_generate_and_score_completions": ("inputs",),
+        "_get_per_token_logps_and_entropies": (
+            "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
+            "compute_aux_loss",
+        ),
+    },
+}  # fmt: skip
+OF_IMAGES = {
+    "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
+    "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
+}  # fmt: skip
+STATES = "is_recurrent_states_initialized"
+
+
+def check(trainer: type) -> None:
+    """`ValueError` unless the libraries still have what a class of trainers uses of them."""
+    wrong = [
+        f"{kind.__name__}.{name} {'is gone' if found is None else f'takes {found}'}, expected {list(expected)}"
+        for kind in trainer.__mro__
+        for name, expected in USED.get(kind.__name__, {}).items()
+        if (found := _parameters(kind, name)) != list(expected)
+    ]
+    if not isinstance(getattr(LinearAttentionLayer(1), STATES, None), dict):
+        wrong.append(f"LinearAttentionLayer.{STATES} is gone")
+    if wrong:
+        raise ValueError(
+            f"transformers {version('transformers')} and trl {version('trl')} do not fit this project any more: "
+            f"{'; '.join(wrong)}; install the versions that pyproject.toml pins, or adapt "
+            "components/lib/training/survive.py and components/grpo/trainer.py to these"
+        )
+
+
+def renew_states(cache: Any) -> None:
+    """Have the next recurrent states of a cache go to tensors of their own, since autograd needs those that were read.
+
+    transformers would copy them into the old ones.
+    """
+    for layer in cache.layers:
+        if isinstance(layer, LinearAttentionLayer):
+            layer.is_recurrent_states_initialized = dict.fromkeys(layer.is_recurrent_states_initialized, False)
+
+
+def _parameters(kind: type, name: str) -> list[str] | None:
+    method = vars(kind).get(name)
+    return method and [p for p in inspect.signature(method).parameters if p != "self" and p not in OF_IMAGES]
