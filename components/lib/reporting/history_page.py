@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.lib.files import write_text
-from components.lib.registry.outcome import ENDINGS, Outcome
+from components.lib.registry.outcome import ENDINGS, Outcome, ResultRow
 from components.lib.registry.store import open_store
 from components.lib.reporting import svg
 from components.lib.reporting.history import (
@@ -121,7 +121,7 @@ def _reigns(history: History, x: Any, y: Any) -> list[str]:
     return parts
 
 
-def _point(run: Outcome, result: dict[str, Any], x: Any, y: Any) -> str:
+def _point(run: Outcome, result: ResultRow, x: Any, y: Any) -> str:
     at, (low, high) = x(datetime.fromisoformat(run.ended)), result["interval"]
     share = f"{percent(result['accuracy'])} % ({percent(low)} to {percent(high)})"
     words = escape(f"{run.run_id}, {moment(run.ended)}: {ending_of(run)}, {share} of {result['n']:,} problems")

@@ -1,4 +1,4 @@
-"""Scoring JSON Lines files: what goes in comes out, with the verdicts; a bad line is named with its mend."""
+"""Scoring JSON Lines files: what goes in comes out, with the verdicts; a bad line is named with what to do."""
 
 import json
 import subprocess
@@ -78,7 +78,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path, capsys):
         ('{"completion": "", "gold": 1, "prefilled": "yes"}', "in:3: prefilled 'yes' is not true or false"),
     ],
 )
-def test_a_bad_line_is_named_with_its_mend(line, message):
+def test_a_bad_line_is_named_with_what_to_do(line, message):
     good = json.dumps(ROWS[0])
     with pytest.raises(ValueError, match=message):
         list(score_lines([good, "\n", line, good], source="in"))
