@@ -28,7 +28,7 @@ def _write(path, rows):
 
 
 def test_all_fields_and_their_order_are_kept():
-    scored = [json.loads(line) for line in score_lines(json.dumps(row) for row in ROWS)]
+    scored = [json.loads(line) for line, _ in score_lines(map(json.dumps, ROWS), "in")]
     assert scored == [row | verdict for row, verdict in zip(ROWS, VERDICTS, strict=True)]
     assert [list(row)[: len(source)] for row, source in zip(scored, ROWS, strict=True)] == [list(row) for row in ROWS]
 
