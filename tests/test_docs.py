@@ -31,6 +31,7 @@ WHY = {
     r"(\S*/)?python -m components\.\S+ --help": "tests/lib/test_command.py",
     r"(\S*/)?python (-m )?benchmarks\b": "measures, for minutes",
     r"make demo": "tests/pipeline/test_demo.py",
+    r"make picture": "tests/lib/reporting/test_picture.py",
     r"make image": "tests/test_makefile.py",
     r"make (test|check)|(\S*/)?python -m pytest": SUITE,
     r"make (\.venv/ready|minio|live|lm-eval-table|lock|format|docs)|\S*pre-commit install": NODE,

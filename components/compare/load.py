@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.lib.answers.judging import Item, item_rows
 from components.lib.files import read_json, read_jsonl
 from components.lib.recipe.schema import PROTOCOLS
 
-Item = dict[str, Any]
 Group = tuple[str, str]  # split, protocol
 
 
@@ -83,7 +83,7 @@ def differing_prompts(evaluations: list[Evaluation]) -> list[str]:
 def _read(checkpoint: str, path: Path) -> Evaluation:
     groups: dict[Group, list[Item]] = {}
     seen: dict[tuple[str, str, str, int], int] = {}
-    for number, item in enumerate(read_jsonl(path / "items.jsonl"), 1):
+    for number, item in enumerate(item_rows(path / "items.jsonl"), 1):
         key = (item["split"], item["protocol"], item["id"], item["sample"])
         if key in seen:
             raise ValueError(

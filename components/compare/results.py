@@ -6,7 +6,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from components.compare.load import Evaluation, Item
+from components.compare.load import Evaluation
+from components.lib.answers.judging import Item
 from components.lib.recipe.schema import Compare
 from components.lib.reporting import measures, statistics
 

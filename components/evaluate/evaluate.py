@@ -4,13 +4,12 @@ The model is loaded once for all splits and protocols. Finished completions lie 
 evaluation is written, so a killed process goes on where it stopped.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from components.evaluate import protocols
-from components.lib.answers import judging
+from components.lib.answers.judging import Item, verdicts
 from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import backends, prompts
 from components.lib.generation.partial import Partial
@@ -41,24 +40,16 @@ def evaluate(
     partial = Partial(out / "partial.jsonl")
     complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
     sampling = sampling_text(seed, settings)
-    items = [
-        judging.judge_item(_item(checkpoint, request, partial.rows[request.key]) | {"sampling": sampling})
-        for request in requests
-    ]
+    items = [_item(checkpoint, sampling, request, partial.rows[request.key]) for request in requests]
     groups = [
         _summary(split, protocol, items, requests, partial)
         for split, protocol in dict.fromkeys((request.split, request.protocol) for request in requests)
     ]
     summary = {
-        "checkpoint": checkpoint,
-        "model": model,
-        "revision": revision,
-        "model_sha256": fingerprint,
-        "template_sha256": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest(),
-        "seed": seed,
-        "settings": plain(settings),
+        "checkpoint": checkpoint, "model": model, "revision": revision, "model_sha256": fingerprint,
+        "template_sha256": text_sha256(str(tokenizer.chat_template)), "seed": seed, "settings": plain(settings),
         "results": groups,
-    }
+    }  # fmt: skip
     write_jsonl(out / "items.jsonl", items)
     write_json(out / "summary.json", summary)
     partial.remove()
@@ -111,26 +102,20 @@ def sampling_text(seed: int, settings: schema.Evaluate) -> str:
     return f"{settings.backend}, at most {settings.max_new_tokens} tokens, {drawn}"
 
 
-def _item(checkpoint: str, request: Request, row: dict[str, Any]) -> dict[str, Any]:
+def _item(checkpoint: str, sampling: str, request: Request, made: dict[str, Any]) -> Item:
+    """The row of items.jsonl of a completion in partial.jsonl."""
+    row, prefilled, reason = request.row, prompts.prefilled(request.prompt), made["finish_reason"]
     return {
-        "checkpoint": checkpoint,
-        "split": request.split,
-        "protocol": request.protocol,
-        "id": request.row["id"],
-        "sample": request.sample,
-        "prompt_sha256": text_sha256(request.prompt),
-        "question": request.row["question"],
-        "gold": request.row["gold"],
-        "completion": row["text"],
-        "prefilled": prompts.prefilled(request.prompt),
-        "tokens": row["tokens"],
-        "finish_reason": row["finish_reason"],
-        "stopped_at_answer": row["stopped_at_answer"],
-    }
+        "checkpoint": checkpoint, "split": request.split, "protocol": request.protocol, "id": row["id"],
+        "sample": request.sample, "prompt_sha256": text_sha256(request.prompt), "question": row["question"],
+        "gold": row["gold"], "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
+        "finish_reason": reason, "stopped_at_answer": made["stopped_at_answer"], "sampling": sampling,
+        **verdicts(made["text"], gold=row["gold"], prefilled=prefilled, finish_reason=reason),
+    }  # fmt: skip
 
 
 def _summary(
-    split: str, protocol: str, items: Sequence[dict[str, Any]], requests: Sequence[Request], partial: Partial
+    split: str, protocol: str, items: Sequence[Item], requests: Sequence[Request], partial: Partial
 ) -> dict[str, Any]:
     """The numbers of one split and protocol; `seconds` are the shares of the batches its completions ran in."""
     pairs = zip(items, requests, strict=True)

@@ -89,8 +89,8 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
     failures = _beats(candidate, base, "base", settings, numbers)
     if champion is not None:
         if why := champion_mismatch(evaluations[names[-1]], champion):
-            mend = f"evaluate {names[-1]} anew, then run `python -m components.evaluate.champion`"
-            raise ValueError(f"{names[-1]} and the champion cannot be paired: {why}; {mend}")
+            advice = f"evaluate {names[-1]} anew, then run `python -m components.evaluate.champion`"
+            raise ValueError(f"{names[-1]} and the champion cannot be paired: {why}; {advice}")
         failures += _beats(candidate, rejudged(read_items(champion)), "champion", settings, numbers)
     failures += _guard_failures(numbers, settings)
     failures += _few_shot_failures(evaluations["base"], evaluations[names[-1]], settings, numbers)

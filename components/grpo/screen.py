@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from components.lib.answers.judging import judge_item
+from components.lib.answers.judging import verdicts
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation.partial import Partial
 from components.lib.generation.prompts import prefilled
@@ -82,8 +82,5 @@ def easier_first(problems: Sequence[dict[str, Any]], rates: Rates, curriculum: f
 
 
 def _right(request: Request, made: dict[str, Any]) -> bool:
-    item = {
-        "completion": made["text"], "gold": request.row["gold"], "prefilled": prefilled(request.prompt),
-        "finish_reason": made["finish_reason"],
-    }  # fmt: skip
-    return judge_item(item)["correct"]
+    given, reason = prefilled(request.prompt), made["finish_reason"]
+    return verdicts(made["text"], gold=request.row["gold"], prefilled=given, finish_reason=reason)["correct"]

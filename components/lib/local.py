@@ -22,7 +22,7 @@ from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, Outcome, conclude, write_outcome
-from components.lib.registry.record import read_records
+from components.lib.registry.record import StepRecord, details_of, read_records
 from components.lib.registry.store import open_store
 from components.lib.reporting.table import text_table
 from components.lib.reporting.tell import link_of, tell
@@ -133,7 +133,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         store.get_tree(results_prefix, output / "results")
         results = store.read_json(f"{results_prefix}/results.json") or {}
         shutil.copy(output / "results" / "report.html", output / "report.html")
-    pushed = records.get("push", {}).get("details", {})
+    pushed = details_of(records.values(), "push")
     return {
         "run_id": outcome.run_id,
         "ending": outcome.ending,
@@ -147,7 +147,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
     }
 
 
-def _gate(record: dict[str, Any] | None) -> dict[str, Any] | None:
+def _gate(record: StepRecord | None) -> dict[str, Any] | None:
     if record is None or record["outcome"] != "succeeded":
         return None
     return {**record["details"], "reason": record["result"], "numbers": record["numbers"]}

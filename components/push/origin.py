@@ -6,7 +6,7 @@ from typing import Any
 from components.lib import machine
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import gpu_hours, read_outcomes
-from components.lib.registry.record import read_records
+from components.lib.registry.record import StepRecord, read_records
 
 
 def origin_of(store: Store, run_id: str, fingerprint: str, stages: Sequence[str]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def origin_of(store: Store, run_id: str, fingerprint: str, stages: Sequence[str]
     }
 
 
-def _done(store: Store, run_id: str) -> list[dict[str, Any]]:
+def _done(store: Store, run_id: str) -> list[StepRecord]:
     """The records of a run's steps that ended well, but that of a push."""
     found = read_records(store, run_id)
     return [record for record in found if record["outcome"] == "succeeded" and record["step"] != "push"]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from components.lib.answers.judging import judge_item
+from components.lib.answers.judging import verdicts
 from components.lib.data.rows import write_rows
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation import prompts
@@ -86,12 +86,12 @@ def choose(problems: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any
 
 def _solution(request: Request, made: dict[str, Any]) -> dict[str, Any]:
     """A completion of partial.jsonl with its problem and its verdicts."""
-    problem = request.row
-    return judge_item({
+    problem, prefilled, reason = request.row, prompts.prefilled(request.prompt), made["finish_reason"]
+    return {
         "id": problem["id"], "sample": request.sample, "question": problem["question"], "gold": problem["gold"],
-        "completion": made["text"], "prefilled": prompts.prefilled(request.prompt), "tokens": made["tokens"],
-        "finish_reason": made["finish_reason"],
-    })  # fmt: skip
+        "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"], "finish_reason": reason,
+        **verdicts(made["text"], gold=problem["gold"], prefilled=prefilled, finish_reason=reason),
+    }  # fmt: skip
 
 
 def _row(solution: dict[str, Any]) -> dict[str, Any]:

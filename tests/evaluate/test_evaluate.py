@@ -13,7 +13,7 @@ from components.evaluate import protocols
 from components.evaluate.champion import measure_champion
 from components.gate.gate import run_gate
 from components.lib import models
-from components.lib.answers.judging import judge_item
+from components.lib.answers.judging import Item, verdicts
 from components.lib.files import read_json, read_jsonl, sha256, write_jsonl
 from components.lib.generation import prompts
 from components.lib.generation.partial import Partial
@@ -25,11 +25,6 @@ from components.lib.reporting.measures import sampled
 from tests.conftest import saved_item
 
 SETTINGS = replace(recipes.TINY.evaluate, max_new_tokens=24, batch_size=4, problems=0, gate_problems=0)
-ITEM_KEYS = {
-    "checkpoint", "split", "protocol", "id", "sample", "prompt_sha256", "question", "gold", "completion", "prefilled",
-    "tokens", "finish_reason", "stopped_at_answer", "answer", "lenient", "correct", "correct_lenient", "lm_eval_strict",
-    "lm_eval_flexible", "think_ok", "answer_marked", "unparsed", "sampling",
-}  # fmt: skip
 
 
 def problem(number, split):
@@ -75,7 +70,7 @@ def test_every_protocol_in_one_go(data, tmp_path):
         [("evaluation", "zero-shot")] * 10 + [("evaluation", "8-shot")] * 10 + [("evaluation", "8-shot-think")] * 10
     )
     assert [(i["split"], i["protocol"]) for i in items] == groups + [("gate", "zero-shot")] * 6
-    assert all(set(item) == ITEM_KEYS for item in items)
+    assert all(set(item) == set(Item.__annotations__) for item in items)
     assert [i["id"] for i in items[:10]] == [f"evaluation/{k}" for k in range(10)], "the order of the file"
     assert len({i["prompt_sha256"] for i in items}) == 36
     assert all(1 <= i["tokens"] <= 24 and (i["finish_reason"] == "stop" or not i["correct"]) for i in items)
@@ -103,7 +98,7 @@ def test_the_gate_problems_can_be_asked_with_examples_too(data, tmp_path):
 
 
 @pytest.fixture
-def crowned(data, tmp_path):
+def registry(data, tmp_path):
     """A registry whose champion is the tiny model, its kept answers being to the gate problems of `data`."""
     store = open_store(str(tmp_path / "registry"))
     store.put_tree("models/v1", stage.model_directory("tiny", "main"))
@@ -119,12 +114,12 @@ def measured(store, data, candidate, settings=SETTINGS, version="v1"):
     )
 
 
-def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, crowned, tmp_path, monkeypatch, capsys):
+def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, registry, tmp_path, monkeypatch, capsys):
     run(data, tmp_path / "grpo", checkpoint="grpo")
     from components.lib.generation import backends
 
     monkeypatch.setattr(backends, "open_backend", None)  # no model is loaded
-    assert measured(crowned, data, tmp_path / "grpo") == {} and not (tmp_path / "grpo" / "champion").exists()
+    assert measured(registry, data, tmp_path / "grpo") == {} and not (tmp_path / "grpo" / "champion").exists()
     assert "champion v1 has answered the same gate problems already" in capsys.readouterr().out
 
 
@@ -137,7 +132,7 @@ def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, crowned, 
     ],
 )
 def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
-    data, crowned, tmp_path, monkeypatch, capsys, change, settings, why
+    data, registry, tmp_path, monkeypatch, capsys, change, settings, why
 ):
     """And the gate then pairs it with the candidate, here the very same model."""
     if change == "a new problem":
@@ -147,29 +142,29 @@ def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
     settings = replace(SETTINGS, **settings)
     run(data, tmp_path / "base", settings)
     run(data, tmp_path / "grpo", settings, checkpoint="grpo")
-    numbers = measured(crowned, data, tmp_path / "grpo", settings)
+    numbers = measured(registry, data, tmp_path / "grpo", settings)
     assert f"champion v1 is measured anew: {why}" in capsys.readouterr().out
     asked = [(i["checkpoint"], i["split"]) for i in read_jsonl(tmp_path / "grpo" / "champion" / "items.jsonl")]
     assert asked == [("champion", "gate")] * (7 if change == "a new problem" else 6)
     assert set(numbers) >= {"champion/gate/zero-shot/accuracy"} and "champion/zero-shot/accuracy" not in numbers
     decision = run_gate(
-        base=tmp_path / "base", candidate=tmp_path / "grpo", registry=crowned.url(""),
+        base=tmp_path / "base", candidate=tmp_path / "grpo", registry=registry.url(""),
         settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json",
     )  # fmt: skip
     assert decision.numbers["champion_difference"] == 0.0 and not decision.promote
 
 
-def test_the_champion_can_be_measured_by_hand(data, crowned, tmp_path):
+def test_the_champion_can_be_measured_by_hand(data, registry, tmp_path):
     run(data, tmp_path / "grpo", checkpoint="grpo")
-    command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", crowned.url("")]
+    command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", registry.url("")]
     command += ["--candidate", str(tmp_path / "grpo"), "--data", str(data), "--seed", "0"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "does not name v0 any more" in done.stderr
 
 
-def test_a_champion_that_has_changed_since_preflight_is_named(data, crowned, tmp_path):
+def test_a_champion_that_has_changed_since_preflight_is_named(data, registry, tmp_path):
     with pytest.raises(ValueError, match=r"champion\.json does not name v0 any more; run again from preflight"):
-        measured(crowned, data, tmp_path, version="v0")
+        measured(registry, data, tmp_path, version="v0")
 
 
 def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys):
@@ -194,7 +189,7 @@ def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys):
     _, items, _ = run(data, tmp_path / "out")
     printed = capsys.readouterr().out
     assert f"{finished} of 26 completions were there already" in printed
-    assert f"{26 - finished}/{26 - finished}," in printed
+    assert f"{26 - finished} of {26 - finished} completions," in printed
     assert items == whole
 
 
@@ -308,9 +303,8 @@ def test_no_problems_is_an_error(data):
 
 def test_cut_off_is_never_right():
     text = "2+2=4\n</think>\n\n#### 4"
-    item = {"completion": text, "gold": "4", "prefilled": True, "finish_reason": "stop"}
-    assert judge_item(item)["correct"] and judge_item(item)["answer"] == "4"
-    cut = judge_item(item | {"finish_reason": "length"})
+    whole, cut = (verdicts(text, gold="4", prefilled=True, finish_reason=reason) for reason in ("stop", "length"))
+    assert whole["correct"] and whole["answer"] == "4"
     assert not cut["correct"] and cut["lm_eval_strict"] and json.dumps(cut)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.lib.answers.judging import judge_item
+from components.lib.answers.judging import verdicts
 from components.lib.data.sources import with_sampled
 from components.lib.files import read_jsonl
 from components.lib.generation import backends, prompts
@@ -170,8 +170,8 @@ def test_the_tiny_base_samples_and_all_of_it_is_accounted_for(plan, tmp_path):
     refused = [row for row in files["rejects"] if row["source"] == "sampled"]
     assert len(kept) + len(refused) == len(rows) and all(row["reason"] for row in refused)
     for row in kept:
-        item = {"completion": row["messages"][2]["content"], "prefilled": False, "finish_reason": "stop"}
-        assert judge_item(item | {"gold": row["gold"]})["correct"]
+        text = row["messages"][2]["content"]
+        assert verdicts(text, gold=row["gold"], prefilled=False, finish_reason="stop")["correct"]
 
 
 def test_the_command_line_wants_a_number_of_problems(plan, tmp_path, monkeypatch, capsys):

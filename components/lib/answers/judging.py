@@ -1,8 +1,8 @@
 """From a completion to its verdicts, and whether the judged items of two models can be paired."""
 
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, cast
 
 from components.lib.answers import parser
 from components.lib.answers.lm_eval_match import lm_eval_correct, lm_eval_flexible, lm_eval_strict
@@ -10,33 +10,61 @@ from components.lib.files import read_jsonl
 
 MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
 DECIDING = "zero-shot"  # the protocol in which models are compared
-Items = dict[str, dict[str, Any]]  # problem id -> row of items.jsonl
-_WORDS = {"gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling"}
+Shared = Literal["gold", "prompt_sha256", "sampling"]
+_WORDS: dict[Shared, str] = {"gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling"}
 
 
-def judge_item(item: dict[str, Any]) -> dict[str, Any]:
-    """An item with its verdicts; takes "completion", "gold", "prefilled" and "finish_reason".
+class Verdicts(TypedDict):
+    """What is to be said of one completion; numbers are written as by `parser.format_answer`."""
 
-    A completion that hit the length limit is never `correct`.
-    """
-    text, gold, prefilled = item["completion"], item["gold"], item["prefilled"]
-    verdict = parser.judge(text, gold, prefilled=prefilled)
-    lenient = parser.parse_lenient(text, prefilled=prefilled)
-    return item | {
-        "answer": _format(verdict.answer),
-        "lenient": _format(lenient),
-        "correct": verdict.correct and item["finish_reason"] == "stop",
+    answer: str | None  # what the last `####` line commits to, None if that is no number or contested
+    lenient: str | None  # what `parser.parse_lenient` finds
+    correct: bool  # `answer` is the gold and the completion was not cut off: what is paid and counts in the gate
+    correct_lenient: bool
+    lm_eval_strict: bool  # right by the rules of lm-eval
+    lm_eval_flexible: bool
+    think_ok: bool  # one closed think block with something in it
+    answer_marked: bool  # the last `####` begins its line and a number follows
+    unparsed: bool  # there is no `answer`
+
+
+class Item(Verdicts):
+    """A row of items.jsonl: one completion of one problem by one checkpoint. Evaluate writes it, compare reads it."""
+
+    checkpoint: str  # base, sft, grpo or champion
+    split: str  # evaluation or gate
+    protocol: str  # one of schema.PROTOCOLS
+    id: str  # of the problem
+    sample: int  # 0, 1, ...: which of its completions
+    prompt_sha256: str
+    question: str
+    gold: str
+    completion: str  # without special tokens but the think tags
+    prefilled: bool  # whether the prompt has opened the think block
+    tokens: int  # generated, the end token included
+    finish_reason: str  # stop, or length where it was cut off
+    stopped_at_answer: bool  # the model would have gone on after its answer line
+    sampling: str  # backend, length limit and temperature in words
+
+
+Items = dict[str, Item]  # by problem id
+
+
+def verdicts(completion: str, *, gold: str, prefilled: bool, finish_reason: str) -> Verdicts:
+    """Judge a completion by all rules; `ValueError` if `gold` is not one number."""
+    verdict = parser.judge(completion, gold, prefilled=prefilled)
+    lenient = parser.parse_lenient(completion, prefilled=prefilled)
+    return {
+        "answer": verdict.text,
+        "lenient": None if lenient is None else parser.format_answer(lenient),
+        "correct": verdict.correct and finish_reason == "stop",
         "correct_lenient": lenient is not None and lenient == parser.parse_gold(gold),
-        "lm_eval_strict": lm_eval_correct(lm_eval_strict(text), gold),
-        "lm_eval_flexible": lm_eval_correct(lm_eval_flexible(text), gold),
+        "lm_eval_strict": lm_eval_correct(lm_eval_strict(completion), gold),
+        "lm_eval_flexible": lm_eval_correct(lm_eval_flexible(completion), gold),
         "think_ok": verdict.think_ok,
         "answer_marked": verdict.answer_marked,
         "unparsed": verdict.unparsed,
     }
-
-
-def _format(value: Fraction | None) -> str | None:
-    return None if value is None else parser.format_answer(value)
 
 
 def champion_mismatch(evaluation: Path, champion: Path) -> str:
@@ -49,14 +77,25 @@ def champion_mismatch(evaluation: Path, champion: Path) -> str:
 
 def rejudged(items: Items) -> Items:
     """Kept answers with the verdicts of today's parser."""
-    return {key: judge_item(row) for key, row in items.items()}
+    return {key: {**row, **_verdicts_of(row)} for key, row in items.items()}
+
+
+def _verdicts_of(item: Item) -> Verdicts:
+    return verdicts(
+        item["completion"], gold=item["gold"], prefilled=item["prefilled"], finish_reason=item["finish_reason"]
+    )
+
+
+def item_rows(path: Path) -> Iterator[Item]:
+    """The rows of an items.jsonl."""
+    return cast(Iterator[Item], read_jsonl(path))
 
 
 def read_items(path: Path, protocol: str = DECIDING) -> Items:
     """The rows of the gate split by problem id; `ValueError` if there are none or one comes twice."""
     path = path / "items.jsonl" if path.is_dir() else path
     items: Items = {}
-    for row in read_jsonl(path):
+    for row in item_rows(path):
         if row["split"] == "gate" and row["protocol"] == protocol and row["sample"] == 0:
             if row["id"] in items:
                 raise ValueError(f"{path}: problem {row['id']} is there twice in the gate split; evaluate anew")
@@ -66,7 +105,7 @@ def read_items(path: Path, protocol: str = DECIDING) -> Items:
     return items
 
 
-def mismatch(candidate: Items, other: Items, fields: tuple[str, ...]) -> str:
+def mismatch(candidate: Items, other: Items, fields: Sequence[Shared]) -> str:
     """Why two sets of items cannot be paired; empty if they can."""
     if only := set(candidate) ^ set(other):
         return f"{len(only)} problems are in one of them only, such as {min(only)}"

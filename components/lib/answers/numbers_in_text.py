@@ -191,6 +191,3 @@ def _decimal(text: str, exponent: str | None) -> Fraction | None:
         return None
     number = int(digits + decimals)
     return Fraction(number * 10**power) if power >= 0 else Fraction(number, 10**-power)
-
-
-__all__ = ["LONGEST_TEXT", "MOST_DIGITS", "NOISE_MASK", "NOTHING", "Reading", "read_number"]

@@ -237,13 +237,3 @@ def _braced(text: str, command: int) -> str:
         if not depth:
             return text[start + 1 : match.start()]
     return text[start + 1 :]
-
-
-__all__ = [
-    "Judgement",
-    "format_answer",
-    "judge",
-    "parse_gold",
-    "parse_lenient",
-    "parse_strict",
-]

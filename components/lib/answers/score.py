@@ -15,17 +15,6 @@ from components.lib.answers.parser import Judgement, judge
 from components.lib.files import replacing
 
 
-def score_lines(lines: Iterable[str], *, source: str = "<lines>") -> Iterator[str]:
-    """Yield each line of JSON with its judgement added; blank lines are dropped.
-
-    Raises ValueError at the first bad line; it names `source`, the line's number from 1, the value and what to do.
-
-    >>> next(score_lines(['{"completion": "#### 42", "gold": 42}']))
-    '{"completion": "#### 42", "gold": 42, "correct": true, "think_ok": false, "answer_marked": true, "answer": "42"}'
-    """
-    return (line for line, _ in _scored(lines, source))
-
-
 def score_file(path: Path, out: Path | None) -> int:
     """Score the file `path` into `out`, or to standard output, and print the counts on standard error.
 
@@ -46,7 +35,7 @@ def score_file(path: Path, out: Path | None) -> int:
 def _write(path: Path, sink: TextIO) -> dict[str, int]:
     """Write the scored lines of `path` to `sink`, and count lines and verdicts."""
     counts = dict.fromkeys(("lines", "correct", "think_ok", "answer_marked", "unparsed"), 0)
-    for line, judgement in _scored(_text_lines(path), str(path)):
+    for line, judgement in score_lines(_text_lines(path), str(path)):
         sink.write(line + "\n")
         counts["lines"] += 1
         for name in ("correct", "think_ok", "answer_marked", "unparsed"):
@@ -64,8 +53,11 @@ def _text_lines(path: Path) -> Iterator[str]:
                 raise ValueError(f"{path}:{number}: not UTF-8 ({error}); save the file as UTF-8") from None
 
 
-def _scored(lines: Iterable[str], source: str) -> Iterator[tuple[str, Judgement]]:
-    """Yield each non-blank line with its judgement, and the judgement."""
+def score_lines(lines: Iterable[str], source: str) -> Iterator[tuple[str, Judgement]]:
+    """Yield each line of JSON with its judgement added, and the judgement; blank lines are dropped.
+
+    Raises ValueError at the first bad line; it names `source`, the line's number from 1, the value and what to do.
+    """
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

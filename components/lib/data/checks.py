@@ -71,7 +71,7 @@ def check_own_gold(draft: Draft, gold: str) -> None:
 
 
 def settled_answer(draft: Draft, gold: str) -> str:
-    """The answer with a last line `#### gold`, if the trace arrives at the gold; otherwise `Refused`.
+    """The answer with a last line `#### gold`, if the trace ends in the gold; otherwise `Refused`.
 
     An answer without a marker is read leniently, and marked only where that gives exactly the gold.
     """

@@ -196,7 +196,7 @@ class _Window:
     def expect(self, sign: str, after: int = -1) -> None:
         """Step over `sign`."""
         if self.peek() != sign:
-            raise ValueError(f"the JSON array breaks off after record {after}: {sign!r} is missing; mend the file")
+            raise ValueError(f"the JSON array breaks off after record {after}: {sign!r} is missing; correct the file")
         self.at += 1
 
     def element(self, index: int) -> str:
@@ -210,7 +210,7 @@ class _Window:
                     return text
             except (json.JSONDecodeError, RecursionError) as error:
                 if self.over or len(self.text) - self.at > LONGEST_LINE:
-                    raise ValueError(f"record {index} of the JSON array is not JSON ({error}); mend the file") from None
+                    raise ValueError(f"record {index} of the JSON array is not JSON ({error}); correct it") from None
             self.more()
 
 

@@ -98,7 +98,7 @@ def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
 def _local(source: Source) -> Path:
     path = Path(source.path).expanduser()
     if not path.is_file():
-        what = "is a directory, name one file in it" if path.is_dir() else "does not exist, mend its path"
+        what = "is a directory, name one file in it" if path.is_dir() else "does not exist, correct its path"
         raise ValueError(f"{path.absolute()} {what}")
     planned = source.revision.removeprefix("sha256:")
     if planned != source.revision and not sha256(path).startswith(planned):

@@ -4,19 +4,30 @@ It is what the history, the question whether anything has changed, and the clean
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from components.lib.recipe.settings import replace
 from components.lib.registry.base import Store
 from components.lib.registry.plan import Plan
-from components.lib.registry.record import iso, read_records
+from components.lib.registry.record import StepRecord, details_of, iso, read_records
 
 CHAMPION = "champion.json"  # in the registry: what was promoted last, and in `former` what was before
 GOOD_STATES = ("COMPLETE", "SUCCEEDED")  # a cluster says COMPLETE, kfp.local SUCCEEDED
 ENDINGS = ("promoted", "rejected", "no-change", "failed")
+
+
+class ResultRow(TypedDict):
+    """What an outcome keeps of a row of compare's results.json: a checkpoint on the evaluation problems."""
+
+    checkpoint: str
+    protocol: str
+    n: int  # problems
+    correct: float  # of them; with several samples each counts with their mean
+    accuracy: float  # correct / n
+    interval: list[float]  # low and high end of the Wilson interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +47,7 @@ class Outcome:
     log: list[str] = field(default_factory=list)  # the failed step's last lines
     seconds: dict[str, float] = field(default_factory=dict)  # per step
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)  # per step
-    # checkpoint, protocol, n, correct, accuracy, interval on the evaluation problems
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: list[ResultRow] = field(default_factory=list)
     gpu_hours: float = 0.0
     fingerprint: str = ""  # of inputs, settings and code; empty if preflight failed
     inputs: str = ""  # hash of the plan
@@ -61,7 +71,7 @@ class Failure:
     log: list[str]
 
 
-def failure_of(state: str, records: list[dict[str, Any]]) -> Failure | None:
+def failure_of(state: str, records: Sequence[StepRecord]) -> Failure | None:
     """What the records say of the step that failed, or was killed, in a run that KFP ended in `state`."""
     for record in records:
         if record["outcome"] == "failed":
@@ -77,12 +87,11 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
     """The outcome of a run that KFP ended in `state`, from its step records, its results and the champion."""
     records = read_records(store, run_id)
     steps = {record["step"]: record for record in records}
-    found = steps.get("preflight", {}).get("details", {})
+    found = details_of(records, "preflight")
     champion = store.read_json(CHAMPION) or {}
-    crowned = champion.get("run_id") == run_id
-    ending, sentence = _ending(state, failure, steps, champion if crowned else None)
+    promoted = champion.get("run_id") == run_id
+    ending, sentence = _ending(state, failure, steps, champion if promoted else None)
     results = store.read_json(f"runs/{run_id}/results/results.json") or {}
-    names = ("checkpoint", "protocol", "n", "correct", "accuracy", "interval")
     return Outcome(
         run_id=run_id,
         recipe=found.get("recipe", ""),
@@ -94,19 +103,26 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
         ended=iso(ended),
         seconds={r["step"]: r["seconds"] for r in records if "seconds" in r},
         numbers={r["step"]: r["numbers"] for r in records if r.get("numbers")},
-        results=[{name: row[name] for name in names} for row in results.get("results", [])],
+        results=[_result(row) for row in results.get("results", [])],
         gpu_hours=gpu_hours(records),
         fingerprint=found.get("fingerprint", ""),
         inputs=inputs_of(Plan.read(found["plan"])) if "plan" in found else "",
-        version=champion["version"] if crowned else "",
+        version=champion["version"] if promoted else "",
         champion=champion.get("version", ""),
         artifacts=next((root for r in records if (root := artifact_root(r.get("artifact") or "", run_id))), ""),
         cleaned=False,
     )
 
 
+def _result(row: Mapping[str, Any]) -> ResultRow:
+    return {
+        "checkpoint": row["checkpoint"], "protocol": row["protocol"], "n": row["n"], "correct": row["correct"],
+        "accuracy": row["accuracy"], "interval": row["interval"],
+    }  # fmt: skip
+
+
 def _ending(
-    state: str, failure: Failure | None, steps: Mapping[str, dict[str, Any]], champion: Mapping[str, Any] | None
+    state: str, failure: Failure | None, steps: Mapping[str, StepRecord], champion: Mapping[str, Any] | None
 ) -> tuple[str, str]:
     """The ending and its sentence; `champion` is what this run has made the champion, if it has.
 
@@ -116,12 +132,12 @@ def _ending(
         return "promoted", f"version {champion['version']} is the champion, although {failure.step} {failure.why}"
     if failure:
         return "failed", f"{failure.step} {failure.why}"
-    details = {step: record.get("details", {}) for step, record in steps.items()}
-    if steps.get("push", {}).get("outcome") == "succeeded":
-        return "promoted", steps["push"]["result"] + (", by force" if details.get("gate", {}).get("forced") else "")
-    if details.get("gate", {}).get("promoted") is False:
+    gate = details_of(steps.values(), "gate")
+    if "push" in steps and steps["push"]["outcome"] == "succeeded":
+        return "promoted", steps["push"]["result"] + (", by force" if gate.get("forced") else "")
+    if gate.get("promoted") is False:
         return "rejected", steps["gate"]["result"]
-    if details.get("preflight", {}).get("changed") is False:
+    if details_of(steps.values(), "preflight").get("changed") is False:
         return "no-change", steps["preflight"]["result"]
     if not steps:
         return "failed", f"no step left a record (state {state}); is the registry the one that the steps wrote to?"
@@ -163,7 +179,7 @@ def inputs_of(plan: Plan) -> str:
     return hashlib.sha256(replace(plan, generation=0).text().encode()).hexdigest()[:16]
 
 
-def gpu_hours(records: list[dict[str, Any]]) -> float:
+def gpu_hours(records: Sequence[StepRecord]) -> float:
     """Hours of all GPUs that the steps of these records had, used or idle."""
     seconds = [record["seconds"] * len(record["machine"]["gpus"]) for record in records if record.get("machine")]
     return round(sum(seconds) / 3600, 4)

@@ -14,12 +14,12 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NotRequired, TextIO, TypedDict, cast
 
 from components.lib import inside, machine
 from components.lib.registry.base import Store
@@ -33,7 +33,7 @@ _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
 
 
 @dataclass
-class Record:
+class StepReport:
     """What a step has to say of itself; fill `numbers` and `result` while it runs."""
 
     step: str
@@ -41,6 +41,26 @@ class Record:
     result: str = ""  # one sentence
     details: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] | None = None  # what it ran on, if not this process's machine
+
+
+class StepRecord(TypedDict):
+    """A step's record as the registry keeps it; moments are texts as `iso` writes them."""
+
+    step: str  # preflight, evaluate-base, ...
+    outcome: str  # running, succeeded or failed
+    started: str
+    seen: NotRequired[str]  # the last sign of life; the oldest registries have none
+    pod: str | None  # in which it runs, None outside a cluster
+    artifact: str | None  # address of one of its KFP artifacts, "" or None if it has none
+    log: list[str]  # the last lines
+    # When it has ended:
+    ended: NotRequired[str]
+    seconds: NotRequired[float]
+    numbers: NotRequired[dict[str, float]]
+    result: NotRequired[str]  # one sentence
+    details: NotRequired[dict[str, Any]]  # of StepReport
+    error: NotRequired[str | None]  # type and message, None if it succeeded
+    machine: NotRequired[dict[str, Any]]  # as lib/machine.py describes it
 
 
 def record_key(run_id: str, step: str) -> str:
@@ -71,7 +91,7 @@ def _redacted(value: Any) -> Any:
 
 
 @contextmanager
-def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[Record]:
+def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[StepReport]:
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
     `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
@@ -82,7 +102,7 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
     if not run_id:
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
-    record = Record(step)
+    record = StepReport(step)
     where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
     with _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)
@@ -100,10 +120,15 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
         metrics.log_metric(name, number)
 
 
-def read_records(store: Store, run_id: str) -> list[dict[str, Any]]:
+def read_records(store: Store, run_id: str) -> list[StepRecord]:
     """All step records of a run, in the order in which the steps began."""
     found = [store.read_json(key) for key in store.keys(f"runs/{run_id}/record/")]
-    return sorted((r for r in found if r is not None), key=lambda r: r["started"])
+    return sorted((cast(StepRecord, r) for r in found if r is not None), key=lambda r: r["started"])
+
+
+def details_of(records: Iterable[StepRecord], step: str) -> dict[str, Any]:
+    """The details of a step that has ended; empty if it has not."""
+    return next((record.get("details", {}) for record in records if record["step"] == step), {})
 
 
 def publish(registry: str, run_id: str, directory: Path) -> None:
@@ -115,7 +140,7 @@ class _Writer:
     """Writes one step's record; `where` says in which Pod it runs and where KFP keeps one of its artifacts."""
 
     def __init__(
-        self, store: Store, key: str, record: Record, tail: deque[str], where: Mapping[str, str | None]
+        self, store: Store, key: str, record: StepReport, tail: deque[str], where: Mapping[str, str | None]
     ) -> None:
         self.store, self.key, self.record, self.tail, self.where = store, key, record, tail, where
         self.started = time.time()

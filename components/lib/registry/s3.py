@@ -126,7 +126,7 @@ class S3Store(Store):
         """The ETag of an object, which changes with its content; `ValueError` if there is none."""
         held = self._stat(key)
         if held is None:
-            raise ValueError(f"{self.url(key)} does not exist; mend the address or upload it")
+            raise ValueError(f"{self.url(key)} does not exist; correct the address or upload it")
         return str(held.etag)
 
     def _name(self, key: str) -> str:
@@ -146,7 +146,7 @@ class S3Store(Store):
             raise
 
     def _call(self, call: Callable[[], T], what: str) -> T:
-        """Call with retries; what a user can mend becomes a `ValueError`, a silent server a `ConnectionError`."""
+        """Call with retries; what a user can correct becomes a `ValueError`, a silent server a `ConnectionError`."""
         endpoint = os.environ.get("S3_ENDPOINT", "")
         try:
             return retry(call, what, _judge)

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION, Outcome, read_all
+from components.lib.registry.outcome import CHAMPION, Outcome, ResultRow, read_all
 from components.lib.reporting.table import lines, score_cells
 from components.lib.reporting.wording import interval, moment, percent
 
@@ -17,7 +16,7 @@ class Reign:
     version: str
     run_id: str
     since: datetime
-    result: dict[str, Any] | None
+    result: ResultRow | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def read_history(store: Store) -> History:
     return History(store.url(""), runs, reigns, unread)
 
 
-def result_of(run: Outcome) -> dict[str, Any] | None:
+def result_of(run: Outcome) -> ResultRow | None:
     """The evaluation of a run's last checkpoint under its first protocol; None if it did not come so far."""
     rows = [row for row in run.results if row["protocol"] == run.results[0]["protocol"]]
     return rows[-1] if rows else None

@@ -5,20 +5,21 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from components.lib.answers.judging import Item
 from components.lib.reporting.statistics import majority, pass_at_k, wilson
 
 
-def by_problem(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def by_problem(items: Iterable[Item]) -> dict[str, list[Item]]:
     """Items of one split and protocol grouped by problem id, samples in order."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[str, list[Item]] = defaultdict(list)
     for item in sorted(items, key=lambda item: item["sample"]):
         groups[item["id"]].append(item)
     return dict(groups)
 
 
-def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
+def rates(items: Sequence[Item]) -> dict[str, float]:
     """Shares of items that were cut off, unread, well formed or right by other rules, and their mean tokens."""
-    flags = {
+    flags: dict[str, list[float]] = {
         "truncated": [item["finish_reason"] == "length" for item in items],
         "unparsed": [item["unparsed"] for item in items],
         "well_formed": [item["think_ok"] and item["answer_marked"] for item in items],
@@ -32,7 +33,7 @@ def rates(items: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in flags.items()}
 
 
-def right_anywhere(item: dict[str, Any]) -> bool:
+def right_anywhere(item: Item) -> bool:
     """Whether a whole completion gives the right number, in the form asked for or not.
 
     The lenient parser looks outside the reasoning only; lm-eval's flexible filter also finds the last number of a
@@ -43,7 +44,7 @@ def right_anywhere(item: dict[str, Any]) -> bool:
     )
 
 
-def accuracy(items: Sequence[dict[str, Any]], confidence: float) -> dict[str, Any]:
+def accuracy(items: Sequence[Item], confidence: float) -> dict[str, Any]:
     """Count of problems, right ones, accuracy and Wilson interval; a problem counts with the mean of its samples."""
     groups = by_problem(items).values()
     right = float(sum(Fraction(sum(item["correct"] for item in group), len(group)) for group in groups))
@@ -52,7 +53,7 @@ def accuracy(items: Sequence[dict[str, Any]], confidence: float) -> dict[str, An
     return {"n": len(groups), "correct": correct, "accuracy": right / len(groups), "interval": [low, high]}
 
 
-def sampled(items: Sequence[dict[str, Any]]) -> dict[str, float]:
+def sampled(items: Sequence[Item]) -> dict[str, float]:
     """pass@k for k = 1, 2, 4, ... and maj@k over all samples; empty when each problem has one sample.
 
     Completions that hit the length limit do not vote.
@@ -66,7 +67,7 @@ def sampled(items: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found | {f"maj@{samples}": _mean([_majority_right(group) for group in groups])}
 
 
-def _majority_right(group: Sequence[dict[str, Any]]) -> bool:
+def _majority_right(group: Sequence[Item]) -> bool:
     votes = [item["answer"] if item["finish_reason"] == "stop" else None for item in group]
     winner = majority(votes)
     return winner is not None and any(item["correct"] for item in group if item["answer"] == winner)

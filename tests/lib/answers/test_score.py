@@ -1,4 +1,4 @@
-"""Scoring JSON Lines files: what goes in comes out, with the verdicts; a bad line is named with its mend."""
+"""Scoring JSON Lines files: what goes in comes out, with the verdicts; a bad line is named with what to do."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def _write(path, rows):
 
 
 def test_all_fields_and_their_order_are_kept():
-    scored = [json.loads(line) for line in score_lines(json.dumps(row) for row in ROWS)]
+    scored = [json.loads(line) for line, _ in score_lines(map(json.dumps, ROWS), "in")]
     assert scored == [row | verdict for row, verdict in zip(ROWS, VERDICTS, strict=True)]
     assert [list(row)[: len(source)] for row, source in zip(scored, ROWS, strict=True)] == [list(row) for row in ROWS]
 
@@ -78,7 +78,7 @@ def test_an_empty_file_gives_an_empty_file(tmp_path, capsys):
         ('{"completion": "", "gold": 1, "prefilled": "yes"}', "in:3: prefilled 'yes' is not true or false"),
     ],
 )
-def test_a_bad_line_is_named_with_its_mend(line, message):
+def test_a_bad_line_is_named_with_what_to_do(line, message):
     good = json.dumps(ROWS[0])
     with pytest.raises(ValueError, match=message):
         list(score_lines([good, "\n", line, good], source="in"))
