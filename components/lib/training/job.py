@@ -15,26 +15,15 @@ from components.lib.recipe.settings import from_dict, to_json
 RESULT = "result.json"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The type of a stage's settings, the files of its data, and its tasks.
-
-    A task is the `module:function` that a worker calls with the job; `train` returns the numbers to log. It is a name
-    because the parent imports no torch, and because this library stands below the steps and imports none.
-    """
-
-    settings: type[Sft] | type[Grpo]
-    data: tuple[str, ...]
-    tasks: dict[str, str]
-
-
-STAGES = {
-    "sft": Stage(Sft, ("sft.jsonl",), {"train": "components.sft.train:train"}),
-    "grpo": Stage(
-        Grpo, ("problems.jsonl", "plateau.jsonl"),
-        {"screen": "components.grpo.screen:screen", "train": "components.grpo.train:train"},
-    ),
-}  # fmt: skip
+SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
+DATA_FILES = {"sft": ("sft.jsonl",), "grpo": ("problems.jsonl", "plateau.jsonl")}
+# By stage and task, the function that a worker calls with the job; `train` returns the numbers to log. They are names
+# because the parent imports no torch, and because this library stands below the steps and imports none.
+TASKS = {
+    ("sft", "train"): "components.sft.train:train",
+    ("grpo", "screen"): "components.grpo.screen:screen",
+    ("grpo", "train"): "components.grpo.train:train",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +55,16 @@ class Job:
     def read(text: str) -> "Job":
         """The job from its text."""
         values = json.loads(text)
-        values["settings"] = from_dict(STAGES[values["stage"]].settings, values["settings"])
+        values["settings"] = from_dict(SETTINGS[values["stage"]], values["settings"])
         values["training"], values["scale"] = from_dict(Training, values["training"]), from_dict(Scale, values["scale"])
         return Job(**values | {name: Path(values[name]) for name in ("data", "directory")})
 
     def inputs(self) -> dict[str, Any]:
         """All that decides the result: model, data, seed, settings and code; the key of its checkpoints."""
-        files = [name for name in STAGES[self.stage].data if (self.data / name).exists()]
         return {
             "stage": self.stage,
             "model": model_sha256(model_directory(self.model, self.revision)),
-            "data": {name: sha256(self.data / name) for name in files},
+            "data": {n: sha256(self.data / n) for n in DATA_FILES[self.stage] if (self.data / n).exists()},
             "seed": self.seed,
             "settings": json.loads(to_json(self.settings)),
             "processes": [self.scale.world, self.scale.sharding],
