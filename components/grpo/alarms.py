@@ -1,14 +1,12 @@
 """Alarms: signs in the curves of GRPO that it learns something else than what it should, or nothing any more."""
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from components.lib.recipe.schema import Training
-from components.lib.training.checkpoints import whole_rows
+from components.lib.training.checkpoints import append_row, whole_rows
 from components.lib.training.watch import Recorder
 
 WINDOW = 10  # steps whose mean is looked at, at the beginning and now
@@ -42,7 +40,7 @@ class Alarms(TrainerCallback):
             if kind not in self.told:
                 self.told.add(kind)
                 print(f"ALARM at step {state.global_step}: {message}", flush=True)
-                _append(self.path, {"step": state.global_step, "kind": kind, "message": message})
+                append_row(self.path, {"step": state.global_step, "kind": kind, "message": message})
 
 
 def _entropy(first: Row, now: Row, limits: Training) -> str:
@@ -101,8 +99,3 @@ def _format(first: Row, now: Row, limits: Training) -> str:
 def _means(rows: Sequence[Row]) -> Row:
     names = set.intersection(*(set(row) for row in rows))
     return {name: sum(row[name] for row in rows) / len(rows) for name in names}
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

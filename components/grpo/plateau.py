@@ -1,6 +1,5 @@
 """Keeps the weights that do best on the plateau split, and stops when they get no better."""
 
-import json
 import time
 from itertools import islice
 from pathlib import Path
@@ -15,7 +14,7 @@ from components.grpo import rewards
 from components.grpo.rollouts import Rollouts, bare, encode, whole
 from components.lib.files import read_jsonl, sync_tree
 from components.lib.generation import prompts
-from components.lib.training.checkpoints import TrainingDir, step_of, whole_rows
+from components.lib.training.checkpoints import TrainingDir, append_row, step_of, whole_rows
 from components.lib.training.common import is_first
 from components.lib.training.job import Job
 
@@ -86,7 +85,7 @@ class Plateau(TrainerCallback):
         finished = [completion[-1] in self.rollouts.text.end for completion in written]
         texts, golds = [self.rollouts.text.decode(completion) for completion in written], [row["gold"] for row in rows]
         prefilled = prompts.prefilled(str(self.tokenizer.decode(ids[0])))
-        return rewards.correctness(texts, golds, finished, prefilled=prefilled)
+        return rewards.correctness(rewards.judgements(texts, golds, finished, prefilled=prefilled))
 
     def _file(self, step: int) -> Path:
         return self.kept / f"step-{step:08}.safetensors"
@@ -110,6 +109,5 @@ class Plateau(TrainerCallback):
     def _record(self, row: dict[str, Any]) -> None:
         if not is_first():
             return
-        with self.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(self.out, row)
         print(f"step {row['step']}: {row['accuracy']:.1%} of {row['n']} plateau problems right", flush=True)

@@ -1,14 +1,15 @@
 """The bridge between TRL's reward hooks and the pure rewards of rewards.py."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.grpo import rewards
+from components.lib.answers.parser import Judgement
 from components.lib.generation import prompts
 from components.lib.generation.decode import Text
 from components.lib.recipe.schema import Grpo
+from components.lib.training.checkpoints import append_row
 
 RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct", "zero_variance")
 SAMPLES_PER_STEP = 2
@@ -45,33 +46,33 @@ class Scorer:
     ) -> list[float]:  # fmt: skip
         """`rewards.correctness`; also logs the rates and, every so many steps, samples."""
         texts, finished = self._read(completion_ids)
-        right = rewards.correctness(texts, gold, finished, prefilled=self.prefilled)
+        judged = rewards.judgements(texts, gold, finished, prefilled=self.prefilled)
+        right = rewards.correctness(judged)
         log_metric("zero_variance", same_in_group(right, self.settings.generations))
-        for name, rate in rewards.rates(texts, gold, finished, prefilled=self.prefilled).items():
+        for name, rate in rewards.rates(judged, finished).items():
             log_metric(name, rate)
         step = trainer_state.global_step + 1
         if trainer_state.is_world_process_zero and (step == 1 or step % self.settings.sample_steps == 0):
-            self._keep(step, question, gold, texts, self.totals(texts, gold, finished))
+            self._keep(step, question, gold, texts, self.totals(judged))
         return right
 
     def think_format(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
         """`rewards.think_format`."""
-        texts, finished = self._read(completion_ids)
-        return rewards.think_format(texts, gold, finished, prefilled=self.prefilled)
+        return rewards.think_format(self._judge(completion_ids, gold))
 
     def answer_marker(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
         """`rewards.answer_marker`."""
-        texts, finished = self._read(completion_ids)
-        return rewards.answer_marker(texts, gold, finished, prefilled=self.prefilled)
+        return rewards.answer_marker(self._judge(completion_ids, gold))
 
-    def totals(self, texts: list[str], golds: list[str], finished: list[bool]) -> list[float]:
+    def totals(self, judged: list[Judgement]) -> list[float]:
         """The weighted sum of the rewards, as TRL makes it."""
         weights = (self.settings.correct_weight, self.settings.think_weight, self.settings.marker_weight)
-        parts = [
-            reward(texts, golds, finished, prefilled=self.prefilled)
-            for reward in (rewards.correctness, rewards.think_format, rewards.answer_marker)
-        ]
+        parts = [reward(judged) for reward in (rewards.correctness, rewards.think_format, rewards.answer_marker)]
         return [sum(w * p for w, p in zip(weights, row, strict=True)) for row in zip(*parts, strict=True)]
+
+    def _judge(self, completion_ids: list[list[int]], golds: list[str]) -> list[Judgement]:
+        texts, finished = self._read(completion_ids)
+        return rewards.judgements(texts, golds, finished, prefilled=self.prefilled)
 
     def _read(self, completion_ids: list[list[int]]) -> tuple[list[str], list[bool]]:
         """The texts, decoded here because a tokenizer's response template would cut the reasoning out."""
@@ -79,12 +80,11 @@ class Scorer:
 
     def _keep(self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]) -> None:
         first = range(0, len(texts), self.settings.generations)[:SAMPLES_PER_STEP]
-        with self.samples.open("a", encoding="utf-8") as file:
-            for i in first:
-                row = {
-                    "step": step, "question": questions[i], "gold": golds[i], "completion": texts[i],
-                    "reward": round(totals[i], 6),
-                }  # fmt: skip
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for i in first:
+            row = {
+                "step": step, "question": questions[i], "gold": golds[i], "completion": texts[i],
+                "reward": round(totals[i], 6),
+            }  # fmt: skip
+            append_row(self.samples, row)
         shown = " ".join(texts[0].split())
         print(f"step {step} sample, reward {totals[0]:.2f}, gold {golds[0]}: {shown[:SHOWN]}", flush=True)

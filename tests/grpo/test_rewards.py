@@ -10,10 +10,8 @@ WRONG = "7+9=15\n</think>\n\n#### 15"
 
 def paid(completion, gold="16", finished=True, prefilled=True):
     """(correctness, think_format, answer_marker) of one completion."""
-    return tuple(
-        reward([completion], [gold], [finished], prefilled=prefilled)[0]
-        for reward in (rewards.correctness, rewards.think_format, rewards.answer_marker)
-    )
+    judged = rewards.judgements([completion], [gold], [finished], prefilled=prefilled)
+    return tuple(pay(judged)[0] for pay in (rewards.correctness, rewards.think_format, rewards.answer_marker))
 
 
 @pytest.mark.parametrize(
@@ -49,14 +47,16 @@ def test_an_unprefilled_completion_must_open_its_block():
 
 def test_rewards_are_one_float_per_completion_in_order():
     completions, golds = [RIGHT, WRONG, RIGHT, RIGHT], ["16", "16", "15", "16"]
-    assert rewards.correctness(completions, golds, [True, True, True, False], prefilled=True) == [1.0, 0.0, 0.0, 0.0]
+    judged = rewards.judgements(completions, golds, [True, True, True, False], prefilled=True)
+    assert rewards.correctness(judged) == [1.0, 0.0, 0.0, 0.0]
     with pytest.raises(ValueError, match="shorter"):
-        rewards.correctness(completions, golds[:3], [True] * 4, prefilled=True)
+        rewards.judgements(completions, golds[:3], [True] * 4, prefilled=True)
 
 
 def test_rates_of_a_batch():
     completions = [RIGHT, WRONG, RIGHT, "16", f"{WRONG}\nWait, that is wrong.\n#### 16"]
-    found = rewards.rates(completions, ["16"] * 5, [True, True, False, True, True], prefilled=True)
-    assert found == {
+    finished = [True, True, False, True, True]
+    judged = rewards.judgements(completions, ["16"] * 5, finished, prefilled=True)
+    assert rewards.rates(judged, finished) == {
         "correct": 0.4, "unparsed": 0.4, "multi_marker": 0.2, "truncated": 0.2, "format_without_correct": 0.2,
     }  # fmt: skip

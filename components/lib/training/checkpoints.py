@@ -157,6 +157,12 @@ def damage_of(path: Path) -> str:
     return ""
 
 
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a JSON Lines file that grows while training; see `whole_rows`."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
 def whole_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file up to the first that a crash has cut off."""
     rows: list[dict[str, Any]] = []

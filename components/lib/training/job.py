@@ -17,21 +17,13 @@ from components.lib.recipe.settings import from_dict, plain, replace
 RESULT = "result.json"
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The type of a stage's settings, and its tasks.
-
-    A task is the `module:function` that a worker calls with the job; `train` returns the numbers to log. It is a name
-    because the parent imports no torch, and because this library stands below the steps and imports none.
-    """
-
-    settings: type[Sft] | type[Grpo]
-    tasks: dict[str, str]
-
-
-STAGES = {
-    "sft": Stage(Sft, {"train": "components.sft.train:train"}),
-    "grpo": Stage(Grpo, {"screen": "components.grpo.screen:screen", "train": "components.grpo.train:train"}),
+SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
+# By stage and task, the function that a worker calls with the job; `train` returns the numbers to log. They are names
+# because the parent imports no torch, and because this library stands below the steps and imports none.
+TASKS = {
+    ("sft", "train"): "components.sft.train:train",
+    ("grpo", "screen"): "components.grpo.screen:screen",
+    ("grpo", "train"): "components.grpo.train:train",
 }
 
 
@@ -64,7 +56,7 @@ class Job:
     def read(text: str) -> "Job":
         """The job from its text."""
         values = json.loads(text)
-        values["settings"] = from_dict(STAGES[values["stage"]].settings, values["settings"])
+        values["settings"] = from_dict(SETTINGS[values["stage"]], values["settings"])
         values["training"], values["scale"] = from_dict(Training, values["training"]), from_dict(Scale, values["scale"])
         return Job(**values | {name: Path(values[name]) for name in ("data", "directory")})
 

@@ -134,11 +134,11 @@ def check(config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gpu_gib: 
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size and name != "total")
     raise ValueError(
         f"{stage} needs about {needed:.1f} GiB of GPU memory and can have {usable:.1f} of {gpu_gib:.1f} ({listed}); "
-        f"{_mend(shape, stage, settings, usable, scale)}"
+        f"{_fix(shape, stage, settings, usable, scale)}"
     )
 
 
-def _mend(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: Scale) -> str:
+def _fix(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: Scale) -> str:
     """The single changes that would make it fit, the gentlest first; all of them together if none does alone."""
     fitting = [text for text, changed in _changes(settings) if estimate(shape, changed, scale)["total"] <= usable * GIB]
     if fitting:

@@ -1,6 +1,5 @@
 """What is seen of a training while it runs: its curves on disk, a progress bar or lines, and live metrics."""
 
-import json
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import TrainerCallback
 
-from components.lib.training.checkpoints import CURVES, TrainingDir, whole_rows
+from components.lib.training.checkpoints import CURVES, TrainingDir, append_row, whole_rows
 
 PROGRESS_SECONDS = 5.0
 TENSORBOARD = f"{CURVES}/tensorboard"
@@ -68,8 +67,7 @@ class Recorder(TrainerCallback):
         self.rows.append(row)
         if not state.is_world_process_zero:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(self.path, row)
         self._show(row, state.max_steps)
 
     def on_train_end(self, *_: Any, **__: Any) -> None:

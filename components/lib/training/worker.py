@@ -21,7 +21,7 @@ from components.lib.files import PACKAGE, write_json
 from components.lib.generation.decode import NotFinite
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
-from components.lib.training.job import STAGES, Job, Result, Status
+from components.lib.training.job import TASKS, Job, Result, Status
 from components.lib.training.supervise import die_with_parent
 from components.lib.training.survive import Terminated
 
@@ -57,7 +57,7 @@ def work(job: Job) -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if is_first():
         shutil.rmtree(directory.preparing, ignore_errors=True)
-    module, function = STAGES[job.stage].tasks[job.task].split(":")
+    module, function = TASKS[job.stage, job.task].split(":")
     numbers = getattr(importlib.import_module(module), function)(job)
     if job.task == "train" and is_first():
         shutil.copytree(directory.curves, directory.preparing / CURVES)

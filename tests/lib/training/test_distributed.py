@@ -68,21 +68,19 @@ def test_split_weights_train_alike(data, alone, tmp_path, monkeypatch, sharding)
 def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
     """Rollouts of stale or partial weights would be other completions, and train to other weights.
 
-    Measured: DIFFERENCE, where the training moves the weights by up to MOVED.
+    Measured on a CPU: the best weights of both are 5.5e-6 apart, and 1.8e-3 from where they began.
     """
     for name, sharding in (("one", "none"), ("two", "full")):
-        numbers = split("grpo", data, tmp_path / name, sft[0] / "model", monkeypatch, sharding)
+        fast = {"learning_rate": 1e-3}
+        numbers = split("grpo", data, tmp_path / name, sft[0] / "model", monkeypatch, sharding, **fast)
         assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
     with safe_open(tmp_path / "two" / "model" / "model.safetensors", "pt") as file:
         assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
     one, two = (rows_of(tmp_path / name, "curves.jsonl") for name in ("one", "two"))
-    print([row["reward"] for row in one], [row["completion_length"] for row in one])
-    print(
-        apart(tmp_path / "one" / "model", tmp_path / "two" / "model"),
-        apart(sft[0] / "model", tmp_path / "one" / "model"),
-    )
-    assert [row["completion_length"] for row in one] == [row["completion_length"] for row in two]
-    assert apart(tmp_path / "one" / "model", tmp_path / "two" / "model") < 1e-5
+    for name in ("reward", "completion_length"):
+        assert [row[name] for row in one] == pytest.approx([row[name] for row in two])
+    assert apart(tmp_path / "one" / "model", tmp_path / "two" / "model") < 2e-5
+    assert apart(sft[0] / "model", tmp_path / "two" / "model") > 1e-3
 
 
 def test_what_accelerate_cannot_split_is_refused(data, tmp_path):

@@ -42,9 +42,14 @@ def test_the_shape_counts_the_weights_of_a_real_model(kind):
     assert vram.shape_of(model.config.to_dict()).parameters == pytest.approx(counted, rel=0.02)
 
 
-def test_the_recipe_fits_an_rtx_5090():
-    for stage, settings in (("sft", SFT), ("grpo", GRPO)):
-        assert vram.check(CONFIG, stage, settings, QWEN.training.gpu_memory_gib, ONE).startswith(f"{stage}: about ")
+def test_a_layer_of_the_true_width_saves_what_is_counted(monkeypatch):
+    """What autograd really keeps of attention and MLP; DeltaNet's count is of kernels that need a GPU."""
+    pytest.importorskip("torch", reason="needs torch: nothing is saved")
+    from benchmarks import vram as measured
+
+    monkeypatch.setattr(measured, "LENGTHS", (64, 192))
+    saved, counted = (of("full_attention") for of in (measured.saved_per_token, measured.counted_per_token))
+    assert counted == pytest.approx(saved, rel=0.05)
 
 
 def test_what_does_not_fit_is_refused_with_the_knobs_that_help():
@@ -62,7 +67,7 @@ def test_what_does_not_fit_is_refused_with_the_knobs_that_help():
     assert "grpo_gradient_checkpointing=true" in text and "grpo_micro_batch_size=4" in text
 
 
-def test_what_no_single_change_mends_says_so():
+def test_what_no_single_change_fixes_says_so():
     with pytest.raises(ValueError, match="no single change of grpo_"):
         vram.check(CONFIG, "grpo", GRPO, 4.0, ONE)
 

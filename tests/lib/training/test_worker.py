@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs torch: no error of its own is
 
 from components.lib.generation.decode import NotFinite  # noqa: E402
 from components.lib.training import worker  # noqa: E402
-from components.lib.training.job import STAGES, Status  # noqa: E402
+from components.lib.training.job import TASKS, Status  # noqa: E402
 from components.lib.training.survive import Terminated  # noqa: E402
 
 
@@ -33,8 +33,7 @@ def test_every_error_has_its_status(error, status):
     assert worker.judge(error).status is status
 
 
-def test_every_task_is_a_function():
-    for stage in STAGES.values():
-        for name in stage.tasks.values():
-            module, function = name.split(":")
-            assert callable(getattr(importlib.import_module(module), function)), name
+@pytest.mark.parametrize("name", TASKS.values())
+def test_every_task_is_a_function(name):
+    module, function = name.split(":")
+    assert callable(getattr(importlib.import_module(module), function))
