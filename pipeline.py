@@ -304,7 +304,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; what a user can mend is one line on stderr and exit status 2."""
+    """Run one verb; what a user can fix is one line on stderr and exit status 2."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = parser(only=given[0] if given else "").parse_args(given)
     try:

@@ -1,1 +1,4 @@
-"""Ask a checkpoint all problems."""
+"""Evaluate: ask a checkpoint all evaluation and gate problems, under each protocol.
+
+It writes every answer with its verdict; of the candidate, where needed, those of the champion too.
+"""

@@ -55,7 +55,7 @@ def main(
     """Parse the command line, call `function`, print its numbers or its last word; returns the exit status.
 
     `recipe` is the default of `--recipe`; `told` has help texts that this step words differently. What a user can
-    mend (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
+    fix (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
     """
     given = vars(make_parser(step, function, recipe, told or {}).parse_args(arguments))
     try:

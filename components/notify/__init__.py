@@ -1,1 +1,4 @@
-"""The exit handler: says how a run ended."""
+"""Notify: the exit handler, which says how a run ended.
+
+It writes the outcome, lets go of the lock, and finds out from the cluster what a dead step cannot say.
+"""

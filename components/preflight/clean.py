@@ -69,8 +69,8 @@ def _kept(outcomes: list[Outcome], champion: dict[str, Any], keep: Keep) -> set[
     """The runs that stay: the newest ones, the champion's, and those whose artifacts it may have from the cache."""
     worked = [outcome for outcome in outcomes if outcome.ending != "no-change"]
     idle = [outcome for outcome in outcomes if outcome.ending == "no-change"]
-    crowned = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
-    cached = [outcome for outcome in worked if outcome.inputs in crowned]
+    of_the_champion = {o.inputs for o in outcomes if o.run_id == champion.get("run_id")} - {""}
+    cached = [outcome for outcome in worked if outcome.inputs in of_the_champion]
     found = {outcome.run_id for outcome in (*worked[-keep.runs :], *idle[-keep.runs :], *cached)}
     return found | {champion.get("run_id", "")}
 

@@ -109,7 +109,7 @@ def _conclude_dead(store: Store, run_id: str, settings: Notify) -> None:
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     """Merge `parameters` (flat name -> value) into the recipe, check it all, and compare with the runs before.
 
-    Raises `ValueError` that names the bad value, the place and the mend.
+    Raises `ValueError` that names the bad value, the place and what to do.
     """
     recipe = merge(from_json(Recipe, recipe_text), parameters)
     store = checked_registry(recipe.registry)

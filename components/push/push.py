@@ -62,7 +62,7 @@ def push(
         location = store.url(f"models/{version}")
         entry = {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url}
         lock.check(store, holder)
-        _crown(store, {**entry, "data": published["version"]})
+        _make_champion(store, {**entry, "data": published["version"]})
     return {"version": version, "location": location, "url": url, "data": published["version"]}
 
 
@@ -109,7 +109,7 @@ def _into_registry(store: Store, version: str, tree: Path) -> Path:
     return held
 
 
-def _crown(store: Store, champion: dict[str, Any]) -> None:
+def _make_champion(store: Store, champion: dict[str, Any]) -> None:
     """Write champion.json unless it says the same already; the champions before it stay in `former`."""
     held = store.read_json(CHAMPION) or {}
     if {key: held.get(key) for key in champion} == champion:

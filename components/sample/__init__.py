@@ -1,1 +1,4 @@
-"""The optional step in which the base model solves training problems; what is right becomes data of SFT."""
+"""Sample: the base model solves training problems; what is right becomes data of SFT.
+
+An optional step before standardize.
+"""

@@ -1,1 +1,4 @@
-"""The step that turns any mix of sources into the files that every later stage uses."""
+"""Standardize: any mix of sources becomes the files that every later step uses.
+
+lib/data decides about the rows; here it is said what happened to each.
+"""
