@@ -26,7 +26,7 @@ UV_VERSION := 0.13.9
 demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
 	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
 
-# Two processes of one thread each; tests/conftest.py puts the longest files first.
+# Two processes of one thread each; tests/session.py puts the longest files first.
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 HERE = not gpu and not docker and not cluster and not release
 
@@ -80,10 +80,10 @@ format: .venv/ready ## format the code
 	$(PYTHON) -m ruff format .
 
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header pyproject.toml
-# In the images a step needs KFP's executor, not its compiler nor its client; causal-conv1d's compiler is the builder
-# stage's alone.
 # What the trackers need beyond the environment, so that they can lie beside it and hide nothing of it.
 LIVE_LOCK = $(LOCK) --no-annotate $$(sed -nE 's/^([a-z0-9._-]+)==.*/--no-emit-package \1/p' requirements.lock)
+# In the images a step needs KFP's executor, not its compiler nor its client; causal-conv1d's compiler is the builder
+# stage's alone.
 IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
 
 lock: | $(UV) ## resolve the dependencies anew, with hashes

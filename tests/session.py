@@ -16,7 +16,7 @@ LONGEST = (
 UNTESTED = {
     "not slow": "what takes long (make test-slow)",
     "not release": "the demo with more seeds (make test-demo)",
-    "not docker": "containers (make image TRAINER=slim, make test-docker)",
+    "not docker": "containers (make image TRAINER=slim test-docker)",
     "not cluster": "a cluster (make test-cluster)",
     "not gpu": "a GPU (.venv/bin/python -m pytest -m gpu)",
     "slow and": "what is quick (make test)",

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from components.lib.recipe import recipes
+from components.lib.recipe import recipes, selection
 from tests import ROOT
 from tests.fixtures.documents import Command, commands_of
 
@@ -24,10 +24,9 @@ WHY = {
     r"(\S*/)?python pipeline\.py score": "tests/lib/answers/test_score.py",
     r"(\S*/)?python pipeline\.py ask": "tests/pipeline/test_end_to_end.py",
     r"(\S*/)?python pipeline\.py teach": "tests/lib/data/test_teacher.py",
-    r"(\S*/)?python pipeline\.py tiny": "makes the embedded model anew, for minutes",
     r"(\S*/)?python pipeline\.py (submit|schedule|doctor)": CLUSTER,
     r"(\S*/)?python -m components\.standardize": "tests/standardize/test_standardize.py",
-    r"(\S*/)?python -m components\.(preflight|sft|evaluate)|echo .* > stages/": "tests/pipeline/test_stages.py",
+    r"(\S*/)?python -m components\.(preflight|sft|evaluate)": "tests/pipeline/test_stages.py",
     r"(\S*/)?python -m components\.\S+ --help": "tests/lib/test_command.py",
     r"(\S*/)?python (-m )?benchmarks\b": "measures, for minutes",
     r"make demo": "tests/pipeline/test_demo.py",
@@ -111,7 +110,7 @@ def test_the_machinery_finds_what_it_must(tmp_path):
     )
     found = list(commands_of(str(tmp_path / "page.md")))
     assert [(command.line, list(command.parts())) for command in found] == [
-        (6, [["cd", "x"], ["kubectl", "apply", "-f", "-"], ["sed", "s/a/b/", ">", "y"]]),
+        (6, [["cd", "x"], ["kubectl", "apply", "-f", "-"], ["sed", "s/a/b/"]]),
         (7, [["f"], ["echo", "1\n2"]]),
         (21, [["kfp", "run", "list"]]),
         (1, [["make", "x"]]),
@@ -122,7 +121,7 @@ def test_the_machinery_finds_what_it_must(tmp_path):
 
 def test_what_is_wrong_is_refused():
     assert "invalid choice: 'rum'" in refusal(["python", "pipeline.py", "rum"])
-    assert "no parameter" in refusal(["python", "pipeline.py", "run", "--output", "out", "--set", "nonsense=1"])
+    assert "nonsense=1" in refusal(["python", "pipeline.py", "run", "--output", "out", "--set", "nonsense=1"])
     assert "required: --plan" in refusal(["python", "-m", "components.sample", "--out", "x"])
     assert "components.nothing" in refusal(["python", "-m", "components.nothing"])
     assert "nonsense" in refusal(["make", "nonsense"])
@@ -192,4 +191,4 @@ def chosen(words):
     if getattr(arguments, "recipe", None) not in recipes.RECIPES:
         return None
     known = {text: text.partition("=")[0] in recipes.flat_fields() for text in getattr(arguments, "set", ())}
-    return recipes.chosen(arguments.recipe, [text if known[text] or not step else f"{step}_{text}" for text in known])
+    return selection.chosen(arguments.recipe, [text if known[text] or not step else f"{step}_{text}" for text in known])
