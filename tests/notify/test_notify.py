@@ -1,5 +1,7 @@
 """The exit handler: how a run ended, and the message about it in each format."""
 
+import dataclasses
+
 import json
 import logging
 import socket
@@ -128,7 +130,7 @@ def test_plain_json_is_the_outcome_with_text_and_link():
 
 
 def test_slack_gets_sections_within_its_limits():
-    long = replace(FAILED, log=["x" * 500] * 40)
+    long = dataclasses.replace(FAILED, log=["x" * 500] * 40)
     for run in (REJECTED, FAILED, long):
         found = json.loads(message(run, LINK, "slack").body)
         assert set(found) == {"text", "blocks"} and found["text"].startswith(f"qwen3.5-0.8b: {run.ending}. ")
@@ -145,7 +147,7 @@ def test_ntfy_gets_text_and_headers_within_its_limit():
     assert sent.headers["Title"] == "qwen3.5-0.8b: rejected" and sent.headers["Click"] == LINK
     assert sent.headers["Priority"] == "3" and "zero-shot, 1,319 problems" in sent.body.decode()
     assert message(FAILED, "", "ntfy").headers["Priority"] == "4"
-    long = message(replace(FAILED, log=["größer " * 100] * 40), "/registry/runs/week-05", "ntfy")
+    long = message(dataclasses.replace(FAILED, log=["größer " * 100] * 40), "/registry/runs/week-05", "ntfy")
     assert len(long.body) <= NTFY_LIMIT + 10 and "OOMKilled" in long.body.decode() and "Click" not in long.headers
     assert long.body.decode().endswith("/registry/runs/week-05")
 

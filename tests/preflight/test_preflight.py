@@ -175,7 +175,7 @@ def test_bad_parameters_are_named(tmp_path, monkeypatch, changes, said):
 
 def test_a_missing_source_is_named(tmp_path):
     recipe = replace(recipes.TINY, sources=(Source(path="rows/none.jsonl", adapter="gsm8k"),))
-    with pytest.raises(ValueError, match=r"source 'rows/none.jsonl': .*none.jsonl does not exist, mend its path"):
+    with pytest.raises(ValueError, match=r"source 'rows/none.jsonl': .*none.jsonl does not exist, correct its path"):
         check_run(to_json(recipe), parameters(tmp_path))
 
 

@@ -72,9 +72,6 @@ def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...])
         raise ValueError(
             "evaluation is empty; name the evaluation problems, so that training can be kept clear of them"
         )
-    for source in (*training, *evaluation):
-        if source.weight <= 0 or source.cap < 0:
-            raise ValueError(f"source {source.name!r}: weight must be above 0 and cap at least 0")
 
 
 class _Run:

@@ -13,26 +13,22 @@ from components.lib.recipe.schema import SAMPLED, Source
 from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
-USES = ("sft", "problems")
 
 
 def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
-    """The sources with `name` and `use` filled in; `ValueError` for a use that is none and a name that is taken.
+    """The sources with `name` and `use` filled in; `ValueError` for a name that is taken.
 
     A name that comes from the path gets a number where the path is listed twice.
     """
     result = []
     for source in sources:
-        use = source.use or ("problems" if source.adapter == "gsm8k" else "sft")
-        if use not in USES:
-            raise ValueError(f"source {source.name or source.path!r}: use {use!r} is not one of {', '.join(USES)}")
         if source.name and source.name in taken:
             raise ValueError(f"two sources are called {source.name!r}; give each its own name")
         name, number = source.name or source.path, 2
         while name in taken:
             name, number = f"{source.path} ({number})", number + 1
         taken.add(name)
-        result.append(replace(source, name=name, use=use))
+        result.append(replace(source, name=name, use=source.purpose))
     return tuple(result)
 
 

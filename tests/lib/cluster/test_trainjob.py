@@ -1,5 +1,7 @@
 """What a TrainJob is made of, and what is said when the API server refuses it; the rest is tested on a cluster."""
 
+import dataclasses
+
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,7 +86,7 @@ def test_inputs_are_put_where_all_pods_see_them(job):
     assert list(read_jsonl(moved.data / "rows.jsonl")) == [{"id": "a"}] and moved.data.is_relative_to(job.directory)
     assert list(read_jsonl(Path(moved.model) / "weights.jsonl")) == [{"w": 1}]
     assert trainjob.with_inputs_on_the_volume(job) == moved, "a second attempt finds them there"
-    named = trainjob.with_inputs_on_the_volume(replace(job, model="Qwen/Qwen3.5-0.8B"))
+    named = trainjob.with_inputs_on_the_volume(dataclasses.replace(job, model="Qwen/Qwen3.5-0.8B"))
     assert named.model == "Qwen/Qwen3.5-0.8B"
 
 
@@ -168,7 +170,7 @@ def follow(job, monkeypatch, conditions, pods):
 
 
 def test_a_pod_that_is_lost_long_after_the_start_is_no_late_start(job, monkeypatch):
-    job = replace(job, scale=replace(SCALE, start_timeout_s=10))
+    job = dataclasses.replace(job, scale=replace(SCALE, start_timeout_s=10))
     running, lost = [pod_of(0, "Running"), pod_of(1, "Running")], [pod_of(0, "Running")]
     ended = follow(job, monkeypatch, [None] * 20 + ["Failed"], [running, lost])
     assert ended == "Failed"

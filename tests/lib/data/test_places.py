@@ -117,4 +117,4 @@ def test_an_object_in_s3_is_read(tmp_path: Path) -> None:
             ({"path": "s3://data/none.jsonl"}, "does not exist"), ({"revision": "etag:00"}, "is not what the plan saw"),
         ):  # fmt: skip
             done = _run(tmp_path, [source | change], server.environment())
-            assert done.returncode == 1 and message in done.stderr.splitlines()[-1]
+            assert done.returncode == 2 and message in done.stderr.splitlines()[-1]

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from components.lib.recipe.settings import replace
+from dataclasses import replace
 
 pytest.importorskip("torch", reason="needs torch: no model is run")
 

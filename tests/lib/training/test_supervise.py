@@ -1,5 +1,7 @@
 """What the parent of a training does after each way in which a worker can end, with real processes for workers."""
 
+import dataclasses
+
 import signal
 import subprocess
 import sys
@@ -49,7 +51,7 @@ def ending(directory, job, *ways):
 
 def test_a_job_travels_as_text(job):
     assert Job.read(job.text()) == job
-    assert Job.read(replace(job, resume="/x/step-00000005").text()).resume == "/x/step-00000005"
+    assert Job.read(dataclasses.replace(job, resume="/x/step-00000005").text()).resume == "/x/step-00000005"
 
 
 def test_a_worker_that_is_killed_or_loses_its_device_starts_again(directory, job, capsys):
@@ -85,7 +87,7 @@ def test_out_of_memory_halves_the_micro_batch_and_remembers_it(directory, job, c
 
 def test_out_of_memory_while_screening_is_not_the_micro_batchs(directory, job):
     with pytest.raises(RuntimeError, match="gave up: lower rollout_batch_size"):
-        ending(directory, replace(job, task="screen"), (Status.OUT_OF_MEMORY, "lower rollout_batch_size"))
+        ending(directory, dataclasses.replace(job, task="screen"), (Status.OUT_OF_MEMORY, "lower rollout_batch_size"))
     assert not (directory.path / supervise.FIT).exists()
 
 
@@ -95,7 +97,7 @@ def test_what_an_orphan_said_does_not_count(directory, job):
 
 
 def test_of_several_processes_one_that_died_without_a_word_is_started_again(directory, job):
-    two = replace(job, scale=replace(job.scale, processes=2))
+    two = dataclasses.replace(job, scale=replace(job.scale, processes=2))
     assert len(ending(directory, two, 1, 0)) == 2
     with pytest.raises(RuntimeError, match="grpo gave up: the reason"):
         ending(directory, two, (Status.FAILED, "the reason"))
