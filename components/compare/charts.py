@@ -94,7 +94,7 @@ def _strips(
 ) -> Markup:
     """A strip `high` units high for each row, with its name at the left, above one axis; strip(row, middle) draws."""
     bottom = _TOP + high * len(rows)
-    parts = svg.x_axis(marks, _TOP, bottom + 4)
+    parts = [*svg.x_axis(marks, _TOP, bottom + 4)]
     for number, row in enumerate(rows):
         middle = _TOP + high * (number + 0.5)
         parts += [svg.text("name", _LEFT - 10, middle + 4, label(row["checkpoint"]), "end"), *strip(row, middle)]

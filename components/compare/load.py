@@ -39,8 +39,7 @@ def read_curves(directories: Mapping[str, Path]) -> dict[str, list[dict[str, Any
     """The rows of `DIR/curves.jsonl` of each training stage, then those of its plateau.jsonl with `plateau` set."""
     found = {}
     for stage, path in directories.items():
-        plateau = read_jsonl(path / "plateau.jsonl") if (path / "plateau.jsonl").exists() else ()
-        evaluated = [{"step": row["step"], "plateau": row["accuracy"]} for row in plateau]
+        evaluated = [{"step": row["step"], "plateau": row["accuracy"]} for row in _rows(path / "plateau.jsonl")]
         found[stage] = [*read_jsonl(path / "curves.jsonl"), *evaluated]
     return found
 
@@ -49,7 +48,7 @@ def read_training_samples(directories: Mapping[str, Path], count: int) -> dict[s
     """At most `count` rows of `DIR/samples.jsonl` of each stage that has one, from the first step to the last."""
     found = {}
     for stage, path in directories.items():
-        rows = list(read_jsonl(path / "samples.jsonl")) if (path / "samples.jsonl").exists() else []
+        rows = _rows(path / "samples.jsonl")
         if rows and count:
             places = {round(k * (len(rows) - 1) / max(1, count - 1)) for k in range(count)}
             found[stage] = [rows[place] for place in sorted(places)]
@@ -58,11 +57,11 @@ def read_training_samples(directories: Mapping[str, Path], count: int) -> dict[s
 
 def read_alarms(directories: Mapping[str, Path]) -> list[str]:
     """What training raised alarm about: the rows {"step", "message"} of `DIR/alarms.jsonl` where there is one."""
-    found = []
-    for stage, path in directories.items():
-        if (path / "alarms.jsonl").exists():
-            found += [f"{stage}, step {row['step']}: {row['message']}" for row in read_jsonl(path / "alarms.jsonl")]
-    return found
+    return [
+        f"{stage}, step {row['step']}: {row['message']}"
+        for stage, path in directories.items()
+        for row in _rows(path / "alarms.jsonl")
+    ]
 
 
 def differing_prompts(evaluations: list[Evaluation]) -> list[str]:
@@ -78,6 +77,11 @@ def differing_prompts(evaluations: list[Evaluation]) -> list[str]:
                     f"{len(items):,} cases ({' '.join(group)}): their chat templates or exemplars differ"
                 )
     return found
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, none if it is not there."""
+    return list(read_jsonl(path)) if path.exists() else []
 
 
 def _read(checkpoint: str, path: Path) -> Evaluation:

@@ -126,17 +126,11 @@ def flips(evaluations: Sequence[Evaluation], examples: int) -> list[dict[str, An
             pairs = [p for p in zip(before.groups[group], after.groups[group], strict=True) if p[0]["sample"] == 0]
             won = [(a, b) for a, b in pairs if b["correct"] and not a["correct"]]
             lost = [(a, b) for a, b in pairs if a["correct"] and not b["correct"]]
-            found.append(
-                {
-                    "protocol": group[1],
-                    "before": before.checkpoint,
-                    "after": after.checkpoint,
-                    "won": len(won),
-                    "lost": len(lost),
-                    "won_examples": [_pair(a, b) for a, b in _some(won, examples)],
-                    "lost_examples": [_pair(a, b) for a, b in _some(lost, examples)],
-                }
-            )
+            flip: dict[str, Any] = {"protocol": group[1], "before": before.checkpoint, "after": after.checkpoint}
+            for kind, moved in (("won", won), ("lost", lost)):
+                examples_ = [_shown(b, before=_text(a)) for a, b in _some(moved, examples)]
+                flip |= {kind: len(moved), f"{kind}_examples": examples_}
+            found.append(flip)
     return found
 
 
@@ -169,19 +163,9 @@ def _some(pairs: Sequence[tuple[Item, ...]], count: int) -> list[tuple[Item, ...
     return sorted(pairs, key=lambda pair: hashlib.sha256(pair[0]["id"].encode()).digest())[:count]
 
 
-def _pair(before: Item, after: Item) -> dict[str, Any]:
-    return {"id": after["id"], "question": after["question"], "gold": after["gold"],
-            "before": _text(before), "after": _text(after)}  # fmt: skip
-
-
-def _shown(item: Item) -> dict[str, Any]:
-    return {"id": item["id"], "question": item["question"], "gold": item["gold"], "after": _text(item)}
+def _shown(item: Item, **more: Any) -> dict[str, Any]:
+    return {name: item[name] for name in ("id", "question", "gold")} | more | {"after": _text(item)}
 
 
 def _text(item: Item) -> dict[str, Any]:
-    return {
-        "completion": item["completion"],
-        "answer": item["answer"],
-        "outcome": OUTCOMES[outcome(item)],
-        "tokens": item["tokens"],
-    }
+    return {name: item[name] for name in ("completion", "answer", "tokens")} | {"outcome": OUTCOMES[outcome(item)]}

@@ -14,25 +14,18 @@ def headline(results: Mapping[str, Any]) -> str:
     change = _against_first(results, row["protocol"])
     if change is None:
         return f"{text}."
-    size = abs(round(100 * change["difference"], 1))
+    size, before = abs(round(100 * change["difference"], 1)), label(change["before"])
     word = "more" if change["difference"] > 0 else "fewer"
-    return (
-        f"{text}: {size:.1f} points {word} than {label(change['before'])}."
-        if size
-        else f"{text}: as many as {label(change['before'])}."
-    )
+    return f"{text}: {size:.1f} points {word} than {before}." if size else f"{text}: as many as {before}."
 
 
 def findings(results: Mapping[str, Any]) -> list[str]:
     """A few sentences: is the change real, is it maths or form, and what happens under the other protocols."""
-    found = []
-    for row in _last_rows(results):
-        change = _against_first(results, row["protocol"])
-        if change is not None:
-            found.append(_change_sentence(row, change))
+    last_rows = _last_rows(results)
+    changes = [(row, _against_first(results, row["protocol"])) for row in last_rows]
+    found = [_change_sentence(row, change) for row, change in changes if change]
     if len(results["checkpoints"]) > 1:
-        first, last = (_row(results, results["checkpoints"][k], results["results"][0]["protocol"]) for k in (0, -1))
-        found.append(_form_sentence(first, last))
+        found.append(_form_sentence(results["results"][0], last_rows[0]))
     return found
 
 
@@ -54,13 +47,12 @@ def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, f
 
 def decomposition(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each protocol and each checkpoint but the first: `parts` of the change from the one before."""
-    found = []
-    for row in results["results"]:
-        if row["before"]:
-            total, maths, form = parts(_row(results, row["before"], row["protocol"]), row)
-            found.append({"protocol": row["protocol"], "before": row["before"], "checkpoint": row["checkpoint"],
-                          "total": total, "maths": maths, "form": form})  # fmt: skip
-    return found
+    return [
+        {name: row[name] for name in ("protocol", "before", "checkpoint")}
+        | dict(zip(("total", "maths", "form"), parts(_row(results, row["before"], row["protocol"]), row), strict=True))
+        for row in results["results"]
+        if row["before"]
+    ]
 
 
 def protocols(results: Mapping[str, Any]) -> list[str]:

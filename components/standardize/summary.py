@@ -72,7 +72,7 @@ def chart(found: Histogram) -> Markup:
     left, right, top, bottom = 40, svg.WIDTH - 8, 10, 126
     end = len(counts) * width
     x, y = svg.scale((0, end), (left, right)), svg.scale((0, max(counts)), (bottom, top))
-    parts = svg.y_axis([(y(count), f"{count:,}") for count in (0, max(counts))], left, right)
+    parts = [*svg.y_axis([(y(count), f"{count:,}") for count in (0, max(counts))], left, right)]
     labelled = range(0, end, width * max(1, len(counts) // 6))
     parts += svg.x_axis([(x(length), f"{length:,}") for length in labelled], bottom, bottom + 4)
     for low, count in zip(range(0, end, width), counts, strict=True):

@@ -1,8 +1,6 @@
 """The report: one well-formed file, nothing from outside, nothing unescaped, figures that can be drawn."""
 
 import re
-import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 
 import pytest
 
@@ -15,9 +13,9 @@ from components.lib.recipe.schema import Compare
 from components.lib.reporting import svg
 from components.lib.reporting.table import text_table
 from components.lib.reporting.wording import clip, p_text, points
+from tests.fixtures.pages import check_page
 
 SETTINGS = Compare(confidence=0.95, bootstrap_samples=200, examples=2)
-VOID = {"meta", "br", "link", "img", "hr"}
 
 
 @pytest.fixture
@@ -26,39 +24,8 @@ def results(evaluations, tmp_path):
     return compute(evaluations, {"sft": tmp_path / "curves"}, SETTINGS)
 
 
-class Balance(HTMLParser):
-    """Collects tags that are not closed where they should be, and every tag's attributes."""
-
-    def __init__(self):
-        """Start with nothing open."""
-        super().__init__()
-        self.open, self.wrong, self.tags = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        """Remember a tag."""
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Check that the tag was the last one opened."""
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        """Self-closing tags of the figures."""
-        self.tags.append((tag, dict(attrs)))
-
-
 def test_page_is_well_formed_and_alone(results):
-    page = html(results)
-    parser = Balance()
-    parser.feed(page)
-    assert not parser.wrong and not parser.open
-    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in parser.tags}
-    assert not [a for _, a in parser.tags if {"src", "href", "onclick", "onload"} & set(a)]
-    assert "url(" not in page and "@import" not in page
-    assert "prefers-color-scheme: dark" in page and 'name="viewport"' in page
+    check_page(html(results))
 
 
 def test_texts_of_models_are_escaped(results):
@@ -66,12 +33,8 @@ def test_texts_of_models_are_escaped(results):
     assert "<b>2+2</b>" not in page and "&lt;b&gt;2+2&lt;/b&gt; &amp; more?" in page
 
 
-def test_every_figure_is_xml_with_finite_numbers(results):
-    figures = re.findall(r"<svg.*?</svg>", html(results), re.DOTALL)
-    assert len(figures) == 3 * 2 + 2, "three kinds for two protocols, two training curves"
-    for figure in figures:
-        assert ElementTree.fromstring(figure).attrib["aria-label"]
-        assert not re.search(r"nan|inf\b", figure.replace("inside", ""))
+def test_every_figure_is_drawn(results):
+    assert html(results).count("<svg") == 3 * 2 + 2, "three kinds for two protocols, two training curves"
 
 
 def test_page_without_curves_gate_or_pairs(results, evaluations):

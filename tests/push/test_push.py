@@ -1,5 +1,6 @@
 """Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: P
     (result,) = data.eval_results
     assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("openai/gsm8k", "main", "test")
     assert (result.metric_type, result.metric_value) == ("accuracy", 0.6)
-    assert "| grpo | zero-shot | 100 | 60.0% | 50.0% to 70.0% | 1e-06 |" in card.text
+    assert "| grpo | zero-shot | 100 | 60.0% | 50.0% to 70.0% | 1e-06 |" in re.sub(" +", " ", card.text)
     for part in ("enable_thinking=True", "You are a careful problem solver", "## Limits", "`" + "c" * 40 + "`"):
         assert part in card.text
     compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")

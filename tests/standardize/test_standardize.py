@@ -12,6 +12,7 @@ from components.lib.answers.parser import judge
 from components.lib.data.normal import same
 from components.lib.generation.prompts import SYSTEM_PROMPT
 from components.lib.recipe.schema import Source
+from tests.fixtures.pages import check_page
 from tests.fixtures.rows import FILES, good, kept, read, reasons, run, write
 
 TRACE = "<think>\nHe counts 3 and 4.\n</think>\n\n"
@@ -238,6 +239,7 @@ def test_the_summary_tells_where_every_row_went(tmp_path: Path) -> None:
     for source in summary["sources"]:
         assert source["read"] == sum(source["kept"].values()) + sum(source["refused"].values())
     assert summary["lengths"]["conversations"]["limit"] == 4096
-    assert "bad-gold" in page and "bad-gold" in table and "<svg" in page
-    assert "&lt;b&gt;bold" in page and "<b>bold</b>" not in page
-    assert "http" not in page.split("</style>")[0] and "<script" not in page
+    check_page(page)
+    assert "<h1>31 rows read, " in page and "\n31 rows were read: " in table
+    assert "<code>bad-gold</code></td><td>1</td>" in page and "| bad-gold | 1 |" in table
+    assert "&lt;b&gt;bold" in page and "<b>bold</b>" not in page and page.count('role="img"') == 2

@@ -1,4 +1,4 @@
-"""How results are told: statistics, wording, tables, charts, the page of past runs, and messages about a run's end.
+"""How results are told: statistics, wording, tables, pages and their charts, past runs, and messages about a run's end.
 
 It computes and writes; what is compared with what, the steps decide.
 """

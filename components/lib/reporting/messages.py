@@ -88,7 +88,8 @@ def _ntfy(outcome: Outcome, link: str) -> Request:
     if len(whole) > NTFY_LIMIT:  # what is last said is most telling, and the sentence comes first
         half = NTFY_LIMIT // 2
         whole = (whole[:half].decode(errors="ignore") + "\n[...]\n" + whole[-half:].decode(errors="ignore")).encode()
-    headers = {"Title": _ascii(title(outcome)), "Tags": tag, "Priority": priority, "Content-Type": "text/plain"}
+    head = title(outcome).encode("ascii", "replace").decode()
+    headers = {"Title": head, "Tags": tag, "Priority": priority, "Content-Type": "text/plain"}
     return Request(whole, headers | ({"Click": link} if link.startswith("http") else {}))
 
 
@@ -103,10 +104,6 @@ def _section(text: str) -> dict[str, Any]:
 def _escaped(text: str) -> str:
     """What Slack wants escaped, and nothing else."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode()
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:

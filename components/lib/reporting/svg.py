@@ -5,7 +5,7 @@ wide: a phone shows one across, a desktop puts several side by side, and text ke
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape
 
 from markupsafe import Markup
@@ -46,22 +46,18 @@ def group(css: str, tip: str, *parts: str) -> str:
     return f'<g class="{css}">{_title(tip)}{"".join(parts)}</g>'
 
 
-def x_axis(marks: Iterable[tuple[float, str]], top: float, bottom: float) -> list[str]:
+def x_axis(marks: Iterable[tuple[float, str]], top: float, bottom: float) -> Iterator[str]:
     """An upright line for each (x, words), and the words below its foot."""
-    return [
-        part
-        for x, words in marks
-        for part in (line("grid", x, top, x, bottom), text("tick", x, bottom + 16, words, "middle"))
-    ]
+    for x, words in marks:
+        yield line("grid", x, top, x, bottom)
+        yield text("tick", x, bottom + 16, words, "middle")
 
 
-def y_axis(marks: Iterable[tuple[float, str]], left: float, right: float) -> list[str]:
+def y_axis(marks: Iterable[tuple[float, str]], left: float, right: float) -> Iterator[str]:
     """A level line for each (y, words), and the words at its left."""
-    return [
-        part
-        for y, words in marks
-        for part in (line("grid", left, y, right, y), text("tick", left - 7, y + 4, words, "end"))
-    ]
+    for y, words in marks:
+        yield line("grid", left, y, right, y)
+        yield text("tick", left - 7, y + 4, words, "end")
 
 
 def figure(width: float, height: float, title: str, parts: Iterable[str]) -> Markup:

@@ -11,6 +11,7 @@ from components.lib.registry.store import open_store
 from components.lib.reporting.history import read_history, text_table
 from components.lib.reporting.history_page import html, time_ticks
 from tests.fixtures.outcomes import outcome, write_quarter
+from tests.fixtures.pages import check_page
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_the_table_has_every_run_in_order_with_the_champion_of_its_time(store):
 
 def test_the_page_stands_alone_and_draws_every_run_once(store):
     page = html(read_history(store))
-    assert not re.search(r"(src|href)=|@import|url\(", page) and "<script" not in page
+    check_page(page)
     plot = page[page.index('aria-label="accuracy over time"') : page.index('<ul class="legend">')]
     assert plot.count("<circle") == 10 and plot.count(' mark"') == 3, "every run once"
     assert plot.count('class="c-champion curve"') == 3
