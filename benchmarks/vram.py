@@ -5,9 +5,8 @@ per token in one layer of the true width, under bf16 autocast, as the slope betw
 peak of a real GRPO step of the recipe qwen3.5-0.8b with random weights, in the allocator's own account.
 """
 
-import dataclasses
-
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,7 +102,9 @@ def counted_per_token(kind: str) -> float:
     shape = vram.shape_of(qwen_config(1).to_dict())
     assert shape is not None
     linear = kind == "linear_attention"
-    return vram._saved(dataclasses.replace(shape, attention_layers=0 if linear else 1, linear_layers=int(linear)), 1, False)
+    return vram._saved(
+        dataclasses.replace(shape, attention_layers=0 if linear else 1, linear_layers=int(linear)), 1, False
+    )
 
 
 def peak_of_a_step() -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """Comparing saved evaluations: the numbers, their names, and what is refused."""
 
 import contextlib
-
 import json
 import subprocess
 import sys
@@ -9,8 +8,8 @@ import sys
 import pytest
 
 from components.compare.__main__ import recompute
-from components.lib.command import main
 from components.compare.compare import compare
+from components.lib.command import main
 from components.lib.files import read_json, read_jsonl, write_jsonl
 from components.lib.recipe.schema import Compare
 from components.lib.recipe.settings import replace

@@ -1,7 +1,6 @@
 """The exit handler: how a run ended, and the message about it in each format."""
 
 import dataclasses
-
 import json
 import logging
 import socket

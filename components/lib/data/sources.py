@@ -14,7 +14,6 @@ from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
 
-
 def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
     """The sources with `name` and `use` filled in; `ValueError` for a name that is taken.
 

@@ -1,7 +1,6 @@
 """What a TrainJob is made of, and what is said when the API server refuses it; the rest is tested on a cluster."""
 
 import dataclasses
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,10 +1,9 @@
 """Generation on a CPU: batches change nothing, completions end where they should, vLLM does the same."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
-
-from dataclasses import replace
 
 pytest.importorskip("torch", reason="needs torch: no model is run")
 

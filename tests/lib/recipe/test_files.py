@@ -81,8 +81,14 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
         ("base: tiny\ngrpo_learning_rate: 1\n", ":2: grpo_learning_rate: write it as `grpo: {learning_rate: ...}`"),
         ("base: tiny\nsources:\n- path: x.jsonl\n  adapter: gsm9k\n", ":4: sources.0.adapter: 'gsm9k' is not one of"),
         ("base: tiny\nsources:\n- adapter: gsm8k\n", ":3: sources.0.path: this field is missing"),
-        ("base: tiny\nsources: [{path: a.jsonl, adapter: chat, weight: 0}]\n", "weight: 0 is too small; it must be above 0"),
-        ("base: tiny\nsources: [{path: a.jsonl, adapter: chat, use: x}]\n", "use: 'x' is not one of '', 'sft', 'problems'"),
+        (
+            "base: tiny\nsources: [{path: a.jsonl, adapter: chat, weight: 0}]\n",
+            "weight: 0 is too small; it must be above 0",
+        ),
+        (
+            "base: tiny\nsources: [{path: a.jsonl, adapter: chat, use: x}]\n",
+            "use: 'x' is not one of '', 'sft', 'problems'",
+        ),
         ("base: tiny\nsources: rows.jsonl\n", ":2: sources: 'rows.jsonl' is not a list of sources"),
         ("base: tiny\nstages: [grpo, sft]\n", "stages is grpo,sft; write each stage once, in this order"),
         ("base: tiny\ngrpo: 3\n", ":2: grpo: 3 is not a mapping of fields"),

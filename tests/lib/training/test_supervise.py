@@ -1,7 +1,6 @@
 """What the parent of a training does after each way in which a worker can end, with real processes for workers."""
 
 import dataclasses
-
 import signal
 import subprocess
 import sys
