@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,16 @@ TRACKERS = {"wandb": ("WANDB_API_KEY",), "trackio": ("TRACKIO_SPACE_ID", "TRACKI
 def reporting_arguments(directory: TrainingDir) -> dict[str, Any]:
     """Trainer arguments for live metrics: TensorBoard always, W&B or trackio when its variable is set.
 
-    A resumed training goes on in the same W&B run.
+    A resumed training goes on in the same W&B run. `ValueError` if a tracker that is turned on is not installed.
     """
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(directory.path / TENSORBOARD)
-    chosen = [name for name, variables in TRACKERS.items() if any(os.environ.get(v) for v in variables)]
+    told = {name: [v for v in variables if os.environ.get(v)] for name, variables in TRACKERS.items()}
+    chosen = [name for name, variables in told.items() if variables]
+    for name in chosen:
+        if find_spec(name) is None:
+            raise ValueError(
+                f"{told[name][0]} is set, but {name} is not installed; install the extra live, or unset it"
+            )
     os.environ.setdefault("WANDB_PROJECT", "grpo-pipeline")
     os.environ["WANDB_RUN_ID"] = directory.path.name
     os.environ.setdefault("WANDB_RESUME", "allow")

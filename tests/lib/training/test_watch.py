@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs torch: no training is watched")
 
+from components.lib.training import watch
+from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.watch import Recorder, progress_line
 from tests import ROOT
 from tests.lib.training.runs import SMALL, finish, start
@@ -48,6 +50,13 @@ def test_live_metrics_go_to_tensorboard_and_to_the_trackers_whose_variable_is_se
         rows = [str(row) for row in database.execute("select cast(metrics as text) from metrics")]
     assert sum("train/loss" in row for row in rows) == 4
     assert list(tmp_path.glob("wandb/offline-run-*-sft-*/run-*.wandb")), printed
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setattr(watch, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="WANDB_API_KEY is set, but wandb is not installed; install the extra live"):
+        watch.reporting_arguments(TrainingDir(tmp_path))
 
 
 def test_without_the_variables_there_is_tensorboard_alone(data, tmp_path, monkeypatch):
