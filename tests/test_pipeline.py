@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,29 @@ def test_parameters_are_the_recipes(recipe, tmp_path):
     assert sorted(found) == sorted(recipes.PARAMETERS)
     for name, definition in found.items():
         assert definition["defaultValue"] == recipes.value(recipe, name), name
+
+
+def test_a_printed_recipe_changed_in_two_places_compiles(tmp_path, capsys):
+    assert pipeline.main(["recipe", "tiny"]) == 0
+    text = (
+        capsys.readouterr()
+        .out.replace("\nseed: 0\n", "\nseed: 7\n")
+        .replace("\n  hub_repo: ''\n", "\n  hub_repo: a/b\n")
+    )
+    (tmp_path / "mine.yaml").write_text(text)
+    assert pipeline.main(["compile", "--recipe", f"{tmp_path}/mine.yaml", "--output", f"{tmp_path}/out.yaml"]) == 0
+    found = next(yaml.safe_load_all((tmp_path / "out.yaml").read_text()))["root"]["inputDefinitions"]["parameters"]
+    assert (found["seed"]["defaultValue"], found["push_hub_repo"]["defaultValue"]) == (7, "a/b")
+
+
+def test_the_verb_recipe_tells_differences_and_schema(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("base: tiny\ngrpo: {learning_rate: 2e-6}\n")
+    assert pipeline.main(["recipe", "--diff", "tiny", f"{tmp_path}/mine.yaml"]) == 0
+    assert capsys.readouterr().out == "grpo_learning_rate: 0.0001 -> 2e-06\n"
+    assert pipeline.main(["recipe", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["base"]["type"] == "string"
+    assert pipeline.main(["recipe", "nothing"]) == 2
+    assert capsys.readouterr().err.startswith("pipeline.py recipe: no recipe 'nothing'; valid: tiny, ")
 
 
 def test_the_dag_has_every_step(tmp_path):

@@ -17,9 +17,9 @@ SMALL = {
 }  # fmt: skip
 
 
-def run(output, *, environment=None, **changes):
+def run(output, *, recipe="tiny", environment=None, **changes):
     sets = [f"--set={name}={value}" for name, value in changes.items()]
-    command = [sys.executable, "pipeline.py", "run", "--output", str(output), *sets]
+    command = [sys.executable, "pipeline.py", "run", "--recipe", str(recipe), "--output", str(output), *sets]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False
     )
@@ -27,9 +27,16 @@ def run(output, *, environment=None, **changes):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One forced run with the tiny recipe, shared by the tests that only look at it."""
+    """One forced run of a recipe file, as `recipe tiny` prints it and changed in two places."""
     output = tmp_path_factory.mktemp("run")
-    done = run(output, gate_force="true", **SMALL)
+    printed = [sys.executable, "pipeline.py", "recipe", "tiny"]
+    text = subprocess.run(printed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    changes = {"  force: false": "  force: true", "name: tiny": "name: mine"}
+    for before, after in changes.items():
+        assert text.count(f"{before}\n") == 1
+        text = text.replace(f"{before}\n", f"{after}\n")
+    (output / "mine.yaml").write_text(text)
+    done = run(output, recipe=output / "mine.yaml", **SMALL)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return output, done.stdout
 
@@ -78,8 +85,9 @@ def test_the_report_is_one_file(finished):
 
 
 def test_a_second_run_finds_nothing_to_do(finished):
+    """The recipe that a run has written is given back to it."""
     output, _ = finished
-    done = run(output, gate_force="true", **SMALL)
+    done = run(output, recipe=output / "recipe.yaml")
     assert done.returncode == 0 and "no-change: nothing has changed since champion" in done.stdout
     assert json.loads((output / "summary.json").read_text())["ending"] == "no-change"
 
