@@ -86,7 +86,7 @@ def test_the_full_trainer_imports_its_kernels_without_a_gpu():
     The first two are hidden where there is no GPU, so that transformers does not call them on the CPU.
     """
     if python(images.trainer(), "import importlib.util as u; print(u.find_spec('vllm'))").strip() == "None":
-        pytest.skip("the trainer image is the slim one (`make image TRAINER=full`): its kernels are not imported")
+        pytest.skip("needs the full trainer image (`make image TRAINER=full`): its kernels are not imported")
     code = (
         "import sys\n"
         "assert sys.modules.pop('fla') is None and sys.modules.pop('causal_conv1d') is None\n"
