@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 SEED ?= 0
 
-.PHONY: help demo picture test test-slow test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
+.PHONY: help demo picture test test-slow test-faults test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
         compile docs clean
 
 help: ## show this list
@@ -38,6 +38,9 @@ test: .venv/ready ## run the tests that take minutes, not hours
 
 test-slow: .venv/ready ## run the slow tests, the demo's learning among them
 	$(PYTEST) -m "slow and $(HERE)"
+
+test-faults: .venv/ready ## provoke what goes wrong, and print what was seen and lost
+	$(PYTEST) -m "fault and $(HERE)"
 
 test-demo: .venv/ready ## let the demo learn with two more seeds, before a release
 	$(PYTEST) -m release
