@@ -21,6 +21,8 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.lib import ending
+
 if TYPE_CHECKING:
     from components.lib.recipe.schema import Recipe
 
@@ -304,14 +306,12 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; what a user can fix is one line on stderr and exit status 2."""
+    """Run one verb; what a user can fix is one line on stderr and exit status 2, Ctrl-C is one line and 130."""
+    if arguments is None:
+        ending.in_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = parser(only=given[0] if given else "").parse_args(given)
-    try:
-        return chosen.function(chosen)
-    except ValueError as error:
-        print(f"pipeline.py {chosen.verb}: {error}", file=sys.stderr)
-        return 2
+    return ending.run_command(f"pipeline.py {chosen.verb}", lambda: chosen.function(chosen))
 
 
 if __name__ == "__main__":

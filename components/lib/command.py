@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from components.lib import ending
 from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import Settings, near
@@ -57,17 +58,23 @@ def main(
     `recipe` is the default of `--recipe`; `told` has help texts that this step words differently. What a user can
     fix (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
     """
+    if arguments is None:
+        ending.in_utf8()
     given = vars(make_parser(step, function, recipe, told or {}).parse_args(arguments))
-    try:
-        result = function(**_arguments(step, function, given))
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"components.{step}: {error}", file=sys.stderr)
-        return 1 if isinstance(error, RuntimeError) else 2
-    if isinstance(result, str):
-        print(result)
-    for name, number in sorted(result.items()) if isinstance(result, dict) else ():
-        print(f"{name} = {number:g}" if isinstance(number, float) else f"{name} = {number}")
-    return 0
+
+    def work() -> int:
+        try:
+            result = function(**_arguments(step, function, given))
+        except RuntimeError as error:
+            print(f"components.{step}: {error}", file=sys.stderr)
+            return 1
+        if isinstance(result, str):
+            print(result)
+        for name, number in sorted(result.items()) if isinstance(result, dict) else ():
+            print(f"{name} = {number:g}" if isinstance(number, float) else f"{name} = {number}")
+        return 0
+
+    return ending.run_command(f"components.{step}", work)
 
 
 def make_parser(step: str, function: Callable[..., Any], recipe: str, told: dict[str, str]) -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """Reading and writing the files that stages exchange: JSON Lines, strict and atomic."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]  # components/
+REMEDIES = {
+    (errno.ENOSPC, errno.EDQUOT): "free some space there, or take a place on another volume",
+    (errno.EROFS, errno.EACCES, errno.EPERM): "take a place that may be written",
+    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "give another path",
+    (errno.ENOENT, errno.ELOOP): "check the path, and where its links point",
+}
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -51,6 +58,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sentence(error: OSError) -> str:
+    """What an error of the operating system says, where, and what to do."""
+    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "")
+    return ": ".join(part for part in (place, error.strerror or str(error)) if part) + (remedy and f"; {remedy}")
 
 
 @contextmanager

@@ -1,36 +1,41 @@
 """The verb `run`: the whole pipeline on this machine, through kfp.local."""
 
 import contextlib
+import json
 import os
 import re
 import secrets
 import shutil
+import signal
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.lib import ending, machine
 from components.lib.cluster import images
-from components.lib.files import write_json
+from components.lib.files import PACKAGE, write_json, write_text
+from components.lib.models import weights_bytes
 from components.lib.recipe.files import write
 from components.lib.recipe.paths import absolute
 from components.lib.recipe.schema import Notify, Recipe
 from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import Failure, Outcome, conclude, write_outcome
+from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
 from components.lib.registry.record import StepRecord, details_of, read_records
 from components.lib.registry.store import open_store
 from components.lib.reporting.table import text_table
 from components.lib.reporting.tell import link_of, tell
 
-# Two default OpenMP threads on busy cores were measured 10 to 25 times slower than one; the user's value wins.
+# Of the steps; the user's value wins.
 ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
+    "PYTHONUTF8": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -42,63 +47,135 @@ PASSED_ON = (
     "HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
     "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION",
 )  # fmt: skip
+RUN_LOCK, STEPS_LOCK = ".run.lock", ".steps.lock"  # in the output: of the run, and what its steps wait for
+RESERVE, RESERVE_BYTES = ".reserve", 1 << 20  # in the output, deleted before the end is written: the volume may be full
 
 
 def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
     """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
 
     Writes output/summary.json, output/report.html, output/run.log (everything that KFP printed),
-    output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry.
-    `ValueError` for a recipe that only a cluster can run.
+    output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry. One run at a time
+    has an output: `ValueError` for a second one, before it touches anything, and for a recipe that only a cluster can
+    run. What a run that was killed has left open is closed first. Signals end the running step, which saves its work;
+    the exit handler then tells the end as that of any other run.
     """
     if recipe.trainer == "trainjob":
         raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
-    output = output.resolve()
+    output = Path(os.path.realpath(output))  # `resolve` raises a RuntimeError where links go round
     output.mkdir(parents=True, exist_ok=True)
     own = {name: str(output / name) for name in ("registry", "checkpoints") if not getattr(recipe, name)}
     recipe = absolute(replace(recipe, **own))
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    (output / "recipe.yaml").write_text(write(recipe), encoding="utf-8")
-    started = time.time()
-    print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
-    if runner == "subprocess":  # a container does not see this process
-        os.environ[lock.OWNER_VARIABLE] = lock.owner()
-    store = open_store(recipe.registry)
+    console = ending.Steady(sys.stdout)
+    with (
+        contextlib.redirect_stdout(console), _holding(output, run_id, recipe) as steps, _temporary() as temporary  # type: ignore[type-var]
+    ):  # fmt: skip
+        store, started = open_store(recipe.registry), time.monotonic()
+        environment = _environment(recipe, runner, output, temporary)
+        write_text(output / "recipe.yaml", write(recipe))
+        print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
+        print(f"threads of each step: {environment['OMP_NUM_THREADS']}", flush=True)
+        signals: list[int] = []
+        try:
+            with _variables(environment), ending.handling(lambda number: _told_to_end(number, signals, steps)):
+                _execute(build(recipe, run_id), output, runner, environment)
+        finally:
+            status = _finish(store, run_id, recipe.notify, output, started)
+        return 128 + signals[0] if signals else status
+
+
+@contextlib.contextmanager
+def _holding(output: Path, run_id: str, recipe: Recipe) -> Iterator[TextIO]:
+    """Hold the output for this run; yields the file for whose lock its steps wait."""
+    with ending.locked(output / RUN_LOCK, 0) or _in_use(output) as file:
+        if left := _about(output):
+            print(f"run {left['run_id']} of {output} was killed; its steps are ended first", flush=True)
+        with ending.locked(output / STEPS_LOCK, ending.SAVING_S) or _in_use(output) as steps:
+            if left:
+                store = open_store(left["registry"])
+                _outcome(store, left["run_id"], recipe.notify)
+                lock.release(store, left["run_id"])
+            about = {"run_id": run_id, "process": os.getpid(), "registry": recipe.registry}
+            _note(file, json.dumps(about | {"since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}))
+            (output / RESERVE).write_bytes(b"\0" * RESERVE_BYTES)
+            try:
+                yield steps
+            finally:
+                _note(file, "")
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="grpo-pipeline-", ignore_cleanup_errors=True)
+
+
+def _in_use(output: Path) -> TextIO:
+    about = _about(output) or {}
+    raise ValueError(
+        f"--output {output} is in use by run {about.get('run_id', '?')} (process {about.get('process', '?')}, since "
+        f"{about.get('since', '?')}) or by a step of it; wait until it has ended, end it, or give another --output"
+    )
+
+
+def _about(output: Path) -> dict[str, Any] | None:
+    """What the run that holds an output, or was killed while it did, has said of itself; None if there is none."""
+    text = (output / RUN_LOCK).read_text(encoding="utf-8")
+    return json.loads(text) if text.endswith("}") else None
+
+
+def _note(file: TextIO, text: str) -> None:
+    file.truncate(0)
+    file.write(text)
+    file.flush()
+
+
+def _environment(recipe: Recipe, runner: str, output: Path, temporary: str) -> dict[str, str]:
+    """The variables of the steps."""
+    chosen = {"OMP_NUM_THREADS": str(machine.threads(weights_bytes(recipe.model)))}
+    found = {name: os.environ.get(name, value) for name, value in (ENVIRONMENT | chosen).items()}
+    if "OMP_NUM_THREADS" not in os.environ:
+        found[machine.CHOSEN_VARIABLE] = chosen["OMP_NUM_THREADS"]
+    found[ending.STEPS_VARIABLE] = str(output / STEPS_LOCK)
+    if runner == "subprocess":  # a container does not see this process, nor this machine's files
+        paths = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        found |= {lock.OWNER_VARIABLE: lock.owner(), "TMPDIR": temporary}
+        # This code, and not a folder `components` of the working directory.
+        found |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    return found
+
+
+@contextlib.contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        _execute(build(recipe, run_id), output, runner)
-    except KeyboardInterrupt:
-        _interrupted(store, run_id, recipe.notify)
-        raise
-    finally:  # the exit handler does it, unless it was kept from running
-        lock.release(store, run_id)
-    return _finish(store, run_id, output, time.time() - started)
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _interrupted(store: Store, run_id: str, settings: Notify) -> None:
-    """Write and tell the outcome of a run that Ctrl-C has ended, unless its exit handler has."""
-    if store.read(f"runs/{run_id}/outcome.json") is not None:
-        return
-    records = read_records(store, run_id)
-    step, log = (records[-1]["step"], records[-1]["log"]) if records else ("preflight", [])
-    failure = Failure(step=step, why="was interrupted", log=log)
-    outcome = conclude(store, run_id, state="INTERRUPTED", ended=time.time(), failure=failure)
-    write_outcome(store, outcome)
-    tell(outcome, link_of(store, run_id, settings), settings)
+def _told_to_end(number: int, signals: list[int], steps: TextIO) -> None:
+    """On the first signal have the running step end, and wait for it; on the second one end at once."""
+    signals.append(number)
+    steps.close()
+    if len(signals) > 1:
+        raise KeyboardInterrupt
+    name = signal.Signals(number).name
+    print(f"{name}: the running step saves its work and ends; a second signal does not wait for it", flush=True)
 
 
-def _execute(pipeline: Any, output: Path, runner: str) -> None:
+def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str]) -> None:
     from kfp import local
 
-    chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output)
+    chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output, environment)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
-    with warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
+    with warnings.catch_warnings(), _quiet(output / "run.log"):
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
 
 
-def _docker_runner(output: Path) -> Any:
+def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
     """Containers see `output` and nothing else of this machine, and run as the caller, who can then delete it."""
     from docker.types import Mount
     from kfp import local
@@ -107,21 +184,38 @@ def _docker_runner(output: Path) -> Any:
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     return local.DockerRunner(
         mounts=[Mount(str(output), str(output), type="bind")],
-        environment={**ENVIRONMENT, **passed},
+        environment={**environment, **passed},
         user=f"{os.getuid()}:{os.getgid()}",
     )
 
 
-def _finish(store: Store, run_id: str, output: Path, seconds: float) -> int:
-    found = store.read_json(f"runs/{run_id}/outcome.json")
-    if found is None:
-        print(f"the run left no outcome; what KFP printed is in {output / 'run.log'}", file=sys.stderr)
-        return 1
-    outcome = Outcome(**found)
-    summary = summarise(store, outcome, output, seconds)
+def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: float) -> int:
+    """Close the run, write its summary and print its end; returns the exit status."""
+    (output / RESERVE).unlink(missing_ok=True)
+    try:
+        outcome = _outcome(store, run_id, settings)
+        lock.release(store, run_id)  # the exit handler does it, unless it was kept from running
+        summary = summarise(store, outcome, output, time.monotonic() - started)
+    except (ValueError, OSError) as error:
+        write_json(output / "summary.json", {"run_id": run_id, "ending": "failed", "reason": str(error)})
+        raise
     write_json(output / "summary.json", summary)
     _print_end(outcome, summary, output)
     return 1 if outcome.ending == "failed" else 0
+
+
+def _outcome(store: Store, run_id: str, settings: Notify) -> Outcome:
+    """The outcome of a run; written and told here if its exit handler was kept from it."""
+    if (found := store.read_json(f"runs/{run_id}/outcome.json")) is not None:
+        return Outcome(**found)
+    records = read_records(store, run_id)
+    failure = failure_of("KILLED", records) or Failure(
+        step=records[-1]["step"] if records else "preflight", why="was the last step to run", log=[]
+    )
+    outcome = conclude(store, run_id, state="KILLED", ended=time.time(), failure=failure)
+    write_outcome(store, outcome)
+    tell(outcome, link_of(store, run_id, settings), settings)
+    return outcome
 
 
 def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> dict[str, Any]:
@@ -183,7 +277,7 @@ class _Console:
     _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
     def __init__(self, console: TextIO, log: TextIO) -> None:
-        self.console, self.log, self.rest = console, log, ""
+        self.console, self.log, self.rest = console, ending.Steady(log), ""
         self.step, self.in_json, self.started = "", False, 0.0
 
     def write(self, text: str) -> int:
@@ -208,10 +302,10 @@ class _Console:
 
     def _task(self, begun: str | None, ended: str | None, status: str | None) -> None:
         if begun:
-            self.step, self.started = begun, time.time()
+            self.step, self.started = begun, time.monotonic()
         elif ended:
             word = "done" if status == "SUCCESS" else "FAILED"
-            print(f"[{ended}] {word} in {time.time() - self.started:.1f} s", file=self.console, flush=True)
+            print(f"[{ended}] {word} in {time.monotonic() - self.started:.1f} s", file=self.console, flush=True)
             self.step = ""
 
     def _output(self, line: str) -> None:
@@ -225,7 +319,15 @@ class _Console:
 
 
 @contextlib.contextmanager
-def _quiet(log: TextIO) -> Iterator[None]:
+def _quiet(path: Path) -> Iterator[None]:
+    """Everything that is printed goes to the file `path`, and what a reader wants to see to the console."""
+    log = path.open("w", encoding="utf-8", buffering=1)
     console = _Console(sys.stdout, log)
-    with contextlib.redirect_stdout(console):  # type: ignore[type-var]
-        yield
+    try:
+        with contextlib.redirect_stdout(console):  # type: ignore[type-var]
+            yield
+    finally:
+        if console.log.stream is not log:
+            print(f"{path} is not complete: it could not be written to its end")
+        with contextlib.suppress(OSError):  # what could not be written before cannot be now
+            log.close()

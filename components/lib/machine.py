@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from components.lib import inside
@@ -13,6 +14,8 @@ from components.lib.files import PACKAGE
 COMMIT_VARIABLE = "GRPO_COMMIT"  # set in the images
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ASK_S = 10
+CHOSEN_VARIABLE = "GRPO_THREADS"  # the threads that `pipeline.py run` chose, unset if the user did
+SMALL_BYTES = 40 << 20  # of weights, with which several threads take longer than one
 MACHINE = "machine.json"  # beside the curves of a training: what it ran on, as `describe` has it
 
 
@@ -25,6 +28,27 @@ def describe(*, heavy: bool) -> dict[str, Any]:
     if not heavy:
         return found | {"gpus": [], "driver": None}
     return found | gpus() | {"packages": packages()}
+
+
+def threads(weights: int | None) -> int:
+    """How many threads torch should have for a model whose weights have so many bytes, on the CPUs that are idle now.
+
+    None stands for a model that is not here yet, and so is no toy. Threads that share a CPU with other work wait for
+    each other: two of them were measured 5 times slower than one (`benchmarks/threads.md`).
+    """
+    if weights is not None and weights < SMALL_BYTES:
+        return 1
+    mine, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    return max(1, min(mine, _quota(), int((os.cpu_count() or 1) - load + 0.5)))
+
+
+def _quota() -> int:
+    """The CPUs that the cgroup of this process may use; more than any machine has if it says nothing."""
+    try:
+        most, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, int(most) // int(period))
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return 1 << 16
 
 
 def commit() -> str | None:

@@ -27,6 +27,12 @@ def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) 
     return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
 
 
+def weights_bytes(model: str) -> int | None:
+    """The size of a model's weights, None of a Hub model, which is not looked for here."""
+    directory = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else Path(model).expanduser()
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors")) if directory.is_dir() else None
+
+
 def config_of(model: str, revision: str) -> dict[str, Any]:
     """The config.json of a model, without fetching its weights."""
     if model == "tiny" or Path(model).expanduser().is_dir():

@@ -1,13 +1,13 @@
 """What the verb `run` lets through of KFP's own printing."""
 
-import io
-import os
+import contextlib
 
 import pytest
+from kfp import dsl
 
 import pipeline
 from components.lib.cluster.step_pod import SECRET_KEYS
-from components.lib.local import PASSED_ON, _Console, run
+from components.lib.local import PASSED_ON, _execute, run
 from components.lib.recipe import recipes
 from components.lib.registry import lock
 from components.lib.registry.outcome import read_outcomes
@@ -16,18 +16,29 @@ from components.lib.registry.store import open_store
 from tests.fixtures.raw_server import DONE, raw_server
 
 
-def test_only_what_the_steps_print_reaches_the_console():
-    out, log = io.StringIO(), io.StringIO()
-    printed = (
-        "12:00 - INFO - Executing task \x1b[96m'sft'\x1b[0m\n12:00 - INFO - Streamed logs:\n\n"
-        '    [KFP Executor INFO]: Got executor_input:\n    {\n        "inputs": {\n        }\n    }\n'
-        "    first\n        second\n    [KFP Executor INFO]: Wrote executor output file\n"
-        "12:01 - INFO - Task 'sft' finished with status \x1b[91mFAILURE\x1b[0m\n12:01 - INFO - Task 'sft' outputs:\n"
-    )
-    _Console(out, log).write(printed)
-    lines = out.getvalue().splitlines()
-    assert lines[:2] == ["[sft] first", "[sft] second"] and lines[2].startswith("[sft] FAILED in ") and len(lines) == 3
-    assert log.getvalue() == printed
+def test_only_what_the_steps_print_reaches_the_console(tmp_path, capsys):
+    """Of two real steps, one of which fails, that KFP runs."""
+
+    @dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
+    def good():
+        print("first\n    second, indented")
+
+    @dsl.component(base_image="python:3.11-slim", install_kfp_package=False)
+    def bad():
+        raise ValueError("on purpose")
+
+    @dsl.pipeline
+    def both():
+        bad().after(good())
+
+    with contextlib.chdir(tmp_path):
+        _execute(both, tmp_path, "subprocess", {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["[good] first", "[good]     second, indented"] and lines[2].startswith("[good] done in ")
+    assert "[bad] ValueError: on purpose" in lines and lines[-1].startswith("[bad] FAILED in ")
+    assert all(line.startswith(("[good] ", "[bad] ")) for line in lines)
+    log = (tmp_path / "run.log").read_text()
+    assert log.count("Executing task") == 2 and "Got executor_input:" in log and "finished with status" in log
 
 
 def test_a_trainjob_is_for_clusters(tmp_path, capsys):
@@ -39,9 +50,9 @@ def test_containers_get_every_secret_that_pods_get_and_where_trackio_writes():
     assert {*SECRET_KEYS, "TRACKIO_DIR"} <= set(PASSED_ON)
 
 
-def test_an_interrupted_run_leaves_an_outcome_tells_it_and_lets_go(tmp_path, monkeypatch):
+def test_a_run_whose_exit_handler_was_kept_from_running_is_closed_and_told(tmp_path, monkeypatch):
+    """As after a second Ctrl-C."""
     registry = str(tmp_path / "registry")
-    monkeypatch.setattr(os, "environ", os.environ.copy())  # `run` sets some for its steps
 
     def build(recipe, run_id):
         def pipeline():
@@ -53,9 +64,10 @@ def test_an_interrupted_run_leaves_an_outcome_tells_it_and_lets_go(tmp_path, mon
         return pipeline
 
     with raw_server(DONE) as (url, received), pytest.raises(KeyboardInterrupt):
-        os.environ["NOTIFY_WEBHOOK"] = url
+        monkeypatch.setenv("NOTIFY_WEBHOOK", url)
         run(recipes.TINY, output=tmp_path, runner="subprocess", build=build)
     (found,) = read_outcomes(open_store(registry))
-    assert (found.ending, found.failed_step, found.sentence) == ("failed", "grpo", "grpo was interrupted")
+    assert (found.ending, found.failed_step, found.sentence) == ("failed", "grpo", "grpo failed: KeyboardInterrupt")
     assert "step 7/60" in found.log and len(received) == 1
     assert lock.current(open_store(registry)).value["released"]
+    assert not {".reserve"} & {path.name for path in tmp_path.iterdir()}

@@ -55,17 +55,17 @@ def watch(client: Any, run_id: str, names: dict[str, str], registry: str) -> int
     run as a whole ended is right, that for the last steps may be missing.
     """
     seen: dict[str, str] = {}
-    started = time.time()
+    started = time.monotonic()
     while True:
         run = asked(client, run_id)
         for name, state in step_states(run, names).items():
             if seen.get(name) != state:
-                print(f"[{time.time() - started:5.0f} s] {name}: {state.lower()}", flush=True)
+                print(f"[{time.monotonic() - started:5.0f} s] {name}: {state.lower()}", flush=True)
                 seen[name] = state
         if run.state in ENDED:
             break
         time.sleep(POLL_S)
-    print(f"run {run_id}: {run.state.lower()} after {time.time() - started:.0f} s")
+    print(f"run {run_id}: {run.state.lower()} after {time.monotonic() - started:.0f} s")
     failed = [name for name, state in seen.items() if state == "FAILED"]
     print("\n".join(ending(registry, run_id, failed)), flush=True)
     return 0 if run.state == "SUCCEEDED" else 1

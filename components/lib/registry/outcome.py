@@ -75,7 +75,9 @@ def failure_of(state: str, records: Sequence[StepRecord]) -> Failure | None:
     """What the records say of the step that failed, or was killed, in a run that KFP ended in `state`."""
     for record in records:
         if record["outcome"] == "failed":
-            return Failure(step=record["step"], why=f"failed: {record['error']}", log=record["log"])
+            error = record["error"] or ""
+            why = error if error.startswith("was ended by") else f"failed: {error}"
+            return Failure(step=record["step"], why=why, log=record["log"])
     running = [record for record in records if record["outcome"] == "running"]
     if state in GOOD_STATES or not running:
         return None

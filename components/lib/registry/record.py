@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NotRequired, TextIO, TypedDict, cast
 
-from components.lib import inside, machine
+from components.lib import ending, inside, machine
 from components.lib.registry.base import Store
 from components.lib.registry.store import open_store
 
@@ -96,7 +96,7 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
 
     `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
     or else `artifact`, is kept, because it tells where KFP has the run's artifacts. An empty `run_id` is read from
-    GRPO_RUN_ID.
+    GRPO_RUN_ID. A signal to end, and the end of the run on this machine, are recorded as such an error, `Ended`.
     """
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
     if not run_id:
@@ -104,16 +104,18 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
     store = open_store(registry)
     record = StepReport(step)
     where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
-    with _last_lines() as tail:
+    with ending.handling(ending.end), ending.with_run(), _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:
             with writer.beating():
                 yield record
         except BaseException as error:
-            last = traceback.format_exception_only(error)[-1].strip()
+            if isinstance(error, ending.Ended):
+                writer.end("failed", str(error))
+                raise
             # The traceback is printed after this process has left the record, so it is added here.
             tail.extend(traceback.format_exc().splitlines())
-            writer.end("failed", last)
+            writer.end("failed", traceback.format_exception_only(error)[-1].strip())
             raise
         writer.end("succeeded", None)
     for name, number in record.numbers.items() if metrics is not None else ():
@@ -143,7 +145,7 @@ class _Writer:
         self, store: Store, key: str, record: StepReport, tail: deque[str], where: Mapping[str, str | None]
     ) -> None:
         self.store, self.key, self.record, self.tail, self.where = store, key, record, tail, where
-        self.started = time.time()
+        self.started, self.clock = time.time(), time.monotonic()  # a clock may be set meanwhile
         self._write("running")
 
     @contextmanager
@@ -168,9 +170,9 @@ class _Writer:
 
     def end(self, outcome: str, error: str | None) -> None:
         """Write the final record."""
-        ended = time.time()
+        seconds = time.monotonic() - self.clock
         self._write(
-            outcome, ended=iso(ended), seconds=round(ended - self.started, 3), numbers=self.record.numbers,
+            outcome, ended=iso(self.started + seconds), seconds=round(seconds, 3), numbers=self.record.numbers,
             result=redact(self.record.result), details=_redacted(self.record.details),
             error=None if error is None else redact(error),
             machine=self.record.machine or machine.describe(heavy=is_heavy(self.record.step)),
@@ -187,19 +189,17 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-class _Tee:
+class _Tee(ending.Steady):
     """A text stream that passes everything on and keeps the last lines."""
 
-    def __init__(self, stream: TextIO, tail: deque[str]) -> None:
-        self.stream, self.tail, self.rest = stream, tail, ""
+    def __init__(self, stream: TextIO | None, tail: deque[str]) -> None:
+        super().__init__(stream)
+        self.tail, self.rest = tail, ""
 
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split("\n")
         self.tail.extend(line.rpartition("\r")[2] for line in lines if line.strip())
-        return self.stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
+        return super().write(text)
 
 
 @contextmanager

@@ -1,0 +1,182 @@
+"""How a run on this machine and its steps end together, whatever ends them, and a console that may break meanwhile.
+
+`pipeline.py run` holds a lock on a file of its output directory. A step waits for that lock in a thread: it gets it
+when the run was told to end, and also when the run was killed, since the kernel then lets go of it; in a container too,
+which sees the same file. The step then gets SIGTERM, as it would from a cluster that removes its Pod.
+"""
+
+import contextlib
+import fcntl
+import io
+import locale
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from components.lib.files import sentence
+
+STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAVING_S = 600  # that a step may take to save its work
+
+
+class Ended(SystemExit):
+    """A signal told this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+
+    def __str__(self) -> str:
+        return f"was ended by {self.signal}"
+
+
+def end(number: int) -> None:
+    """Raise Ended, once: what follows is only to be written down."""
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    raise Ended(number)
+
+
+@contextlib.contextmanager
+def handling(handler: Callable[[int], None]) -> Iterator[None]:
+    """Call `handler` with the number of a signal that would end this process; one that is ignored (nohup) stays so.
+
+    Outside the main thread, which alone gets signals, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, old in before.items():
+        if old is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _: handler(number))
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def with_run() -> Iterator[None]:
+    """In a step of `pipeline.py run`: get SIGTERM if the run ends, or is gone, before the block does."""
+    path, over = os.environ.get(STEPS_VARIABLE), threading.Event()
+    file = open(path or os.devnull, "rb")
+
+    def wait() -> None:
+        fcntl.flock(file, fcntl.LOCK_SH)  # held from then on, so that the next run waits for the end of this block
+        if over.is_set():
+            return
+        print("the run that this step belongs to has ended, and so does the step", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SAVING_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if path:
+        threading.Thread(target=wait, daemon=True).start()
+    try:
+        with file:
+            yield
+    finally:
+        over.set()
+
+
+def locked(path: Path, wait_s: float) -> TextIO | None:
+    """The file, made if it is not there, with its lock, which goes when it is closed.
+
+    None if another process still has the lock after `wait_s`. `ValueError` if the file system knows no locks.
+    """
+    file = path.open("a+", encoding="utf-8")
+    give_up = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                file.close()
+                return None
+            time.sleep(0.1)
+        except OSError as error:
+            file.close()
+            raise ValueError(
+                f"{path} cannot be locked ({error}); take a directory whose file system has flock"
+            ) from None
+
+
+def in_utf8() -> None:
+    """Start this program anew in Python's UTF-8 mode if its locale has another encoding: paths and texts need it."""
+    if locale.getencoding().lower().replace("-", "") != "utf8" and not sys.flags.utf8_mode:
+        environment = os.environ | {"PYTHONUTF8": "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def run_command(command: str, work: Callable[[], int]) -> int:
+    """Do the work of a command line; returns its exit status. What a user can fix is one line on stderr, and 2.
+
+    A console that breaks ends nothing, except that of a command whose output is its result, as `score FILE | head`.
+    """
+    for number in (1, 2):  # closed ones are made anew, lest the next file that is opened takes their number
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = sys.stdout or _NOWHERE, sys.stderr or _NOWHERE
+    try:
+        status = work()
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        status, why = 128 + signal.SIGINT, "ended by Ctrl-C"
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        return 128 + signal.SIGPIPE
+    except (ValueError, OSError) as error:
+        status, why = 2, sentence(error) if isinstance(error, OSError) else str(error)
+    print(f"{command}: {why}", file=Steady(sys.stderr))
+    return status
+
+
+class Steady:
+    """A text stream that may break (a pipe into `head`, a terminal that is gone): from then on it says nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream or _NOWHERE
+
+    def write(self, text: str) -> int:
+        """Write, as long as that works."""
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, as long as that works."""
+        self._try(lambda: self.stream.flush())
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except (OSError, ValueError):  # a ValueError: it was closed
+            broken, self.stream = self.stream, _NOWHERE
+            with contextlib.suppress(OSError, ValueError):  # what it still holds cannot be written either
+                broken.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class _Nowhere(io.TextIOBase):
+    """Where a stream goes that is no more."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+_NOWHERE = _Nowhere()

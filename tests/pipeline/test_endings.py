@@ -1,0 +1,175 @@
+"""`pipeline.py run` is ended in every way that a machine knows: nothing is left running, and the next run goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.lib.local import STEPS_LOCK
+from components.lib.registry.outcome import read_outcomes
+from components.lib.registry.store import open_store
+from tests import ROOT
+
+TINY = {
+    "stages": "sft", "sft_max_steps": 40, "training_save_minutes": 0.01, "evaluate_problems": 4,
+    "evaluate_gate_problems": 4, "evaluate_max_new_tokens": 8, "evaluate_protocols": "zero-shot",
+}  # fmt: skip
+SOON_S = 30  # in which all processes of a run are gone
+WAIT_S = 240
+
+
+def command(output: Path, **changes) -> list[str]:
+    sets = [f"--set={name}={value}" for name, value in changes.items()]
+    return [sys.executable, str(ROOT / "pipeline.py"), "run", "--recipe", "tiny", "--output", str(output), *sets]
+
+
+class Run:
+    """A run in a process group of its own, as a terminal makes it."""
+
+    def __init__(self, output: Path, **changes) -> None:
+        self.output, self.printed = output, output.with_suffix(".txt")
+        with self.printed.open("w") as file:
+            self.process = subprocess.Popen(
+                command(output, **changes), stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def wait_for(self, found) -> None:
+        give_up = time.monotonic() + WAIT_S
+        while not found():
+            assert self.process.poll() is None and time.monotonic() < give_up, self.text
+            time.sleep(0.05)
+
+    def wait_for_step(self, step: str, text: str = "") -> None:
+        """Until a step of this run has a record, and its lines in the log hold `text`."""
+        pattern = f"registry/runs/*/record/{step}.json"
+        before = set(self.output.glob(pattern))
+        self.wait_for(lambda: set(self.output.glob(pattern)) - before and text in self.text)
+
+    def end(self, number: int, *, group: bool = False) -> int:
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        return self.process.wait(WAIT_S)
+
+    @property
+    def text(self) -> str:
+        return self.printed.read_text(errors="replace")
+
+    def line(self, part: str) -> str:
+        return next(line for line in self.text.splitlines() if part in line)
+
+
+def left_running(output: Path) -> list[str]:
+    """The processes that belong to a run into `output`: all of them know what its steps wait for."""
+    mark, found = f"={output / STEPS_LOCK}\0".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text().replace("\0", " ")[:80])
+        except OSError:
+            continue
+    return found
+
+
+def wait_until_alone(output: Path) -> None:
+    give_up = time.monotonic() + SOON_S
+    while left := left_running(output):
+        assert time.monotonic() < give_up, left
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.fault("pipeline.py run is ended by SIGTERM, SIGHUP or SIGKILL in a step")
+def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
+    output = tmp_path / "out"
+    run = Run(output, **TINY)
+    run.wait_for_step("standardize")
+    assert left_running(output)  # so that an empty list below says something
+    assert run.end(signal.SIGTERM) == 143
+    assert not left_running(output) and not (output / ".reserve").exists()
+    seen(run.line("failed: standardize"), fault="SIGTERM to pipeline.py run while it standardizes")
+
+    run = Run(output, **TINY)
+    run.wait_for_step("sft", "saved step")
+    run.end(signal.SIGKILL)
+    wait_until_alone(output)
+
+    run = Run(output, **TINY)
+    run.wait_for_step("sft", "going on from step")
+    seen(
+        f"{run.line('was killed')} {run.line('going on from step')}",
+        fault="SIGKILL of pipeline.py run while SFT trains",
+    )
+    run.wait_for(lambda: "saved step" in run.text)
+    assert run.end(signal.SIGHUP, group=True) == 129  # as a terminal does that is closed
+    assert not left_running(output)
+    seen(run.line("failed: sft"), fault="the terminal is closed (SIGHUP) while SFT trains")
+
+    run = Run(output, **TINY)
+    run.wait_for_step("evaluate-*")
+    run.end(signal.SIGKILL)
+    wait_until_alone(output)
+
+    run = Run(output, **TINY)
+    assert run.process.wait(WAIT_S) == 0, run.text
+    seen(
+        f"{run.line('was killed')} {run.line('has ended before')}",
+        fault="SIGKILL of pipeline.py run while it evaluates",
+    )
+    outcomes = read_outcomes(open_store(str(output / "registry")))
+    steps = [(outcome.failed_step or "").partition("-")[0] for outcome in outcomes]
+    assert steps == ["standardize", "sft", "sft", "evaluate", ""]
+    assert [outcome.ending for outcome in outcomes] == ["failed"] * 4 + ["rejected"]
+    assert json.loads((output / "summary.json").read_text())["ending"] == "rejected"
+
+
+@pytest.mark.slow
+@pytest.mark.fault("Ctrl-C in pipeline.py run, and a second run into its output")
+def test_ctrl_c_ends_a_run_with_its_outcome_and_no_traceback(tmp_path, seen):
+    output = tmp_path / "out"
+    run = Run(output, **TINY)
+    run.wait_for_step("preflight")
+    before = {path: path.read_bytes() for path in (output / "recipe.yaml", output / ".run.lock")}
+    second = subprocess.run(command(output, seed=7), capture_output=True, text=True, check=False)
+    assert second.returncode == 2 and len(second.stderr.splitlines()) == 1, second.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    seen(second.stderr, fault="a second run into the --output of a living one")
+    assert run.end(signal.SIGINT, group=True) == 130
+    assert "Traceback" not in run.text and not left_running(output)
+    seen(run.line("failed: "), fault="Ctrl-C while a step runs")
+    (outcome,) = read_outcomes(open_store(str(output / "registry")))
+    assert outcome.ending == "failed" and "was ended by" in outcome.sentence
+
+
+BROKEN = {
+    "stdout and stderr are closed": (">&- 2>&-", {}),
+    "the output is piped into head": ("| head -n 1", {}),
+    "TMPDIR is missing": ("", {"TMPDIR": "/nowhere/at/all"}),
+    "the locale is C": ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+@pytest.mark.fault("a broken console or environment of pipeline.py run")
+def test_a_broken_console_never_ends_a_run(fault, tmp_path, seen):
+    """The run ends for its own reason; the working directory holds a folder `components` that is not ours."""
+    (tmp_path / "components").mkdir()
+    (tmp_path / "components" / "__init__.py").write_text("raise SystemExit('a foreign package')")
+    output, (shell, environment) = tmp_path / "aus gäbe", BROKEN[fault]
+    line = " ".join(f"'{part}'" for part in command(output, model="/nowhere/model"))
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env["PYTHONPATH"] = str(ROOT)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{line} {shell}"], cwd=tmp_path, env=env | environment, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr.decode()[-2000:]
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["ending"] == "failed" and "/nowhere/model" in summary["reason"]
+    log = (output / "run.log").read_text(encoding="utf-8")
+    assert "RecursionError" not in log and "foreign package" not in log and "Executing task" in log
+    assert len(read_outcomes(open_store(str(output / "registry")))) == 1
+    seen(f"{summary['ending']}: {summary['reason']}", fault=fault)
