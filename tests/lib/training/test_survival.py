@@ -101,7 +101,7 @@ def test_a_worker_whose_parent_was_killed_saves_and_ends(data, tmp_path):
 def test_a_second_run_is_kept_out(data, tmp_path):
     first = start("sft", data, tmp_path, max_steps=60)
     wait_for_step(tmp_path, 1)
-    assert "another run trains in" in finish(start("sft", data, tmp_path, max_steps=60), status=2)
+    assert "another run works in" in finish(start("sft", data, tmp_path, max_steps=60), status=2)
     finish(first)
 
 
