@@ -13,6 +13,7 @@
   preparing/       what becomes `finished`
   finished/        model/ and curves/, once the training has ended
   fit.json         the micro-batch that fits the memory, where the one asked for does not
+  alive            touched by every forward pass
   result.json      what the last attempt said at its end: {"status", "message", "numbers"}
 ```
 """
@@ -40,6 +41,7 @@ class TrainingDir(Place):
         self.curves = path / CURVES  # where the curves grow
         self.writing = path / "writing"  # where a checkpoint is written before it is whole
         self.preparing = path / "preparing"  # where the result is
+        self.alive = path / "alive"
         self.finished = path / FINISHED  # what the training left when it had ended, whole or not there
 
     def newest(self) -> tuple[int, Path] | None:
@@ -56,6 +58,12 @@ class TrainingDir(Place):
     def steps(self) -> list[Path]:
         """All checkpoint directories, the oldest first."""
         return sorted(self.path.glob("step-*"))
+
+    def reached(self) -> tuple[int, int]:
+        """How far it is: the last step of curves and checkpoints, and the bytes of screened completions."""
+        rows = whole_rows(self.curves / "curves.jsonl") if (self.curves / "curves.jsonl").exists() else []
+        last = max([row["step"] for row in rows] + [step_of(path) for path in self.steps()], default=0)
+        return last, sum(path.stat().st_size for path in self.path.glob("screen-partial-*.jsonl"))
 
     def keep(self, written: Path, step: int, keep: int) -> Path:
         """Make a directory that has been written the checkpoint of `step`, and drop all but the `keep` newest.
