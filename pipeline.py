@@ -85,10 +85,11 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
     from components.standardize.component import standardize
 
     plan = checked["Output"]
-    samples = _sample(cached, checked) if recipe.sample.problems else {}
+    kept = {**cached, "checkpoints": recipe.checkpoints}
+    samples = _sample(kept, checked) if recipe.sample.problems else {}
     data = standardize(**cached, plan=plan, settings=checked["standardize"], **samples)
     data.set_display_name("Standardize")
-    shared = {**cached, "plan": plan, "data": data.outputs["data"]}
+    shared = {**kept, "plan": plan, "data": data.outputs["data"]}
     items = {"base": _evaluate(shared, checked, "base", None)}
     last = recipe.stages[-1]
     trained: dict[str, Any] = {}
@@ -110,10 +111,10 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         )  # fmt: skip
 
 
-def _sample(cached: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
+def _sample(kept: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
     from components.sample.component import sample
 
-    task = sample(**cached, plan=checked["Output"], settings=checked["sample"], split=checked["standardize"])
+    task = sample(**kept, plan=checked["Output"], settings=checked["sample"], split=checked["standardize"])
     return {"samples": task.set_display_name("Sample").outputs["samples"]}
 
 
@@ -135,7 +136,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
 
     settings = {"settings": checked[stage], "training": checked["training"], "scale": checked["scale"]}
     trainjob = to_json(recipe.cluster) if recipe.trainer == "trainjob" else ""
-    inputs = {**shared, **settings, "checkpoints": recipe.checkpoints, "trainjob": trainjob}
+    inputs = {**shared, **settings, "trainjob": trainjob}
     if stage == "sft":
         task = sft(**inputs).set_display_name("SFT")
     else:

@@ -20,8 +20,9 @@ from components.lib.registry.store import open_store
 
 
 def measure_champion(
-    *, version: str, registry: str, candidate: Path, data: Path, seed: int, settings: schema.Evaluate
-) -> dict[str, float]:
+    *, version: str, registry: str, candidate: Path, data: Path, checkpoints: Path | None, seed: int,
+    settings: schema.Evaluate,
+) -> dict[str, float]:  # fmt: skip
     """Write `candidate`/champion/ (items.jsonl, champion.json) if the champion's kept answers cannot be compared.
 
     `candidate` is the directory that `evaluate` has just written of the candidate, `version` the champion that
@@ -45,8 +46,9 @@ def measure_champion(
         out = candidate / MEASURED
         only_gate = replace(settings, protocols=(), gate_protocols=(DECIDING,))
         numbers = evaluate(
-            model=str(model), revision="", checkpoint="champion", data=data, out=out, seed=seed, settings=only_gate
-        )
+            model=str(model), revision="", checkpoint="champion", data=data, out=out, checkpoints=checkpoints,
+            seed=seed, settings=only_gate,
+        )  # fmt: skip
     write_json(out / "champion.json", {"version": version, "why": why})
     return {f"champion/{name}": value for name, value in numbers.items()}
 

@@ -7,8 +7,8 @@ from components.lib.cluster import images
 
 @dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def evaluate(
-    registry: str, run_id: str, plan: str, settings: str, checkpoint: str, champion: str, data: dsl.Input[dsl.Dataset],
-    items: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    registry: str, run_id: str, plan: str, settings: str, checkpoint: str, champion: str, checkpoints: str,
+    data: dsl.Input[dsl.Dataset], items: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Ask one checkpoint every evaluation and gate problem; `policy` is the checkpoint, the base without one.
@@ -28,13 +28,16 @@ def evaluate(
 
         inputs = Plan.read(plan)
         model, revision = inputs.start(policy)
-        out, asked = Path(items.path), from_json(Evaluate, settings)
-        record.numbers = evaluate(
-            model=model, revision=revision, checkpoint=checkpoint, data=Path(data.path), out=out, seed=inputs.seed,
-            settings=asked,
-        )  # fmt: skip
-        if champion:
-            record.numbers |= measure_champion(
-                version=champion, registry=registry, candidate=out, data=Path(data.path), seed=inputs.seed,
+        out, asked, files = Path(items.path), from_json(Evaluate, settings), Path(data.path)
+        place = Path(checkpoints) if checkpoints else None
+
+        def measured() -> dict[str, float]:
+            return measure_champion(
+                version=champion, registry=registry, candidate=out, data=files, checkpoints=place, seed=inputs.seed,
                 settings=asked,
             )  # fmt: skip
+
+        record.numbers = evaluate(
+            model=model, revision=revision, checkpoint=checkpoint, data=files, out=out, checkpoints=place,
+            seed=inputs.seed, settings=asked, after=measured if champion else dict,
+        )  # fmt: skip

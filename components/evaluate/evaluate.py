@@ -1,10 +1,10 @@
 """Ask a model every evaluation and gate problem and write down what it said.
 
-The model is loaded once for all splits and protocols. Finished completions lie in partial.jsonl until the whole
-evaluation is written, so a killed process goes on where it stopped.
+The model is loaded once for all splits and protocols. Finished completions are kept until the whole step is done, so
+that a killed one goes on where it stopped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from components.evaluate import protocols
 from components.lib.answers.judging import Item, verdicts
 from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import backends, prompts
-from components.lib.generation.partial import Partial
+from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, request_key, text_sha256
 from components.lib.models import model_directory, model_sha256
 from components.lib.recipe import schema
@@ -24,36 +24,37 @@ CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of
 
 
 def evaluate(
-    *, model: str, revision: str, checkpoint: str, data: Path, out: Path, seed: int, settings: schema.Evaluate
-) -> dict[str, float]:
+    *, model: str, revision: str, checkpoint: str, data: Path, out: Path, checkpoints: Path | None, seed: int,
+    settings: schema.Evaluate, after: Callable[[], dict[str, float]] = dict,
+) -> dict[str, float]:  # fmt: skip
     """Evaluate a model on `data`/evaluation.jsonl and `data`/gate.jsonl, each under its protocols.
 
-    Writes `out`/items.jsonl, one row per completion in the order of the files, and `out`/summary.json. Returns
-    numbers like "zero-shot/accuracy" and "gate/zero-shot/accuracy". `ValueError` for an unknown checkpoint, for
-    several samples without temperature, for missing problems or exemplars.
+    Writes `out`/items.jsonl, one row per completion in the order of the files, and `out`/summary.json. Completions lie
+    below `checkpoints` (see `partial.kept`) until all is written and `after`, what else the step has to do, is done.
+    Returns numbers like "zero-shot/accuracy" and "gate/zero-shot/accuracy", and those of `after`. `ValueError` for an
+    unknown checkpoint, for several samples without temperature, for missing problems or exemplars.
     """
     _check(checkpoint, settings)
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
     tokenizer = backends.load_tokenizer(directory)
     requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
-    partial = Partial(out / "partial.jsonl")
-    complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
-    sampling = sampling_text(seed, settings)
-    items = [_item(checkpoint, sampling, request, partial.rows[request.key]) for request in requests]
-    groups = [
-        _summary(split, protocol, items, requests, partial)
-        for split, protocol in dict.fromkeys((request.split, request.protocol) for request in requests)
-    ]
-    summary = {
-        "checkpoint": checkpoint, "model": model, "revision": revision, "model_sha256": fingerprint,
-        "template_sha256": text_sha256(str(tokenizer.chat_template)), "seed": seed, "settings": plain(settings),
-        "results": groups,
-    }  # fmt: skip
-    write_jsonl(out / "items.jsonl", items)
-    write_json(out / "summary.json", summary)
-    partial.remove()
-    return _numbers(groups)
+    with kept("evaluate", [checkpoint, *(request.key for request in requests)], out, checkpoints) as partial:
+        complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
+        sampling = sampling_text(seed, settings)
+        items = [_item(checkpoint, sampling, request, partial.rows[request.key]) for request in requests]
+        groups = [
+            _summary(split, protocol, items, requests, partial)
+            for split, protocol in dict.fromkeys((request.split, request.protocol) for request in requests)
+        ]
+        summary = {
+            "checkpoint": checkpoint, "model": model, "revision": revision, "model_sha256": fingerprint,
+            "template_sha256": text_sha256(str(tokenizer.chat_template)), "seed": seed, "settings": plain(settings),
+            "results": groups,
+        }  # fmt: skip
+        write_jsonl(out / "items.jsonl", items)
+        write_json(out / "summary.json", summary)
+        return _numbers(groups) | after()
 
 
 def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate) -> list[Request]:

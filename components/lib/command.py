@@ -22,7 +22,7 @@ HELP = {
     "base": "what evaluate wrote of the base model",
     "candidate": "what evaluate wrote of the model that may be promoted",
     "checkpoint": "which model it is: base, sft, grpo or champion",
-    "checkpoints": "where training checkpoints lie, so that a killed training goes on; without: beside the curves",
+    "checkpoints": "where unfinished work lies, so that a killed step goes on; without: beside its results",
     "curves": "what training wrote",
     "curves_out": "directory for the training's curves",
     "data": "directory that standardize wrote",

@@ -18,6 +18,14 @@ REMEDIES = {
     (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "give another path",
     (errno.ENOENT, errno.ELOOP): "check the path, and where its links point",
 }
+# The code that decides no result of a run: how it is asked for, kept, told and sent, and what is made of its results.
+# What is not listed decides, a new folder too. The values of recipes are in every key by themselves.
+NO_RESULT = (
+    "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting", "lib/local.py",
+    "lib/command.py", "lib/hub.py", "lib/machine.py", "lib/inside.py", "lib/retry.py", "lib/progress.py",
+    "lib/place.py", "lib/ending.py", "lib/recipe/recipes.py", "lib/recipe/files.py", "lib/recipe/reference.py",
+    "lib/recipe/selection.py",
+)  # fmt: skip
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -99,17 +107,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def tree_sha256(root: Path, pattern: str) -> str:
-    """One hash over names and contents of the files below `root` that match, compiled Python left out."""
-    digest = hashlib.sha256()
+def tree_sha256(root: Path, pattern: str, apart: Iterable[str] = ()) -> str:
+    """One hash over names and contents of the files below `root` that match.
+
+    Compiled Python is left out, and so is what lies at or below the paths in `apart`.
+    """
+    digest, left_out = hashlib.sha256(), {root / path for path in apart}
     for path in sorted(p for p in root.rglob(pattern) if p.is_file() and "__pycache__" not in p.parts):
-        digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
+        if left_out.isdisjoint((path, *path.parents)):
+            digest.update(f"{path.relative_to(root)} {sha256(path)}\n".encode())
     return digest.hexdigest()
 
 
-def code_sha256() -> str:
-    """One hash over the Python files of this package, its steps and wings alike."""
-    return tree_sha256(PACKAGE, "*.py")
+def code_sha256(*apart: str) -> str:
+    """One hash over the Python files that decide what a run computes: all but NO_RESULT, and but `apart`."""
+    return tree_sha256(PACKAGE, "*.py", (*NO_RESULT, *apart))
 
 
 def sync_tree(path: Path, *, recursive: bool = True) -> None:

@@ -3,7 +3,8 @@
 - step records, report and KFP artifacts of all but the newest `keep.runs` runs, and of all but as many of those in
   which nothing had changed; their outcome stays for good
 - models and data sets but those of the champion and of the `keep.models` champions before it, half pushed ones too
-- training checkpoints that nothing has used for `keep.checkpoint_days` days, unless a training holds their lock
+- training checkpoints, and what a killed evaluation or sampling has left, that nothing has used for
+  `keep.checkpoint_days` days, unless their lock is held
 
 The champion's run, the runs that began from the same inputs (KFP's cache may have given it their artifacts), its
 model, its data set, and the checkpoints that its training wrote are never deleted.
@@ -21,15 +22,15 @@ from typing import Any
 
 from minio.error import MinioException
 
+from components.lib.place import LOCK
 from components.lib.recipe.schema import STAGES, Keep
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
 from components.lib.registry.store import open_store
 
 TREES = ("models", "datasets")
-LOCK = "lock"  # of a checkpoint directory
 DAY_S = 86_400
-_PLACE = re.compile(rf"({'|'.join(STAGES)})-\w+")
+_PLACE = re.compile(rf"({'|'.join((*STAGES, 'sample', 'evaluate'))})-\w+")  # see lib/place.py
 
 
 def clean(store: Store, keep: Keep, checkpoints: str, now: float) -> list[str]:
@@ -123,7 +124,7 @@ def _trees(store: Store, champion: dict[str, Any], keep: Keep) -> Iterator[str]:
 
 
 def _checkpoints(root: Path, outcomes: list[Outcome], champion: dict[str, Any], oldest: float) -> Iterator[str]:
-    """Delete the directories `<stage>-<key>` whose newest file is older than `oldest`."""
+    """Delete the directories `<step>-<key>` whose newest file is older than `oldest`."""
     run = next((outcome for outcome in outcomes if outcome.run_id == champion.get("run_id")), None)
     window = (_seconds(run.started), _seconds(run.ended)) if run else (0.0, -1.0)
     for place in sorted(path for path in root.iterdir() if path.is_dir() and _PLACE.fullmatch(path.name)):

@@ -7,7 +7,7 @@ from components.lib.cluster import images
 
 @dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def sample(
-    registry: str, run_id: str, plan: str, settings: str, split: str,
+    registry: str, run_id: str, plan: str, settings: str, split: str, checkpoints: str,
     samples: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Let the base model solve training problems; `split` are the settings of standardize."""
@@ -23,5 +23,5 @@ def sample(
 
         record.numbers = sample(
             plan=Plan.read(plan), split=from_json(Standardize, split), settings=from_json(Sample, settings),
-            out=Path(samples.path),
+            out=Path(samples.path), checkpoints=Path(checkpoints) if checkpoints else None,
         )  # fmt: skip

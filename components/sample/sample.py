@@ -13,7 +13,7 @@ from components.lib.answers.judging import verdicts
 from components.lib.data.rows import write_rows
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation import prompts
-from components.lib.generation.partial import Partial
+from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, solutions_of
 from components.lib.models import model_directory
 from components.lib.recipe import schema
@@ -21,7 +21,9 @@ from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
 
-def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, out: Path) -> dict[str, float]:
+def sample(
+    *, plan: Plan, split: schema.Standardize, settings: schema.Sample, out: Path, checkpoints: Path | None
+) -> dict[str, float]:
     """Write `out`/samples.jsonl, solutions of the plan's base model for the adapter prompt-completion of standardize.
 
     Rows are {"id" of the problem, "sample", "prompt", "completion", "gold", "tokens"}; the completion opens its think
@@ -30,8 +32,8 @@ def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, ou
 
     Returns `problems` asked, solutions `asked` for, `written` and `truncated`; of those written how many are `right`
     and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the `####` that standardize
-    then adds; `tokens` and `seconds` of all. A killed run goes on where it stopped. `ValueError` if no training
-    problem is left.
+    then adds; `tokens` and `seconds` of all. A killed run goes on where it stopped, with the completions that lie
+    below `checkpoints` (see `partial.kept`). `ValueError` if no training problem is left.
     """
     out.mkdir(parents=True, exist_ok=True)
     problems = training_problems(plan, split, out)
@@ -39,13 +41,22 @@ def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, ou
     print(f"sample: {len(chosen):,} of {len(problems):,} training problems, {settings.per_problem} solutions each")
     directory = model_directory(plan.model, plan.revision)
     requests = solutions_of(chosen, directory, plan.seed, settings)
-    partial = Partial(out / "partial.jsonl")
-    complete(requests, directory, partial, plan.seed, settings, "sample")
+    with kept("sample", (request.key for request in requests), out, checkpoints) as partial:
+        complete(requests, directory, partial, plan.seed, settings, "sample")
+        numbers = _written(requests, partial, out / "samples.jsonl") | {"problems": len(chosen)}
+    print(
+        f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
+        f"{numbers['right_unmarked']:,} more but for the {prompts.MARKER}"
+    )
+    return {name: float(number) for name, number in numbers.items()}
+
+
+def _written(requests: Sequence[Request], partial: Partial, path: Path) -> dict[str, float]:
+    """Write the solutions that are whole; returns the numbers of `sample` that are about solutions."""
     found = [_solution(request, partial.rows[request.key]) for request in requests]
     whole = [solution for solution in found if solution["finish_reason"] == "stop"]
-    write_jsonl(out / "samples.jsonl", map(_row, whole))
-    numbers = {
-        "problems": len(chosen),
+    write_jsonl(path, map(_row, whole))
+    return {
         "asked": len(found),
         "written": len(whole),
         "truncated": len(found) - len(whole),
@@ -55,12 +66,6 @@ def sample(*, plan: Plan, split: schema.Standardize, settings: schema.Sample, ou
         "tokens": sum(solution["tokens"] for solution in found),
         "seconds": sum(partial.rows[request.key]["seconds"] for request in requests),
     }
-    partial.remove()
-    print(
-        f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
-        f"{numbers['right_unmarked']:,} more but for the {prompts.MARKER}"
-    )
-    return {name: float(number) for name, number in numbers.items()}
 
 
 def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> list[dict[str, Any]]:

@@ -55,11 +55,12 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-def run(data, out, settings=SETTINGS, model="tiny", checkpoint="base", seed=0):
+def run(data, out, settings=SETTINGS, model="tiny", checkpoint="base", seed=0, checkpoints=None, **others):
     pytest.importorskip("torch", reason="needs torch: no model is evaluated")
     numbers = stage.evaluate(
-        model=model, revision="main", checkpoint=checkpoint, data=data, out=out, seed=seed, settings=settings
-    )
+        model=model, revision="main", checkpoint=checkpoint, data=data, out=out, checkpoints=checkpoints, seed=seed,
+        settings=settings, **others,
+    )  # fmt: skip
     return numbers, list(read_jsonl(out / "items.jsonl")), read_json(out / "summary.json")
 
 
@@ -110,8 +111,9 @@ def registry(data, tmp_path):
 
 def measured(store, data, candidate, settings=SETTINGS, version="v1"):
     return measure_champion(
-        version=version, registry=store.url(""), candidate=candidate, data=data, seed=0, settings=settings
-    )
+        version=version, registry=store.url(""), candidate=candidate, data=data, checkpoints=None, seed=0,
+        settings=settings,
+    )  # fmt: skip
 
 
 def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, registry, tmp_path, monkeypatch, capsys):
@@ -167,8 +169,8 @@ def test_a_champion_that_has_changed_since_preflight_is_named(data, registry, tm
         measured(registry, data, tmp_path, version="v0")
 
 
-def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys):
-    _, whole, _ = run(data, tmp_path / "whole")
+def killed(data, out, monkeypatch, **others):
+    """An evaluation that ends after some batches; returns its partial.jsonl, whose last line the kill has cut."""
     kept = Partial.add
 
     def add_then_die(self, rows):
@@ -176,21 +178,55 @@ def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys):
         if len(self.rows) >= 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Partial, "add", add_then_die)
-    with pytest.raises(KeyboardInterrupt):
-        run(data, tmp_path / "out")
-    monkeypatch.undo()
-    partial = tmp_path / "out" / "partial.jsonl"
-    finished = partial.read_text().count("\n")
-    assert 8 <= finished < 26 and not (tmp_path / "out" / "items.jsonl").exists()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Partial, "add", add_then_die)
+        run(data, out, **others)
+    [partial] = out.parent.rglob("partial.jsonl")
     with partial.open("a") as file:
         file.write('{"key": "a line that the kill has cut')
+    return partial
+
+
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_killed_evaluation_goes_on(data, tmp_path, monkeypatch, capsys, checkpoints):
+    """With checkpoints in another directory for its output, as a new run or Pod has one; without in the same one."""
+    _, whole, _ = run(data, tmp_path / "whole")
+    place, again = (tmp_path / "checkpoints", "again") if checkpoints else (None, "out")
+    partial = killed(data, tmp_path / "out", monkeypatch, checkpoints=place)
+    finished = partial.read_text().count("\n")
+    assert 8 <= finished < 26 and not (tmp_path / "out" / "items.jsonl").exists()
     capsys.readouterr()
-    _, items, _ = run(data, tmp_path / "out")
+    _, items, _ = run(data, tmp_path / again, checkpoints=place)
     printed = capsys.readouterr().out
     assert f"{finished} of 26 completions were there already" in printed
     assert f"{26 - finished} of {26 - finished} completions," in printed
-    assert items == whole
+    assert items == whole and not partial.exists()
+    assert not checkpoints or list(place.iterdir()) == []
+
+
+def test_what_another_evaluation_has_left_is_not_taken(data, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "checkpoints"
+    left = killed(data, tmp_path / "out", monkeypatch, checkpoints=place).parent
+    capsys.readouterr()
+    for change in ({"settings": replace(SETTINGS, max_new_tokens=23)}, {"settings": replace(SETTINGS, problems=9)}):
+        run(data, tmp_path / "other", checkpoints=place, **change)
+        assert "already" not in capsys.readouterr().out and list(place.iterdir()) == [left]
+    monkeypatch.setattr("components.lib.generation.partial.code_sha256", lambda *_: "another")
+    run(data, tmp_path / "other", checkpoints=place)
+    assert "already" not in capsys.readouterr().out and list(place.iterdir()) == [left]
+
+
+def test_completions_stay_until_all_that_the_step_does_is_done(data, tmp_path, capsys):
+    """Such as the champion's, whose own may be killed."""
+
+    def die():
+        raise KeyboardInterrupt
+
+    place = tmp_path / "checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        run(data, tmp_path / "out", checkpoints=place, after=die)
+    numbers, _, _ = run(data, tmp_path / "out", checkpoints=place, after=lambda: {"champion/n": 1.0})
+    assert "26 of 26 completions were there already" in capsys.readouterr().out and numbers["champion/n"] == 1.0
 
 
 def test_other_settings_start_anew(data, tmp_path):
@@ -243,8 +279,8 @@ def test_majority_votes_only_with_whole_completions():
 def test_bad_settings_are_named_before_a_model_is_loaded(changes, checkpoint, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         stage.evaluate(
-            model="nowhere/none", revision="main", checkpoint=checkpoint, data=tmp_path, out=tmp_path, seed=0,
-            settings=replace(SETTINGS, **changes),
+            model="nowhere/none", revision="main", checkpoint=checkpoint, data=tmp_path, out=tmp_path, checkpoints=None,
+            seed=0, settings=replace(SETTINGS, **changes),
         )  # fmt: skip
 
 

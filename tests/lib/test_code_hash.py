@@ -1,4 +1,4 @@
-"""A file anywhere in components/ decides what is trained again, and what looks for its neighbours finds them there."""
+"""Which files of components/ decide what is done again, and that code finds its neighbours where it lies itself."""
 
 import json
 import os
@@ -12,11 +12,13 @@ from tests import ROOT
 
 HASHES = """
 import json, sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from components.lib import machine, models
-from components.lib.files import PACKAGE, code_sha256
+from components.lib.files import PACKAGE
+from components.lib.generation.partial import kept
 from components.lib.recipe import recipes
 from components.lib.registry.plan import Plan
 from components.lib.training.job import Job
@@ -30,19 +32,28 @@ job = Job(
 )
 
 def hashes():
-    return code_sha256(), json.dumps(job.inputs(), sort_keys=True), fingerprint_of(recipe, plan)
+    # of a run, of the trainings, and of the completions of an evaluation
+    keys = [json.dumps(work.inputs(), sort_keys=True) for work in (job, replace(job, stage="grpo"))]
+    with TemporaryDirectory() as folder, kept("evaluate", [], Path(folder), Path(folder)) as partial:
+        return [fingerprint_of(recipe, plan), *keys, partial.path.parent.name]
 
-before, same = hashes(), {}
-for folder in sorted({path.parent for path in PACKAGE.rglob("*.py")}):
-    path = max(folder.glob("*.py"))
+(PACKAGE / "lib" / "new").mkdir()
+(PACKAGE / "lib" / "new" / "__init__.py").write_text("")
+before, changed = hashes(), {}
+several = (PACKAGE / "lib", PACKAGE / "lib" / "recipe")  # whose files do not all count alike
+paths = {max(path.parent.glob("*.py")) for path in PACKAGE.rglob("*.py")}
+for path in sorted(paths.union(*(folder.glob("*.py") for folder in several))):
     text = path.read_text()
     path.write_text(text + "# another line\\n")
-    same[str(folder.relative_to(PACKAGE))] = [old == new for old, new in zip(before, hashes(), strict=True)]
+    after = hashes()
     path.write_text(text)
+    changed[str(path.relative_to(PACKAGE))] = [
+        name for name, old, new in zip(("run", "sft", "grpo", "completions"), before, after, strict=True) if old != new
+    ]
 (PACKAGE / "__pycache__").mkdir(exist_ok=True)
 (PACKAGE / "__pycache__" / "compiled.py").write_text("")
 print(json.dumps({
-    "same": same, "unchanged": before == hashes(), "package": str(PACKAGE), "commit": machine.commit(),
+    "changed": changed, "unchanged": before == hashes(), "package": str(PACKAGE), "commit": machine.commit(),
     "tiny": str(models.model_directory("tiny", "")), "job": job.text(),
 }))
 """
@@ -80,12 +91,30 @@ def run(copy, *arguments):
     return subprocess.run([sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True)
 
 
-def test_a_file_of_any_step_or_wing_changes_the_training_and_the_fingerprint(copy, found):
-    steps = {path.parent.name for path in copy.glob("components/*/component.py")}
-    wings = {f"lib/{path.parent.name}" for path in copy.glob("components/lib/*/__init__.py")}
+# The keys that a change changes -> the folders and files where it does; the longest that holds a file counts.
+CHANGES = {
+    "run sft grpo completions": (".", "lib", "lib/generation", "lib/new"),
+    "run sft grpo": ("lib/answers", "lib/training"),
+    "run sft": ("sft",),
+    "run grpo": ("grpo",),
+    "run": ("sample", "standardize", "evaluate", "lib/data", "lib/tiny", "lib/recipe"),
+    "": (
+        "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
+        "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
+        "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py", "lib/place.py",
+        "lib/progress.py", "lib/retry.py",
+    ),
+}  # fmt: skip
+
+
+def test_a_change_of_a_file_changes_the_keys_of_what_it_decides_and_no_others(copy, found):
+    keys_of = {place: keys for keys, places in CHANGES.items() for place in places}
+    folders = {str(path.parent.relative_to(copy / "components")) for path in copy.glob("components/**/__init__.py")}
     assert found["package"] == str(copy / "components") and found["unchanged"]
-    assert len(steps) == 10 and len(wings) > 5 and steps | wings | {".", "lib"} <= set(found["same"])
-    assert not [folder for folder, same in found["same"].items() if any(same)]
+    assert folders <= set(keys_of), "say what a change in the new folder changes"
+    for path, changed in found["changed"].items():
+        holding = [place for place in keys_of if place == "." or f"{path}/".startswith(f"{place}/")]
+        assert " ".join(changed) == keys_of[max(holding, key=len)], path
 
 
 def test_commit_and_embedded_model_are_the_copys(copy, found):

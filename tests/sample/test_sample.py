@@ -79,8 +79,12 @@ def standardized(plan, samples, out, *sources):
     return {path.stem: list(read_jsonl(path)) for path in out.glob("*.jsonl")}
 
 
+def drawn(plan, settings, out, checkpoints=None):
+    return sample(plan=plan, split=SPLIT, settings=settings, out=out, checkpoints=checkpoints)
+
+
 def test_standardize_keeps_what_is_right_and_says_why_not(plan, written, tmp_path):
-    numbers = sample(plan=plan, split=SPLIT, settings=SETTINGS, out=tmp_path / "samples")
+    numbers = drawn(plan, SETTINGS, tmp_path / "samples")
     rows = list(read_jsonl(tmp_path / "samples" / "samples.jsonl"))
     files = standardized(plan, tmp_path / "samples", tmp_path / "out")
     asked = {row["question"]: row["gold"] for row in files["problems"]}
@@ -104,7 +108,7 @@ def test_standardize_keeps_what_is_right_and_says_why_not(plan, written, tmp_pat
 
 
 def test_held_out_evaluation_and_refused_problems_are_never_asked(plan, written, tmp_path):
-    sample(plan=plan, split=SPLIT, settings=SETTINGS, out=tmp_path / "samples")
+    drawn(plan, SETTINGS, tmp_path / "samples")
     files = standardized(plan, tmp_path / "samples", tmp_path / "out")
     never = [row["question"] for name in ("evaluation", "plateau", "gate") for row in files[name]]
     never += [row["row"]["question"] for row in files["rejects"] if row["source"] == "problems"]
@@ -116,13 +120,16 @@ def test_a_smaller_choice_is_part_of_a_larger_one(plan, written, tmp_path):
     chosen = []
     for count in (3, 6):
         settings = replace(SETTINGS, problems=count, per_problem=1)  # the first ending: nothing is cut off
-        assert sample(plan=plan, split=SPLIT, settings=settings, out=tmp_path / str(count))["problems"] == count
+        assert drawn(plan, settings, tmp_path / str(count))["problems"] == count
         chosen.append({row["id"] for row in read_jsonl(tmp_path / str(count) / "samples.jsonl")})
     assert chosen[0] < chosen[1]
 
 
-def test_a_killed_run_goes_on(plan, written, tmp_path, monkeypatch):
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_killed_run_goes_on(plan, written, tmp_path, monkeypatch, checkpoints):
+    """With checkpoints in another directory for its output, as a new run or Pod has one; without in the same one."""
     settings, batches = replace(SETTINGS, problems=4), backends.open_backend.batches
+    place, again = (tmp_path / "checkpoints", "again") if checkpoints else (None, "samples")
 
     def die(self, texts, seeds):
         for number, batch in enumerate(batches(self, texts, seeds)):
@@ -132,11 +139,12 @@ def test_a_killed_run_goes_on(plan, written, tmp_path, monkeypatch):
 
     monkeypatch.setattr(backends.open_backend, "batches", die)
     with pytest.raises(KeyboardInterrupt):
-        sample(plan=plan, split=SPLIT, settings=settings, out=tmp_path / "samples")
+        drawn(plan, settings, tmp_path / "samples", place)
     monkeypatch.setattr(backends.open_backend, "batches", batches)
     written.clear()
-    assert sample(plan=plan, split=SPLIT, settings=settings, out=tmp_path / "samples")["asked"] == 24
-    assert len(written) == 17 and [path.name for path in (tmp_path / "samples").iterdir()] == ["samples.jsonl"]
+    assert drawn(plan, settings, tmp_path / again, place)["asked"] == 24
+    assert len(written) == 17 and [path.name for path in (tmp_path / again).iterdir()] == ["samples.jsonl"]
+    assert not checkpoints or list(place.iterdir()) == []
 
 
 def test_useless_samples_end_a_run_only_if_there_is_nothing_else(plan, tmp_path):
@@ -157,7 +165,7 @@ def test_the_tiny_base_samples_and_all_of_it_is_accounted_for(plan, tmp_path):
     settings = replace(SETTINGS, problems=3, per_problem=3, max_new_tokens=32)
     found = []
     for name in ("first", "again"):
-        numbers = sample(plan=plan, split=SPLIT, settings=settings, out=tmp_path / name)
+        numbers = drawn(plan, settings, tmp_path / name)
         found.append((tmp_path / name / "samples.jsonl").read_text())
         assert numbers["asked"] == 9 == numbers["written"] + numbers["truncated"] and numbers["tokens"] > 9
     assert found[0] == found[1]

@@ -7,13 +7,13 @@ itself before its end, and never why its Pods do not start, so that is read from
 import contextlib
 import os
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.lib import ending
 from components.lib.cluster import images
 from components.lib.cluster.api import message_of
 from components.lib.cluster.follow import Follower
@@ -27,7 +27,7 @@ from components.lib.recipe.settings import from_json
 from components.lib.retry import Transient, retry
 from components.lib.training.checkpoints import CURVES, FINISHED, INPUTS
 from components.lib.training.job import Job, Result, Status
-from components.lib.training.supervise import TERMINATED, result_of
+from components.lib.training.supervise import result_of
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
 PLACE_LABEL = "grpo-pipeline/place"
@@ -184,15 +184,12 @@ class TrainJobs:
     def _deleting_on_sigterm(self, name: str) -> Iterator[None]:
         """Ask for the job's end at once on SIGTERM: a run that is terminated leaves its steps less than a second."""
 
-        def end(*_: Any) -> None:
+        def end(number: int) -> None:
             self._ask_for_end(name)
-            raise SystemExit(TERMINATED)
+            ending.end(number)
 
-        before = signal.signal(signal.SIGTERM, end)
-        try:
+        with ending.handling(end):
             yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     def _delete(self, name: str) -> None:
         """Delete a job and wait until its Pods have ended, so that they write no more."""

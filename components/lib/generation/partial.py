@@ -1,12 +1,22 @@
-"""Completions kept on disk while an evaluation runs, so that a killed one goes on where it stopped."""
+"""Completions kept on disk while a step makes them, so that a killed one goes on where it stopped."""
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import resumed_rows
+from components.lib.files import code_sha256, resumed_rows
+from components.lib.place import Place
+
+PARTIAL = "partial.jsonl"
+# The code that decides no completion of a model to a prompt.
+NOT_GENERATING = (
+    "sample", "standardize", "sft", "grpo", "evaluate", "lib/answers", "lib/data", "lib/recipe", "lib/tiny",
+    "lib/training",
+)  # fmt: skip
 
 
 class Partial:
@@ -30,3 +40,23 @@ class Partial:
     def remove(self) -> None:
         """Delete the file once everything has been written elsewhere."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept(step: str, keys: Iterable[str], out: Path, checkpoints: Path | None) -> Iterator[Partial]:
+    """The completions that an earlier process of this very step has left; gone when the block ends well.
+
+    They lie below `checkpoints`, which outlives the step, in a directory whose key is made of all that decides them:
+    the code, and the `keys` of the requests, which stand for model, prompts, settings and seed. Without checkpoints
+    they lie in `out`. `ValueError` if another run is making them.
+    """
+    if checkpoints is None:
+        partial = Partial(out / PARTIAL)
+        yield partial
+        partial.remove()
+        return
+    requests = hashlib.sha256("\n".join(keys).encode()).hexdigest()
+    place = Place.of(checkpoints, step, {"step": step, "requests": requests, "code": code_sha256(*NOT_GENERATING)})
+    with place.locked():
+        yield Partial(place.path / PARTIAL)
+        place.remove()

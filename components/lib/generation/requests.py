@@ -51,7 +51,7 @@ def complete(
     """
     missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
     if len(missing) < len(requests):
-        print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already")
+        print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already", flush=True)
     if not missing:
         return
     sampling = backends.Sampling(

@@ -144,7 +144,7 @@ class Training(Settings):
 
     save_minutes: float = Field(description="minutes between checkpoints; a crash loses no more", ge=0)
     keep: int = Field(description="newest checkpoints that are kept", ge=1)
-    restarts: int = Field(description="times that a crashed training is started again from its checkpoint", ge=0)
+    restarts: int = Field(description="times in a row, without a new step, that a crashed training is restarted", ge=0)
     gpu_memory_gib: float = Field(description="memory of the GPU, for a check before it is taken; 0: none", ge=0)
     alarm_entropy: float = Field(description="alarm when the entropy is below this share of what it was at first", ge=0)
     alarm_zero_variance: float = Field(description="alarm above this share of groups all right or all wrong", ge=0)

@@ -1,4 +1,4 @@
-"""Where a training keeps what must outlive its process, its Pod or a power cut: names, locks and files, no torch.
+"""Where a training keeps what must outlive its process, its Pod or a power cut (lib/place.py): files, no torch.
 
 ```
 <checkpoints>/<stage>-<key>/
@@ -13,76 +13,36 @@
   preparing/       what becomes `finished`
   finished/        model/ and curves/, once the training has ended
   fit.json         the micro-batch that fits the memory, where the one asked for does not
+  alive            touched by every forward pass
   result.json      what the last attempt said at its end: {"status", "message", "numbers"}
 ```
-
-The key is a hash of inputs, settings and code, never of a run: what has the same key resumes, what has another
-key does not see it.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from components.lib.files import read_json, sha256, sync_tree, write_json, write_jsonl
+from components.lib.place import Place
 from components.lib.registry.base import MANIFEST, describe
 from components.lib.training.job import Result, Status
 
-ABOUT, LOCK, FINISHED, CURVES, INPUTS = "about.json", "lock", "finished", "curves", "inputs"
-KEY_DIGITS = 16
+FINISHED, CURVES, INPUTS = "finished", "curves", "inputs"
 
 
-class TrainingDir:
+class TrainingDir(Place):
     """The directory of one training."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self.curves = path / CURVES  # where the curves grow
         self.writing = path / "writing"  # where a checkpoint is written before it is whole
         self.preparing = path / "preparing"  # where the result is
+        self.alive = path / "alive"
         self.finished = path / FINISHED  # what the training left when it had ended, whole or not there
-
-    @staticmethod
-    def of(checkpoints: Path, stage: str, inputs: Mapping[str, Any]) -> "TrainingDir":
-        """The directory of a training with these inputs (JSON values), which are written there for people."""
-        text = json.dumps(inputs, sort_keys=True)
-        path = checkpoints / f"{stage}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]}"
-        if not (path / ABOUT).exists():
-            write_json(path / ABOUT, dict(inputs))
-        return TrainingDir(path)
-
-    @contextmanager
-    def locked(self) -> Iterator[int]:
-        """Hold the lock; yields its file descriptor, which workers inherit so that an orphan still holds it.
-
-        `ValueError` names the holder if another process has it, or the file system if it knows no locks.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise ValueError(
-                    f"another run trains in {self.path} ({file.read().strip() or 'it did not say who'}); "
-                    "wait until it has ended, or end it"
-                ) from None
-            except OSError as error:
-                raise ValueError(
-                    f"{self.path / LOCK} cannot be locked ({error}); put checkpoints on a file system with flock"
-                ) from None
-            file.truncate(0)
-            file.write(f"host {socket.gethostname()}, process {os.getpid()}, since {_now()}\n")
-            file.flush()
-            yield file.fileno()
 
     def newest(self) -> tuple[int, Path] | None:
         """Step and directory of the newest whole checkpoint; what is half written or damaged is told and removed."""
@@ -98,6 +58,12 @@ class TrainingDir:
     def steps(self) -> list[Path]:
         """All checkpoint directories, the oldest first."""
         return sorted(self.path.glob("step-*"))
+
+    def reached(self) -> tuple[int, int]:
+        """How far it is: the last step of curves and checkpoints, and the bytes of screened completions."""
+        rows = whole_rows(self.curves / "curves.jsonl") if (self.curves / "curves.jsonl").exists() else []
+        last = max([row["step"] for row in rows] + [step_of(path) for path in self.steps()], default=0)
+        return last, sum(path.stat().st_size for path in self.path.glob("screen-partial-*.jsonl"))
 
     def keep(self, written: Path, step: int, keep: int) -> Path:
         """Make a directory that has been written the checkpoint of `step`, and drop all but the `keep` newest.
@@ -173,7 +139,3 @@ def whole_rows(path: Path) -> list[dict[str, Any]]:
             except ValueError:
                 break
     return rows
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from components.lib.recipe.settings import from_dict, plain, replace
 
 RESULT = "result.json"
 
-
+NOT_TRAINING = ("sample", "standardize", "evaluate", "lib/data", "lib/tiny", "lib/recipe")  # of the code
 SETTINGS: dict[str, type[Sft] | type[Grpo]] = {"sft": Sft, "grpo": Grpo}
 # By stage and task, the function that a worker calls with the job; `train` returns the numbers to log. They are names
 # because the parent imports no torch, and because this library stands below the steps and imports none.
@@ -61,7 +61,10 @@ class Job:
         return Job(**values | {name: Path(values[name]) for name in ("data", "directory")})
 
     def inputs(self) -> dict[str, Any]:
-        """All that decides the result: model, data, seed, settings and code; the key of its checkpoints."""
+        """All that decides the result: model, data, seed, settings and code; the key of its checkpoints.
+
+        Code that made the model and the data, or evaluates, does not count: what it made is here by its content.
+        """
         files = [self.data / f"{split}.jsonl" for split in OF_STAGE[self.stage]]
         return {
             "stage": self.stage,
@@ -70,7 +73,7 @@ class Job:
             "seed": self.seed,
             "settings": plain(self.settings),
             "processes": [self.scale.world, self.scale.sharding],
-            "code": code_sha256(),
+            "code": code_sha256(*NOT_TRAINING, *(other for other in SETTINGS if other != self.stage)),
         }
 
     def with_micro_batch(self, size: int) -> "Job":

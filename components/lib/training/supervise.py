@@ -2,10 +2,10 @@
 
 A worker (lib/training/worker.py) is a process of its own, because a CUDA error or the end of memory leaves a process
 in which nothing more can be trusted. It says in result.json how it ended; its exit status counts where it could not.
-What a user must fix and what would only happen again is not retried. No torch here.
+One that hangs is ended and counts as crashed. What a user must fix and what would only happen again is not retried. No
+torch here.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,14 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from components.lib import ending
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
+from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
+from components.lib.training.pace import Pace
 
 FIT = "fit.json"
-TERMINATED = 128 + signal.SIGTERM  # the exit status of a step that was told to end
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LOOK_S = 5.0  # between two looks at a worker's pace
+GRACE_S = 120.0  # for a worker that hangs to save; torchrun takes 30 s of it to end its own
 
 
 def train(
@@ -61,15 +64,17 @@ def train(
 
 def _until_done(job: Job, directory: TrainingDir, attempt: Callable[[Job], Result]) -> Result:
     """Make attempts until one has done the job; raises as `train` says."""
-    restarts = 0
+    restarts, furthest = 0, directory.reached()  # restarts in a row: those before the last progress do not count
     while (result := attempt(_prepared(job, directory))).status is not Status.DONE:
         status, message = result.status, result.message
         if status is Status.TERMINATED:
-            raise SystemExit(TERMINATED)
+            raise ending.Ended(signal.SIGTERM)
         if status is Status.INVALID:
             raise ValueError(message)
         if status is Status.OUT_OF_MEMORY and job.task == "train" and _halve(job, directory):
             continue
+        if (reached := directory.reached()) > furthest:
+            restarts, furthest = 0, reached
         if status is not Status.LOST or restarts == job.training.restarts:
             raise RuntimeError(f"{job.stage} gave up: {message}")
         restarts += 1
@@ -83,44 +88,53 @@ def _until_done(job: Job, directory: TrainingDir, attempt: Callable[[Job], Resul
 def run_worker(job: Job, lock: int) -> Result:
     """One worker process, its output passed on; what it came to.
 
-    SIGTERM and SIGINT of this process reach the worker as SIGTERM: it saves and ends.
+    What tells this process to end reaches the worker as SIGTERM: it saves and ends. A terminal's own signals do not
+    reach it, which is in a session of its own.
     """
-    command = [sys.executable, "-m", "components.lib.training.worker", job.text()]
-    if job.scale.processes > 1:
-        runner = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.scale.processes)]
-        command = [sys.executable, *runner, *command[1:]]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "components.lib.training.begin", job.text()]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
     # Somebody who replaced sys.stdout wants to see what the worker prints; else it may have the terminal itself.
     piped = sys.stdout is not sys.__stdout__
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if piped else {}
     with subprocess.Popen(
-        command, env=environment, pass_fds=(lock,), preexec_fn=die_with_parent, text=True, errors="replace", **streams
+        command, env=environment, pass_fds=(lock,), start_new_session=True, text=True, errors="replace", **streams
     ) as worker:
-        with _passing_on(worker):
+        told: list[int] = []
+
+        def pass_on(number: int) -> None:
+            told.append(number)
+            worker.terminate()
+
+        with ending.handling(pass_on), _watching(worker, Pace(job.directory)) as hanging:
             for line in worker.stdout or ():
                 print(line, end="", flush=True)
-            return result_of(job, worker.wait())
-
-
-def die_with_parent() -> None:
-    """Have the kernel tell this process to end (SIGTERM) when its parent is no more, however that went."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+            result = result_of(job, worker.wait())
+    if hanging and result.status is not Status.DONE:
+        result = Result(Status.LOST, hanging[0])
+    return Result(Status.TERMINATED) if told and result.status is Status.LOST else result
 
 
 @contextmanager
-def _passing_on(worker: subprocess.Popen[str]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: worker.terminate())
+def _watching(worker: subprocess.Popen[str], pace: Pace) -> Iterator[list[str]]:
+    """End a worker that hangs, SIGTERM first and SIGKILL later; yields why, in a list that is empty before."""
+    hanging: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not hanging and not ended.wait(LOOK_S):
+            hanging.extend(filter(None, [pace.stalled()]))
+        if hanging:
+            worker.terminate()
+            if not ended.wait(GRACE_S):
+                worker.kill()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        yield
+        yield hanging
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        ended.set()
+        watcher.join()
 
 
 def result_of(job: Job, status: int) -> Result:

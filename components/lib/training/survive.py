@@ -70,6 +70,7 @@ class Guarded(Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One forward and backward pass, its loss checked."""
+        self.directory.alive.touch()  # a step of many passes may take longer than a worker may be quiet
         loss = super().training_step(model, inputs, num_items_in_batch)
         if not torch.isfinite(loss):
             self._stop("loss", float(loss), self.batch_of(inputs))

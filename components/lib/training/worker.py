@@ -1,4 +1,4 @@
-"""The process that trains: `python -m components.lib.training.worker JOB`, started by lib/training/supervise.py.
+"""The process that trains: `python -m components.lib.training.worker JOB`, started by lib/training/begin.py.
 
 At its end it leaves a result.json, from which the parent knows what to do.
 """
@@ -19,10 +19,10 @@ import torch.distributed
 from components.lib import machine
 from components.lib.files import PACKAGE, write_json
 from components.lib.generation.decode import NotFinite
+from components.lib.training.begin import die_with_parent
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
 from components.lib.training.job import TASKS, Job, Result, Status
-from components.lib.training.supervise import die_with_parent
 from components.lib.training.survive import Terminated
 
 # The last two: another process of this training was lost.

@@ -97,7 +97,7 @@ def test_the_lock_keeps_a_second_process_out_and_goes_with_its_holder(directory)
     command = [sys.executable, "-c", code, str(directory.path)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=rf"another run trains in .* \(host .*, process {holder.pid}, since 20"):
+        with pytest.raises(ValueError, match=rf"another run works in .* \(host .*, process {holder.pid}, since 20"):
             with directory.locked():
                 pass
         holder.kill()

@@ -102,14 +102,34 @@ def test_grpo_learns_as_one_process_does(data, sft, tmp_path):
     assert {row["used"] for row in rows_of(tmp_path / "two", "curves.jsonl")} == {1.0}
 
 
+@pytest.mark.fault("the parent of a training on two processes is killed with SIGKILL")
+def test_no_process_of_two_outlives_the_parent(data, tmp_path, seen):
+    process = start("sft", data, tmp_path, **TWO, max_steps=500)
+    wait_for_step(tmp_path, 1)
+    alive = workers_in(tmp_path)
+    assert len(alive) == 3, "torchrun and its two"
+    os.kill(process.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    while workers_in(tmp_path) and time.monotonic() < killed + 60:
+        time.sleep(0.1)
+    gone_s = time.monotonic() - killed
+    assert not workers_in(tmp_path) and gone_s < 40
+    process.communicate()
+    seen(f"all {len(alive)} processes of the worker are gone after {gone_s:.0f} s", lost="nothing but the last steps")
+
+
+def workers_in(out):
+    """The processes of the worker whose checkpoints lie beside these curves, torchrun's own included."""
+    listed = subprocess.run(
+        ["pgrep", "-f", rf"components\.lib\.training.*{directory_in(out).path.name}"], capture_output=True, text=True
+    ).stdout
+    return [int(line) for line in listed.split()]
+
+
 def test_one_process_of_two_is_killed_and_the_training_goes_on(data, alone, tmp_path):
     process = start("sft", data, tmp_path, **TWO)
     wait_for_step(tmp_path, 3)
-    directory = directory_in(tmp_path).path.name
-    listed = subprocess.run(
-        ["pgrep", "-f", f"components.lib.training.worker.*{directory}"], capture_output=True, text=True
-    ).stdout
-    workers = [int(line) for line in listed.split() if "distributed.run" not in _command(int(line))]
+    workers = [number for number in workers_in(tmp_path) if "training.begin" not in _command(number)]
     os.kill(workers[-1], signal.SIGKILL)
     printed = finish(process)
     assert (

@@ -1,19 +1,24 @@
 """What the parent of a training does after each way in which a worker can end, with real processes for workers."""
 
 import dataclasses
+import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from components.lib.files import read_json
+from components.lib.files import read_json, write_jsonl
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
-from components.lib.training import supervise
+from components.lib.training import pace, supervise
+from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job, Result, Status
+from tests import ROOT
 
 
 @pytest.fixture
@@ -28,16 +33,19 @@ def job(directory):
                settings=settings, training=replace(TINY.training, restarts=2), scale=TINY.scale)  # fmt: skip
 
 
-def ending(directory, job, *ways):
+def ending(directory, job, *ways, steps=()):
     """Run the parent's loop over workers that end in these ways; returns the micro-batches they were started with.
 
-    A way is an exit status, a signal's negative number, or (status, message) as the worker says it.
+    A way is an exit status, a signal's negative number, or (status, message) as the worker says it. `steps` are those
+    that the workers reach, one after the other.
     """
-    seen, left = [], list(ways)
+    seen, left, reached = [], list(ways), list(steps)
 
     def work(job):
         seen.append(job.settings.micro_batch_size)
         status = left.pop(0)
+        if reached:
+            write_jsonl(directory.curves / "curves.jsonl", [{"step": reached.pop(0)}])
         if not isinstance(status, int):
             Result(*status).write(directory.path)
             status = 1
@@ -63,6 +71,22 @@ def test_a_worker_that_is_killed_or_loses_its_device_starts_again(directory, job
 def test_restarts_end(directory, job):
     with pytest.raises(RuntimeError, match="grpo gave up: its process was killed by SIGSEGV"):
         ending(directory, job, *[-signal.SIGSEGV] * 3)
+
+
+@pytest.mark.fault("a training crashes again and again, with new steps between")
+def test_restarts_count_anew_after_progress(directory, job, capsys, seen):
+    assert len(ending(directory, job, *[-signal.SIGKILL] * 6, 0, steps=[5, 5, 9, 9, 10, 11])) == 7
+    printed = capsys.readouterr().out
+    counts = re.findall(r"restart (\d) of 2", printed)
+    assert counts == ["1", "2", "1", "2", "1", "1"], counts
+    seen(printed.strip().splitlines()[-1])
+
+
+@pytest.mark.fault("a training crashes again and again at one step")
+def test_restarts_without_progress_end(directory, job, seen):
+    with pytest.raises(RuntimeError, match="grpo gave up: its process was killed by SIGSEGV") as raised:
+        ending(directory, job, *[-signal.SIGSEGV] * 4, steps=[7, 7, 7, 6])
+    seen(str(raised.value), lost="the steps after the newest checkpoint")
 
 
 def test_what_the_user_can_fix_is_not_tried_again(directory, job):
@@ -106,6 +130,28 @@ def test_of_several_processes_one_that_died_without_a_word_is_started_again(dire
 def test_an_end_on_request_is_no_failure(directory, job, status):
     with pytest.raises(SystemExit, match="143"):
         ending(directory, job, status)
+
+
+@pytest.mark.fault("the parent is gone before its worker could bind itself to it")
+def test_a_worker_whose_parent_has_gone_before_ends_at_once(job, seen):
+    command = [sys.executable, "-m", "components.lib.training.begin", job.text()]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, PARENT: "1"}, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGTERM and not done.stdout + done.stderr
+    seen(f"the worker ends with {signal.Signals(-done.returncode).name}, before anything heavy is imported")
+
+
+def test_a_worker_hangs_when_it_is_quiet_for_longer_than_fits_its_pace(directory, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    found = pace.Pace(directory.path)
+    for minutes, mark, told in [
+        (59, "", ""), (61, "", "nothing to .* for 61.0 minutes, and for 0.0 minutes at most before"),
+        (62, "a step", ""), (62 + 600, "", ""), (62 + 621, "", "for 621.0 minutes, and for 62.0 minutes"),
+    ]:  # fmt: skip
+        clock[0] = 60.0 * minutes
+        if mark:
+            (directory.path / "curves.jsonl").write_text(mark)
+        assert re.search(told or "^$", found.stalled()), minutes
 
 
 def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch, capsys):

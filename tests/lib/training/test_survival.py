@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,7 @@ torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
 from components.lib.files import read_json  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
-from components.lib.training import supervise  # noqa: E402
+from components.lib.training import pace, supervise  # noqa: E402
 from tests.lib.training.runs import (  # noqa: E402
     GRPO,
     SMALL,
@@ -69,7 +71,7 @@ def test_told_to_end_it_saves_and_goes_on_from_there(data, tmp_path):
         if line.startswith("step 1/"):
             break
     process.terminate()
-    finish(process, status=supervise.TERMINATED)
+    finish(process, status=128 + signal.SIGTERM)
     [checkpoint] = directory_in(tmp_path).steps()
     step = int(checkpoint.name[5:])
     printed = finish(start("sft", data, tmp_path, **long))
@@ -78,14 +80,15 @@ def test_told_to_end_it_saves_and_goes_on_from_there(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_whose_parent_was_killed_saves_and_ends(data, tmp_path):
+@pytest.mark.fault("the parent of a training is killed with SIGKILL")
+def test_a_worker_whose_parent_was_killed_saves_and_ends(data, tmp_path, seen):
     process = start("sft", data, tmp_path, max_steps=200, training_save_minutes=1000.0)
     for line in process.stdout:
         if line.startswith("step 1/"):
             break
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    directory = directory_in(tmp_path)
+    killed, directory = time.monotonic(), directory_in(tmp_path)
     deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         try:
@@ -93,15 +96,53 @@ def test_a_worker_whose_parent_was_killed_saves_and_ends(data, tmp_path):
                 break
         except ValueError:
             time.sleep(0.1)
+    gone_s = time.monotonic() - killed
+    last = process.stdout.read().strip().splitlines()[-1]
     process.stdout.close()
-    assert len(directory.steps()) == 1, "the orphan held the lock until it had saved"
+    [checkpoint] = directory.steps()
+    assert gone_s < 10 and last == f"saved step {int(checkpoint.name[5:])}", "it held the lock until it had saved"
+    seen(f"{last}; the worker is gone after {gone_s:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.fault("a worker hangs (here: it is stopped with SIGSTOP)")
+def test_a_worker_that_hangs_is_ended_and_started_again(data, tmp_path, monkeypatch, capsys, seen):
+    """The bound of the pace, an hour at least, shrinks while the worker is stopped and no longer."""
+    monkeypatch.setattr(supervise, "LOOK_S", 0.2)
+    monkeypatch.setattr(supervise, "GRACE_S", 0.5)
+    stopped = threading.Thread(target=stop_the_worker, args=(tmp_path, 3))
+    stopped.start()
+    numbers = supervise.train(
+        stage="sft", model="tiny", revision="main", data=data, model_out=tmp_path / "model",
+        curves_out=tmp_path / "curves", checkpoints=None, seed=0, settings=replace(TINY.sft, **SMALL["sft"]),
+        training=replace(TINY.training, save_minutes=0.0), scale=TINY.scale,
+    )  # fmt: skip
+    stopped.join()
+    printed = capsys.readouterr().out
+    told = re.search(r"sft: its process hangs: .*; it is started again from its newest checkpoint .*", printed)
+    assert told and re.search(r"going on from step \d+", printed) and numbers["steps"] == 12
+    assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == list(range(1, 13))
+    seen(told[0])
+
+
+def stop_the_worker(out, step):
+    """Stop the worker of this process after a step; without a look at what is written it hangs at once."""
+    wait_for_step(out, step)
+    command = ["pgrep", "-P", str(os.getpid()), "-f", "components.lib.training.begin"]
+    [worker] = map(int, subprocess.run(command, capture_output=True, text=True).stdout.split())
+    os.kill(worker, signal.SIGSTOP)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pace, "QUIET_S", 1.0)
+        patch.setattr(pace, "TIMES", 0)
+        while Path(f"/proc/{worker}").exists():
+            time.sleep(0.05)
 
 
 @pytest.mark.slow
 def test_a_second_run_is_kept_out(data, tmp_path):
     first = start("sft", data, tmp_path, max_steps=60)
     wait_for_step(tmp_path, 1)
-    assert "another run trains in" in finish(start("sft", data, tmp_path, max_steps=60), status=2)
+    assert "another run works in" in finish(start("sft", data, tmp_path, max_steps=60), status=2)
     finish(first)
 
 

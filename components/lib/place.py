@@ -1,0 +1,71 @@
+"""A directory below `checkpoints` for what must outlive its process, its Pod or a power cut: its name, and its lock.
+
+The name is `<step>-<key>`. The key is a hash of inputs, settings and code, never of a run: what has the same key goes
+on there, what has another key does not see it.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from components.lib.files import write_json
+
+ABOUT, LOCK = "about.json", "lock"
+KEY_DIGITS = 16
+
+
+class Place:
+    """One such directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def of(cls, checkpoints: Path, step: str, inputs: Mapping[str, Any]) -> Self:
+        """The directory of a step's work with these inputs (JSON values), which are written there for people."""
+        text = json.dumps(inputs, sort_keys=True)
+        path = checkpoints / f"{step}-{hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]}"
+        if not (path / ABOUT).exists():
+            write_json(path / ABOUT, dict(inputs))
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the lock; yields its file descriptor, which workers inherit so that an orphan still holds it.
+
+        `ValueError` names the holder if another process has it, or the file system if it knows no locks.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ValueError(
+                    f"another run works in {self.path} ({file.read().strip() or 'it did not say who'}); "
+                    "wait until it has ended, or end it"
+                ) from None
+            except OSError as error:
+                raise ValueError(
+                    f"{self.path / LOCK} cannot be locked ({error}); put checkpoints on a file system with flock"
+                ) from None
+            file.truncate(0)
+            file.write(f"host {socket.gethostname()}, process {os.getpid()}, since {_now()}\n")
+            file.flush()
+            yield file.fileno()
+
+    def remove(self) -> None:
+        """Delete it, once all that it held has been written elsewhere; the lock is held."""
+        shutil.rmtree(self.path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
