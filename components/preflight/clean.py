@@ -23,7 +23,8 @@ from minio.error import MinioException
 
 from components.lib.recipe.schema import STAGES, Keep
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
+from components.lib.registry.champion import read_champion
+from components.lib.registry.outcome import Outcome, read_outcomes, write_outcome
 from components.lib.registry.store import open_store
 
 TREES = ("models", "datasets")
@@ -37,7 +38,7 @@ def clean(store: Store, keep: Keep, checkpoints: str, now: float) -> list[str]:
 
     What cannot be deleted is told and left: it must not keep a run from beginning.
     """
-    champion = store.read_json(CHAMPION) or {}
+    champion = read_champion(store)
     outcomes = read_outcomes(store)
     found = [*_runs(store, outcomes, champion, keep), *_trees(store, champion, keep)]
     found += [f"{count} unfinished files" for count in [store.sweep()] if count]
