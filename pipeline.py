@@ -309,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser(only=given[0] if given else "").parse_args(given)
     try:
         return chosen.function(chosen)
-    except ValueError as error:
+    except (ValueError, ConnectionError) as error:
         print(f"pipeline.py {chosen.verb}: {error}", file=sys.stderr)
         return 2
 
