@@ -5,7 +5,7 @@ from pathlib import Path
 from components.lib.data.splits import FROM_TRAINING
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.champion import read_champion
 
 ROWS = "rows.jsonl"
 
@@ -28,7 +28,7 @@ def trace_rows(data: Path, store: Store, out: Path) -> dict[str, float]:
 
 def champion_rows(store: Store, scratch: Path) -> set[str]:
     """The hashes of the rows that the champion's run has used; empty without a champion."""
-    champion = store.read_json(CHAMPION)
+    champion = read_champion(store)
     key = f"runs/{champion['run_id']}/results/{ROWS}" if champion else ""
     if not key or not store.keys(key):
         return set()

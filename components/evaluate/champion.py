@@ -15,7 +15,7 @@ from components.lib.answers.judging import DECIDING, MEASURED, champion_mismatch
 from components.lib.files import write_json
 from components.lib.recipe import schema
 from components.lib.recipe.settings import replace
-from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
 
 
@@ -30,9 +30,9 @@ def measure_champion(
     another champion by now.
     """
     store = open_store(registry)
-    champion = store.read_json(CHAMPION)
-    if champion is None or champion["version"] != version:
-        raise ValueError(f"{store.url(CHAMPION)} does not name {version} any more; run again from preflight")
+    champion = read_champion(store)
+    if champion.get("version") != version:
+        raise ValueError(f"{version} is not the champion of {store.url('')} any more; run again from preflight")
     with tempfile.TemporaryDirectory() as directory:
         kept, model = Path(directory, "gate.jsonl"), Path(directory, "model")
         store.get_file(champion["items"], kept)

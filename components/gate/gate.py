@@ -19,7 +19,7 @@ from components.lib.answers.judging import DECIDING, MEASURED, Items, champion_m
 from components.lib.files import read_json, read_jsonl, write_text
 from components.lib.recipe.schema import Gate
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
 from components.lib.reporting.statistics import mcnemar_greater
 
@@ -50,7 +50,7 @@ def run_gate(*, base: Path, candidate: Path, registry: str, settings: Gate, deci
     """
     name = next(iter(read_items(candidate).values()))["checkpoint"]
     store = open_store(registry)
-    champion = store.read_json(CHAMPION)
+    champion = read_champion(store)
     with tempfile.TemporaryDirectory() as directory:
         items = champion_items(store, champion, candidate, Path(directory)) if champion else None
         decision = decide(evaluations={"base": base, name: candidate}, champion=items, settings=settings)

@@ -20,12 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from minio.error import MinioException
-
 from components.lib.place import LOCK
 from components.lib.recipe.schema import STAGES, Keep
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION, Outcome, read_outcomes, write_outcome
+from components.lib.registry.champion import read_champion
+from components.lib.registry.outcome import Outcome, read_outcomes, write_outcome
 from components.lib.registry.store import open_store
 
 TREES = ("models", "datasets")
@@ -38,7 +37,7 @@ def clean(store: Store, keep: Keep, checkpoints: str, now: float) -> list[str]:
 
     What cannot be deleted is told and left: it must not keep a run from beginning.
     """
-    champion = store.read_json(CHAMPION) or {}
+    champion = read_champion(store)
     outcomes = read_outcomes(store)
     found = [*_runs(store, outcomes, champion, keep), *_trees(store, champion, keep)]
     found += [f"{count} unfinished files" for count in [store.sweep()] if count]
@@ -100,7 +99,7 @@ def _delete_artifacts(store: Store, outcome: Outcome, place: str) -> bool:
             shutil.rmtree(place, ignore_errors=not Path(place).exists())
         elif place:
             print(f"the artifacts of run {outcome.run_id} stay: nothing here can delete {place}", flush=True)
-    except (OSError, ValueError, MinioException) as error:
+    except (OSError, ValueError) as error:
         print(f"the artifacts of run {outcome.run_id} cannot be deleted: {error}", flush=True)
         return False
     return True

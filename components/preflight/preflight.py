@@ -23,8 +23,8 @@ from components.lib.recipe.schema import Notify, Recipe, Source
 from components.lib.recipe.settings import from_json, plain, replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.base import Store
+from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import (
-    CHAMPION,
     Outcome,
     conclude,
     failure_of,
@@ -121,7 +121,7 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     plan = resolve(recipe)
     _check_memory(recipe, plan)
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
-    champion = store.read_json(CHAMPION) or {}
+    champion = read_champion(store)
     reason = why_unchanged(fingerprint, champion, outcomes, recipe.gate.force)
     made = [outcome for outcome in outcomes if outcome.inputs == inputs_of(plan) and outcome.ending != "no-change"]
     cleaned = sum(outcome.cleaned for outcome in made)

@@ -1,8 +1,8 @@
 """Publish a promoted model: its release tree to the registry and, if asked, to the Hub; then it is the champion.
 
 The order makes it safe to stop anywhere and run again: the SFT data set first, then the model's tree (resumable,
-unreadable until whole), then the Hub (one commit, verified before `main` sees it), and last champion.json in one
-atomic write, if the registry's lock is still ours.
+unreadable until whole), then the Hub (one commit, verified before `main` sees it), and last the champion, in one
+write that fails if the registry's lock is not ours any more.
 """
 
 import secrets
@@ -18,7 +18,7 @@ from components.lib.recipe.schema import Push, Recipe
 from components.lib.recipe.settings import from_json
 from components.lib.registry import lock
 from components.lib.registry.base import MANIFEST, Store
-from components.lib.registry.outcome import CHAMPION
+from components.lib.registry.champion import read_champion
 from components.lib.registry.plan import Plan
 from components.lib.registry.store import open_store
 from components.push.dataset import push_dataset
@@ -34,7 +34,7 @@ def push(
 
     `model` is a save_pretrained directory, `evaluation` the directory that `evaluate` wrote of it, `results` what
     `compare` wrote, `data` what `standardize` wrote, `decision` the gate's, `recipe` the merged recipe as JSON. The
-    registry gets `models/<version>/`, with `data` also `datasets/<version>/`, and champion.json; "url" is empty
+    registry gets `models/<version>/`, with `data` also `datasets/<version>/`, and the champion; "url" is empty
     without a Hub repo, "data" is the data set's version, empty if none is pushed. Pushing the same run again changes
     nothing; a version that is already there whole is kept as it is. The registry's lock must be the run's, or, for a
     push `by_hand`, is taken while it lasts. `ValueError` if another run holds it.
@@ -61,8 +61,7 @@ def push(
         url = _to_hub(tree, version, run_id, settings) if settings.hub_repo else ""
         location = store.url(f"models/{version}")
         entry = {"version": version, "run_id": run_id, "fingerprint": fingerprint, "location": location, "url": url}
-        lock.check(store, holder)
-        _make_champion(store, {**entry, "data": published["version"]})
+        _make_champion(store, holder, {**entry, "data": published["version"]})
     return {"version": version, "location": location, "url": url, "data": published["version"]}
 
 
@@ -109,9 +108,9 @@ def _into_registry(store: Store, version: str, tree: Path) -> Path:
     return held
 
 
-def _make_champion(store: Store, champion: dict[str, Any]) -> None:
-    """Write champion.json unless it says the same already; the champions before it stay in `former`."""
-    held = store.read_json(CHAMPION) or {}
+def _make_champion(store: Store, holder: str, champion: dict[str, Any]) -> None:
+    """Name the champion unless it is the same already; the champions before it stay in `former`."""
+    held = read_champion(store)
     if {key: held.get(key) for key in champion} == champion:
         return
     former = held.pop("former", []) + ([held] if held else [])
@@ -120,4 +119,4 @@ def _make_champion(store: Store, champion: dict[str, Any]) -> None:
         "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "former": [entry for entry in former if entry["version"] != champion["version"]],
     }
-    store.write_json(CHAMPION, value)
+    lock.crown(store, holder, value)

@@ -15,6 +15,7 @@ from components.lib.cluster import images, schedule
 from components.lib.cluster.api import connect
 from components.lib.cluster.step_pod import USER
 from components.lib.recipe.recipes import TINY
+from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
 from tests import ROOT
 from tests.cluster.conftest import kubectl, objects
@@ -85,7 +86,7 @@ def test_a_submitted_run_ends_well_although_it_lost_three_pods(run_id, registry)
     store = open_store(registry)
     outcome = store.read_json(f"runs/{run_id}/outcome.json")
     assert outcome["ending"] == "promoted" and outcome["failed_step"] is None
-    champion = store.read_json("champion.json")
+    champion = read_champion(store)
     assert champion["run_id"] == run_id and store.read_json(f"models/{champion['version']}/manifest.json")
     assert set(outcome["seconds"]) >= {"preflight", "standardize", "sft", "grpo", "evaluate-base", "gate", "push"}
 

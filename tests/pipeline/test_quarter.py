@@ -10,6 +10,7 @@ import pytest
 
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.registry.base import Store
+from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import read_outcomes
 from components.lib.registry.store import open_store
 from tests import ROOT
@@ -34,7 +35,7 @@ class Quarter:
 
     weeks: list[dict[str, Any]]
     push_died: int  # the week
-    champions: list[str]  # version after each week, by champion.json
+    champions: list[str]  # version after each week, by the registry
     store: Store
     history: str
 
@@ -57,7 +58,7 @@ def quarter(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 if number == GRPO_DIES:
                     assert week.kill_step("grpo", lambda: trained(store))
                 weeks.append(week.end())
-            champions.append((store.read_json("champion.json") or {}).get("version", ""))
+            champions.append(read_champion(store).get("version", ""))
             print(
                 f"week {number}: {weeks[-1]['ending']}, {weeks[-1]['wall_s']:.0f} s: {weeks[-1]['reason']}", flush=True
             )
@@ -132,7 +133,7 @@ def test_new_rows_are_picked_up_and_can_be_traced(quarter: Quarter) -> None:
             arrived = sum(sum(rows.values()) for rows in ARRIVALS[since:number])
             mended = 400 if since < REGRESSION < number else 0
             assert 0.9 * (arrived - mended) <= new[week["run_id"]] <= arrived - mended, (number, arrival)
-    champion = quarter.store.read_json("champion.json")
+    champion = read_champion(quarter.store)
     rows = quarter.store.read(f"runs/{champion['run_id']}/results/rows.jsonl")
     assert rows is not None and b'"source": "traces"' in rows and b'"source": "problems"' in rows
 
@@ -145,7 +146,7 @@ def test_the_crashes_are_told_with_the_step_and_its_last_lines(quarter: Quarter)
 
 
 def test_the_registry_is_clean(quarter: Quarter, tmp_path: Path) -> None:
-    store, champion = quarter.store, quarter.store.read_json("champion.json")
+    store, champion = quarter.store, read_champion(quarter.store)
     kept = [champion, *champion["former"][-1:]]
     models = {key.split("/")[1] for key in store.keys("models")}
     # The last run has tidied before it pushed, so one more may be left if it was promoted.
@@ -158,7 +159,7 @@ def test_the_registry_is_clean(quarter: Quarter, tmp_path: Path) -> None:
     worked = [week["run_id"] for week in quarter.weeks if week["ending"] != "no-change"]
     idle = [week["run_id"] for week in quarter.weeks if week["ending"] == "no-change"]
     assert details <= {*worked[-5:], *idle, champion["run_id"]} and champion["run_id"] in details
-    assert {key.split("/")[0] for key in store.keys("")} == {"champion.json", "datasets", "lock", "models", "runs"}
+    assert {key.split("/")[0] for key in store.keys("")} == {"champion", "datasets", "lock", "models", "runs"}
     (lock,) = store.keys("lock")
     assert store.read_json(lock)["released"] and store.read_json(lock)["run_id"] == quarter.weeks[-1]["run_id"]
 
@@ -178,7 +179,7 @@ def test_the_history_is_true(quarter: Quarter) -> None:
 
 def test_the_champions_released_weights_do_what_the_history_says(quarter: Quarter, tmp_path: Path) -> None:
     """Asked anew, from the registry alone, in a process of its own."""
-    champion = quarter.store.read_json("champion.json")
+    champion = read_champion(quarter.store)
     quarter.store.get_tree(f"models/{champion['version']}", tmp_path / "model")
     quarter.store.get_tree(f"datasets/{champion['data']}", tmp_path / "data")
     kept = {row["id"]: row for row in read_jsonl(tmp_path / "model" / "evaluation" / "items.jsonl")}

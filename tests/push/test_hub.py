@@ -17,6 +17,7 @@ from components.lib import retry
 from components.lib.files import read_json, write_jsonl
 from components.lib.recipe.recipes import QWEN
 from components.lib.registry import lock
+from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
 from components.push import push as pushing
 from components.push.dataset import push_dataset
@@ -81,7 +82,7 @@ def test_a_push_is_one_commit_tagged_and_private_and_doing_it_again_changes_noth
     before = dict(repo.commits)
     assert pushed(tmp_path) == version
     assert repo.commits == before
-    champion = read_json(tmp_path / "registry" / "champion.json")
+    champion = read_champion(open_store(str(tmp_path / "registry")))
     assert champion["url"] == f"{hub.url}/{HUB_REPO}/tree/{version}"
     second = pushed(tmp_path, seed=1)
     assert second != version
@@ -121,7 +122,7 @@ def test_an_interrupted_push_leaves_main_alone_and_resumes(hub: HubServer, tmp_p
         pushed(tmp_path, seed=1)
     repo = hub.repos["model", HUB_REPO]
     assert repo.branches["main"] == repo.tags[old], "main is still the old release"
-    assert read_json(tmp_path / "registry" / "champion.json")["version"] == old
+    assert read_champion(open_store(str(tmp_path / "registry")))["version"] == old
     hub.log.clear()
     assert_released(hub, tmp_path, pushed(tmp_path, seed=1))
     assert not [line for line in hub.log if line.startswith("PUT")], "the weights are not sent again"
@@ -161,7 +162,7 @@ def test_a_token_that_may_not_write_is_named(
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(ValueError, match=r"create tester/reasoner: the Hub refuses HF_TOKEN \(HTTP 40\d\); give one"):
         pushed(tmp_path)
-    assert not (tmp_path / "registry" / "champion.json").exists()
+    assert not read_champion(open_store(str(tmp_path / "registry")))
 
 
 def test_files_larger_than_a_part_are_uploaded_in_parts(hub: HubServer, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
 
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from components.lib.models import model_directory
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.settings import replace, to_json
 from components.lib.registry import lock
+from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import write_outcome
 from components.lib.registry.store import open_store
 from components.push import push as pushing
@@ -25,8 +25,8 @@ from tests.fixtures.releases import make_run
 
 
 def snapshot(directory: Path) -> dict[str, Any]:
-    """Every file but the lock with its hash and time: equal only if nothing was written."""
-    files = (path for path in directory.rglob("*") if path.is_file() and path.parent.name != "lock")
+    """Every file but the lock and its mark on the champion, with hash and time: equal only if nothing was written."""
+    files = (path for path in directory.rglob("*") if path.is_file() and path.parent.name not in ("lock", "champion"))
     return {str(path): (sha256(path), path.stat().st_mtime_ns) for path in files}
 
 
@@ -42,7 +42,7 @@ def test_a_push_makes_a_release_and_a_champion(tmp_path: Path) -> None:
         "evaluation/gate.jsonl", "results.json", "provenance.json", "manifest.json",
     }  # fmt: skip
     assert read_json(tree / "config.json")["dtype"] == "bfloat16"
-    champion = read_json(tmp_path / "registry" / "champion.json")
+    champion = read_champion(open_store(str(tmp_path / "registry")))
     assert (champion["version"], champion["run_id"], champion["fingerprint"]) == (
         pushed["version"],
         "run-0",
@@ -168,13 +168,13 @@ def test_the_command_line_pushes_under_a_lock_of_its_own(tmp_path: Path) -> None
     command = [sys.executable, "-m", "components.push", *flags, "--run-id", "run-0"]
     subprocess.run(command, check=True, capture_output=True)
     held = lock.current(open_store(run["registry"]))
-    assert held and held.run_id.startswith("run-0-push-") and held.value["released"] and held.value["owner"]
+    assert held and held.value["run_id"].startswith("run-0-push-") and held.value["released"] and held.value["owner"]
 
 
 def test_former_champions_stay_on_the_list(tmp_path: Path) -> None:
     registry = str(tmp_path / "registry")
     versions = [push(**make_run(tmp_path / f"{n}", registry=registry, seed=n))["version"] for n in (0, 1, 2, 0)]
-    champion = open_store(registry).read_json("champion.json")
+    champion = read_champion(open_store(registry))
     assert champion["version"] == versions[0] == versions[3]
     assert [entry["version"] for entry in champion["former"]] == versions[1:3], "a version is named once"
     assert all("former" not in entry for entry in champion["former"])
@@ -184,12 +184,12 @@ def test_pushing_again_changes_nothing_and_another_model_takes_over(tmp_path: Pa
     registry = tmp_path / "registry"
     run = make_run(tmp_path / "a", registry=str(registry))
     first = push(**run)
-    before = snapshot(registry)
+    before, champion = snapshot(registry), read_champion(open_store(str(registry)))
     assert push(**run) == first
-    assert snapshot(registry) == before
+    assert snapshot(registry) == before and read_champion(open_store(str(registry))) == champion
     second = push(**make_run(tmp_path / "b", registry=str(registry), seed=1))
     assert second["version"] != first["version"]
-    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert read_champion(open_store(str(registry)))["version"] == second["version"]
     assert Path(first["location"], "manifest.json").exists(), "older models stay"
 
 
@@ -200,13 +200,13 @@ def test_an_interrupted_push_keeps_the_old_champion_and_resumes(
     first = push(**make_run(tmp_path / "a", registry=str(registry)))
     run = make_run(tmp_path / "b", registry=str(registry), seed=1)
     with monkeypatch.context() as patch:
-        patch.setenv(lock.OWNER_VARIABLE, f"{socket.gethostname()} {2**22 + 1} 1")  # a process that is gone
+        patch.setenv(lock.OWNER_VARIABLE, lock.owner().rpartition(" ")[0] + " 1")  # a process that is gone
         patch.setattr(pushing.Store, "write_json", _die)
         with pytest.raises(KeyboardInterrupt):
             push(**run)
-    assert read_json(registry / "champion.json")["version"] == first["version"]
+    assert read_champion(open_store(str(registry)))["version"] == first["version"]
     second = push(**run)
-    assert read_json(registry / "champion.json")["version"] == second["version"]
+    assert read_champion(open_store(str(registry)))["version"] == second["version"]
     assert open_store(str(registry)).get_tree(f"models/{second['version']}", tmp_path / "out") == 14
 
 
@@ -218,7 +218,7 @@ def test_incomplete_models_are_refused(tmp_path: Path) -> None:
     (run["model"] / "generation_config.json").unlink()
     with pytest.raises(ValueError, match=r"has no generation_config\.json"):
         push(**run)
-    assert not (tmp_path / "registry" / "champion.json").exists()
+    assert not read_champion(open_store(str(tmp_path / "registry")))
 
 
 def test_pushing_imports_no_torch(tmp_path: Path) -> None:

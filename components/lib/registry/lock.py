@@ -1,46 +1,30 @@
 """The lock of a registry: one run writes it at a time.
 
-`lock/<number>.json` with the highest number is the lock: {"run_id", "owner", "taken", "released"}. To take it is to
-create the next number, which the store lets only one do. It is free when it was released, or when its run is dead:
+The newest value of the chain `lock/` is the lock: {"run_id", "owner", "taken", "released"}. It is free when it was
+released, or when its run is dead:
 
 - the run has an outcome, so it has ended and only failed to let go, or
 - it ran on this machine (`pipeline.py run`) and its process is gone, or
-- it ran elsewhere, and neither a step's record nor the lock shows a sign of life younger than `timeout_s`.
+- nobody here can see its process, and neither a step's record nor the lock shows a sign of life younger than
+  `timeout_s`.
 
-A run that lost its lock in this way and comes back is stopped by `check` before it can change the champion.
+A run that lost its lock in this way and comes back is stopped by `check`, and cannot `crown` a champion.
 """
 
 import os
 import socket
 import time
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from components.lib.registry.base import RACES, Store
+from components.lib.registry import chain, champion
+from components.lib.registry.base import Store
+from components.lib.registry.chain import Link
 from components.lib.registry.record import iso, read_records
 
 PREFIX = "lock"
-OWNER_VARIABLE = "GRPO_OWNER"  # set by `pipeline.py run` for its steps: host, process and its start
-
-
-@dataclass(frozen=True)
-class Held:
-    """The newest lock of a registry."""
-
-    number: int
-    value: dict[str, Any]
-
-    @property
-    def key(self) -> str:
-        """Where it lies."""
-        return _key(self.number)
-
-    @property
-    def run_id(self) -> str:
-        """Whose it is or was."""
-        return str(self.value["run_id"])
+OWNER_VARIABLE = "GRPO_OWNER"  # set by `pipeline.py run` for its steps: what `owner` says of it
 
 
 def take(store: Store, run_id: str, timeout_s: int) -> str:
@@ -50,67 +34,62 @@ def take(store: Store, run_id: str, timeout_s: int) -> str:
     """
     held, dead = current(store), ""
     if held and not held.value["released"]:
-        if held.run_id == run_id:
+        if _run_of(held) == run_id:
+            champion.reserve(store, run_id)  # it may have been killed before it did
             return ""
         dead = why_dead(store, held, timeout_s)
         if not dead:
             raise ValueError(_in_use(store, held, timeout_s))
-        print(f"the registry's lock is taken over from run {held.run_id}: {dead}", flush=True)
+        print(f"the registry's lock is taken over from run {_run_of(held)}: {dead}", flush=True)
     owner = os.environ.get(OWNER_VARIABLE, "")
-    number = held.number + 1 if held else 1
     value = {"run_id": run_id, "owner": owner, "taken": iso(time.time()), "released": None}
-    if not store.create(_key(number), value):
-        raise ValueError(_just_taken(store, number))
-    now = current(store)
-    if now is None or now.number != number:  # what was read before has been overtaken meanwhile
-        store.delete(_key(number))
-        raise ValueError(_just_taken(store, now.number if now else number))
-    for key in store.keys(PREFIX):
-        if key < _key(number):
-            store.delete(key)
-    return held.run_id if held and dead else ""
+    if not chain.add(store, PREFIX, held, value):
+        now = current(store)
+        raise ValueError(f"another run has just taken the lock {now.key if now else ''}; wait until it has ended")
+    champion.reserve(store, run_id)
+    return _run_of(held) if held and dead else ""
 
 
 def release(store: Store, run_id: str) -> None:
     """Let go of the lock if this run holds it."""
     held = current(store)
-    if held and held.run_id == run_id and not held.value["released"]:
+    if held and _run_of(held) == run_id and not held.value["released"]:
         store.write_json(held.key, held.value | {"released": iso(time.time())})
 
 
 def check(store: Store, run_id: str) -> None:
     """`ValueError` unless this run holds the newest lock; called before anything that a second run must not do."""
     held = current(store)
-    if held and held.run_id == run_id and held.value["released"]:
+    if held and _run_of(held) == run_id and held.value["released"]:
         raise ValueError(f"run {run_id} has let go of the registry's lock at {held.value['released']}; run again")
-    if held is None or held.run_id != run_id:
-        holder = f"run {held.run_id}" if held else "nobody"
+    if held is None or _run_of(held) != run_id:
+        holder = f"run {_run_of(held)}" if held else "nobody"
         raise ValueError(f"run {run_id} has lost the registry's lock to {holder}, which gave it up for dead; run again")
 
 
-def current(store: Store) -> Held | None:
-    """The newest lock, held or released; None in a new registry.
-
-    Where all that were listed have gone before they were read, a newer one is there: it is listed again.
-    """
-    for _ in range(RACES):
-        keys = store.keys(PREFIX)
-        for key in reversed(keys):
-            if (value := store.read_json(key)) is not None:
-                return Held(int(Path(key).stem), value)
-        if not keys:
-            return None
-    raise ValueError(f"the locks in {store.url(PREFIX)} vanish as often as they are read; look what deletes them")
+def crown(store: Store, run_id: str, entry: dict[str, Any]) -> None:
+    """Make `entry` the champion if this run holds the lock until then; `ValueError` if not, and nothing has changed."""
+    check(store, run_id)
+    if not champion.replace(store, run_id, entry):
+        check(store, run_id)
+        raise ValueError(
+            f"run {run_id} has lost the registry's lock for a while; the champion is not its own: run again"
+        )
 
 
-def why_dead(store: Store, held: Held, timeout_s: int) -> str:
+def current(store: Store) -> Link | None:
+    """The newest lock, held or released; None in a new registry."""
+    return chain.newest(store, PREFIX)
+
+
+def why_dead(store: Store, held: Link, timeout_s: int) -> str:
     """Why the holder of a lock is dead; empty while it may be alive."""
-    if store.read(f"runs/{held.run_id}/outcome.json") is not None:
+    if store.read(f"runs/{_run_of(held)}/outcome.json") is not None:
         return "it has ended"
-    host, process, started = (held.value["owner"] or "  ").split(" ")
-    if started and host == socket.gethostname():
-        return "" if _started(int(process)) == started else "its process is gone"
-    age_s = time.time() - last_sign(store, held.run_id)
+    gone = is_gone(held.value["owner"])
+    if gone is not None:
+        return "its process is gone" if gone else ""
+    age_s = time.time() - last_sign(store, _run_of(held))
     return f"no sign of life for {age_s:,.0f} s" if age_s > timeout_s else ""
 
 
@@ -118,38 +97,77 @@ def last_sign(store: Store, run_id: str) -> float:
     """When a run last showed that it lives, in seconds since the epoch: in a step's record, or by taking the lock."""
     held = current(store)
     seen = [record.get("seen", record["started"]) for record in read_records(store, run_id)]
-    if held and held.run_id == run_id:
+    if held and _run_of(held) == run_id:
         seen.append(held.value["taken"])
     return max((datetime.fromisoformat(text).timestamp() for text in seen), default=0.0)
 
 
 def owner() -> str:
-    """The owner that this process is: `host process start`, the start in clock ticks since boot if /proc tells it."""
-    return f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"
+    """The owner that this process is: `host boot namespace process start`.
+
+    The boot's id and the namespace of its process numbers say where that number means something, the start in clock
+    ticks since boot that the number was not given away again. What /proc does not tell is empty.
+    """
+    return " ".join([*_place(), str(os.getpid()), _started(os.getpid()) or ""])
 
 
-def _started(process: int) -> str:
-    """When a process began, as its kernel counts; empty if there is none, or no /proc."""
+def is_gone(owner: str) -> bool | None:
+    """Whether the process that `owner` named is gone; None if that cannot be told from here.
+
+    Another machine may have this one's name, and a container the same host, where the process cannot be seen. Owners of
+    older code, `host process start`, say too little to be called gone.
+    """
+    *place, process, start = (owner or "  ").split(" ")
+    if not start or place[0] != socket.gethostname() or (len(place) > 1 and (place != _place() or "" in place)):
+        return None
+    started = _started(int(process))
+    if started == start:
+        return False
+    if len(place) == 1 or (started is None and _exists(int(process))):
+        return None
+    return True
+
+
+def _place() -> list[str]:
+    """Host, boot and namespace of process numbers; empty texts for what cannot be found out."""
+    try:
+        # Where /proc is another namespace's, it has other numbers.
+        own = os.readlink("/proc/self") == str(os.getpid())
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return [socket.gethostname(), boot, os.readlink("/proc/self/ns/pid") if own else ""]
+    except OSError:
+        return [socket.gethostname(), "", ""]
+
+
+def _started(process: int) -> str | None:
+    """When a process began, as its kernel counts, empty for a zombie; None if /proc does not show it."""
     try:
         # Fields after the name, which may hold spaces: the state first, the start as the 20th (proc_pid_stat(5)).
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    except OSError:
+        return None
 
 
-def _in_use(store: Store, held: Held, timeout_s: int) -> str:
-    age_s = time.time() - last_sign(store, held.run_id)
+def _exists(process: int) -> bool:
+    """Whether there is such a process in this namespace; /proc may be mounted so that it hides those of others."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _in_use(store: Store, held: Link, timeout_s: int) -> str:
+    age_s = time.time() - last_sign(store, _run_of(held))
     return (
-        f"the registry {store.url('')} is in use by run {held.run_id} since {held.value['taken']}, its last sign of "
+        f"the registry {store.url('')} is in use by run {_run_of(held)} since {held.value['taken']}, its last sign of "
         f"life {age_s:,.0f} s ago; wait until it has ended (a dead run's lock is taken over after {timeout_s} s), or, "
         f"if you know that it is dead, delete {store.url(held.key)}"
     )
 
 
-def _just_taken(store: Store, number: int) -> str:
-    return f"another run has just taken the lock {store.url(_key(number))}; wait until it has ended"
-
-
-def _key(number: int) -> str:
-    return f"{PREFIX}/{number:08}.json"
+def _run_of(held: Link) -> str:
+    return str(held.value["run_id"])

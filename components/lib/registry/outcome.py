@@ -11,10 +11,10 @@ from typing import Any, TypedDict
 
 from components.lib.recipe.settings import replace
 from components.lib.registry.base import Store
+from components.lib.registry.champion import read_champion
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import StepRecord, details_of, iso, read_records
 
-CHAMPION = "champion.json"  # in the registry: what was promoted last, and in `former` what was before
 GOOD_STATES = ("COMPLETE", "SUCCEEDED")  # a cluster says COMPLETE, kfp.local SUCCEEDED
 ENDINGS = ("promoted", "rejected", "no-change", "failed")
 
@@ -90,7 +90,7 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
     records = read_records(store, run_id)
     steps = {record["step"]: record for record in records}
     found = details_of(records, "preflight")
-    champion = store.read_json(CHAMPION) or {}
+    champion = read_champion(store)
     promoted = champion.get("run_id") == run_id
     ending, sentence = _ending(state, failure, steps, champion if promoted else None)
     results = store.read_json(f"runs/{run_id}/results/results.json") or {}

@@ -1,26 +1,31 @@
 """A store in an S3 bucket, and single objects as sources, through the minio client.
 
-The server is S3_ENDPOINT (http://host:port), the credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the
-region AWS_REGION. Files above PART_SIZE go up in parts, each retried by itself; a file that is there already with
-the same SHA-256 (kept in its metadata) is not sent again, which is how an interrupted upload resumes.
+The server is S3_ENDPOINT (http://host:port), the credentials are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for
+temporary ones with AWS_SESSION_TOKEN, the region AWS_REGION or AWS_DEFAULT_REGION. AWS_CA_BUNDLE or SSL_CERT_FILE name
+the certificates to trust. Files above PART_SIZE go up in parts, each retried by itself; a file that is there already
+with the same SHA-256 (kept in its metadata) is not sent again, which is how an interrupted upload resumes.
 """
 
 import io
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio import Minio
 from minio.datatypes import Object
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import MinioException, S3Error
+from minio.helpers import check_bucket_name
 from urllib3.exceptions import HTTPError
 
 from components.lib.files import sha256
 from components.lib.registry.base import Store, check_key
-from components.lib.retry import Transient, retry
+from components.lib.registry.s3_errors import BUSY, Patience, explained, judge
+from components.lib.retry import retry
 
 T = TypeVar("T")
 
@@ -29,16 +34,6 @@ CONNECT_S, READ_S = 5, 60
 DEFAULT_REGION = "us-east-1"  # MinIO's
 DIGEST = "x-amz-meta-sha256"
 ABSENT = ("NoSuchKey", "NoSuchObject")
-REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
-BUSY = (
-    "SlowDown",
-    "SlowDownRead",
-    "SlowDownWrite",
-    "InternalError",
-    "ServiceUnavailable",
-    "RequestTimeout",
-    "XMinioServerNotInitialized",
-)
 TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
@@ -133,9 +128,15 @@ class S3Store(Store):
         return "/".join(part for part in (self.prefix, check_key(key) if key else "") if part)
 
     def _stat(self, key: str) -> Object | None:
-        return self._unless_absent(
-            lambda: self.client.stat_object(self.bucket, self._name(key)), f"look at {self.url(key)}"
-        )
+        def attempt() -> Object:
+            try:
+                return self.client.stat_object(self.bucket, self._name(key))
+            except S3Error as error:
+                if error.code not in ABSENT:  # an answer to HEAD has no body that says why, one to GET has
+                    self.client.get_object(self.bucket, self._name(key), length=1).close()
+                raise
+
+        return self._unless_absent(attempt, f"look at {self.url(key)}")
 
     def _unless_absent(self, call: Callable[[], T], what: str) -> T | None:
         try:
@@ -146,28 +147,13 @@ class S3Store(Store):
             raise
 
     def _call(self, call: Callable[[], T], what: str) -> T:
-        """Call with retries; what a user can correct becomes a `ValueError`, a silent server a `ConnectionError`."""
-        endpoint = os.environ.get("S3_ENDPOINT", "")
+        """Call with retries; an answer that callers expect stays an `S3Error`, all others are explained."""
         try:
-            return retry(call, what, _judge)
-        except S3Error as error:
-            if error.code == "NoSuchBucket":
-                raise ValueError(f"{what}: there is no bucket {self.bucket!r} at {endpoint}; create it") from error
-            if error.code in REFUSED:
-                raise ValueError(
-                    f"{what}: {endpoint} refuses the credentials ({error.code}); check AWS_ACCESS_KEY_ID and "
-                    f"AWS_SECRET_ACCESS_KEY, and that they may use bucket {self.bucket!r}"
-                ) from error
-            if error.code == "XMinioStorageFull":
-                raise ValueError(f"{what}: the disk of {endpoint} is full; free some space there") from error
-            raise
-        except InvalidResponseError as error:  # its text is the whole page
-            raise ConnectionError(
-                f"{what}: {endpoint} does not speak S3 (HTTP {error._code}, {error._content_type}); check S3_ENDPOINT "
-                "and what stands before it"
-            ) from error
-        except (HTTPError, ServerError) as error:
-            raise ConnectionError(f"{what}: no answer from {endpoint} ({error}); check S3_ENDPOINT") from error
+            return retry(call, what, judge)
+        except (MinioException, HTTPError, ParseError) as error:
+            if isinstance(error, S3Error) and error.code in (*ABSENT, *TAKEN):
+                raise
+            raise explained(error, what, self.bucket, _region()) from error
 
 
 def open_s3(uri: str) -> S3Store:
@@ -176,6 +162,10 @@ def open_s3(uri: str) -> S3Store:
     prefix = prefix.strip("/")
     if not bucket:
         raise ValueError(f"{uri!r} names no bucket; write s3://bucket/prefix")
+    try:
+        check_bucket_name(bucket)
+    except ValueError as error:
+        raise ValueError(f"{uri!r}: {error}; it has 3 to 63 letters, digits, dots and dashes") from None
     if prefix:
         check_key(prefix)
     return S3Store(_client(), bucket, prefix)
@@ -211,18 +201,30 @@ def _client() -> Minio:
     # The client's own pool waits five minutes for a server that is not there.
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
-        retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[502, 503, 504], raise_on_status=False),
+        retries=Patience(total=2, backoff_factor=0.2, status_forcelist=BUSY[2:], raise_on_status=False),
+        **_trusted(),
     )
-    region = os.environ.get("AWS_REGION") or DEFAULT_REGION
-    return Minio(
-        parts.netloc, access_key=access_key, secret_key=secret_key, secure=parts.scheme == "https", region=region,
-        http_client=pool,
-    )  # fmt: skip
+    try:
+        return Minio(
+            parts.netloc, access_key=access_key, secret_key=secret_key, secure=parts.scheme == "https",
+            session_token=os.environ.get("AWS_SESSION_TOKEN") or None, region=_region(), http_client=pool,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"S3_ENDPOINT {endpoint!r} or AWS_REGION {_region()!r} cannot be used: {error}") from None
 
 
-def _judge(error: Exception) -> Transient | None:
-    if isinstance(error, S3Error):
-        return Transient(str(error.code)) if error.code in BUSY else None
-    if isinstance(error, InvalidResponseError):  # a proxy's page
-        return Transient(f"HTTP {error._code}") if error._code == 429 or error._code >= 500 else None
-    return Transient(str(error)) if isinstance(error, HTTPError | ServerError) else None
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+
+
+def _trusted() -> dict[str, Any]:
+    """Whose certificates are trusted, if the environment says so, as an option of urllib3's pool."""
+    for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+        if place := os.environ.get(name):
+            try:
+                if not os.path.isdir(place):
+                    ssl.create_default_context(cafile=place)
+            except OSError as error:
+                raise ValueError(f"{name} is {place!r}, which is no file of certificates: {error}") from None
+            return {"ca_cert_dir" if os.path.isdir(place) else "ca_certs": place}
+    return {}

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import CHAMPION, Outcome, ResultRow, read_all
+from components.lib.registry.champion import read_champion
+from components.lib.registry.outcome import Outcome, ResultRow, read_all
 from components.lib.reporting.table import lines, score_cells
 from components.lib.reporting.wording import interval, moment, percent
 
@@ -32,8 +33,8 @@ class History:
 def read_history(store: Store) -> History:
     """All runs and champions of a registry."""
     runs, unread = read_all(store)
-    champion = store.read_json(CHAMPION)
-    if not runs and champion is None:
+    champion = read_champion(store)
+    if not runs and not champion:
         raise ValueError(f"registry {store.url('')} holds no runs; give the one of your runs with --registry")
     known = {run.run_id: result_of(run) for run in runs}
     entries = [*champion.get("former", []), champion] if champion else []

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from components.lib.registry import lock
-from components.lib.registry.outcome import CHAMPION, read_all
+from components.lib.registry.champion import read_champion
+from components.lib.registry.outcome import read_all
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import read_records
 from components.lib.registry.store import open_store
@@ -30,7 +31,7 @@ def test_its_history_is_shown(store):
 def test_its_outcome_records_and_plan_are_read(store):
     outcomes, unread = read_all(store)
     assert [outcome.run_id for outcome in outcomes] == [RUN] and not unread
-    assert outcomes[0].version == store.read_json(CHAMPION)["version"] == "vff226433dbfe"
+    assert outcomes[0].version == read_champion(store)["version"] == "vff226433dbfe"
     records = {record["step"]: record for record in read_records(store, RUN)}
     assert records["gate"]["details"]["promoted"] is True
     assert Plan.read(records["preflight"]["details"]["plan"]).evaluation[0].path == "tiny:evaluation"
@@ -38,8 +39,9 @@ def test_its_outcome_records_and_plan_are_read(store):
 
 def test_its_lock_is_known(store):
     held = lock.current(store)
-    assert held.run_id == RUN and held.value["released"]
+    assert held.value["run_id"] == RUN and held.value["released"]
     assert lock.take(store, "next", 3600) == "" and lock.current(store).number == 2
+    assert read_champion(store)["version"] == "vff226433dbfe" and store.keys("champion.json") == []
 
 
 def test_its_held_lock_stops_a_run(store):

@@ -12,6 +12,7 @@ import pytest
 
 from components.lib import retry
 from components.lib.registry.base import Store
+from components.lib.registry.champion import read_champion
 from components.lib.registry.s3 import PART_SIZE, fetch_object, object_etag, open_s3
 from components.lib.registry.store import open_store
 from components.push.push import push
@@ -121,7 +122,7 @@ def test_push_works_on_a_bucket(store: Store, tmp_path: Path) -> None:
     pushed = push(**run)
     assert pushed["location"] == store.url(f"models/{pushed['version']}")
     assert push(**run) == pushed
-    assert (store.read_json("champion.json") or {})["version"] == pushed["version"]
+    assert read_champion(store)["version"] == pushed["version"]
     assert store.get_tree(f"models/{pushed['version']}", tmp_path / "out") == 14
 
 
