@@ -42,14 +42,18 @@ def post(address: str, sent: Request) -> None:
 
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each address at INFO, which KFP's steps print
 
-    def attempt() -> int:
+    def attempt() -> httpx2.Response:
         answer = httpx2.post(
             address, content=sent.body, headers=sent.headers, timeout=WEBHOOK_TIMEOUT_S, follow_redirects=True
         )
-        return answer.raise_for_status().status_code
+        return answer.raise_for_status()
 
     try:
-        print(f"webhook answered {retry(attempt, 'webhook', judge_http)}")
+        answer = retry(attempt, "webhook", judge_http)
+        if answer.request.method == "POST":
+            print(f"webhook answered {answer.status_code}")
+        else:  # a redirect has made a GET of it
+            print(f"webhook failed: it leads to another page, as of a login; check {WEBHOOK_VARIABLE}")
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         print(f"webhook failed: {WEBHOOK_VARIABLE} is no address; write https://HOST/PATH")
     except httpx2.HTTPStatusError as error:
