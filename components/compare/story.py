@@ -23,7 +23,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
     """A few sentences: is the change real, is it maths or form, and what happens under the other protocols."""
     last_rows = _last_rows(results)
     changes = [(row, _against_first(results, row["protocol"])) for row in last_rows]
-    found = [_change_sentence(row, change) for row, change in changes if change]
+    found = [_change_sentence(row, change, results["confidence"]) for row, change in changes if change]
     if len(results["checkpoints"]) > 1:
         found.append(_form_sentence(results["results"][0], last_rows[0]))
     return found
@@ -65,15 +65,16 @@ def of_protocol(rows: Sequence[Mapping[str, Any]], protocol: str) -> list[Mappin
     return [row for row in rows if row["protocol"] == protocol]
 
 
-def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confidence: float) -> str:
+    level = round(1 - confidence, 9)  # as written: 1 - 0.95 is a little more than 0.05
     won, lost = change["discordant"]
     names = f"{label(change['before'])} to {label(row['checkpoint'])}"
-    sure = "no more than chance explains" if change["p_adjusted"] >= 0.05 else "more than chance explains"
+    sure = "no more than chance explains" if change["p_adjusted"] >= level else "more than chance explains"
     return (
         f"{row['protocol']}: {names} {points(change['difference'])} points "
         f"({points_interval(change['difference_interval'])}), to {percent(row['accuracy'])}{NBSP}% "
         f"({interval(row['interval'])}). {won:,} problems won, {lost:,} lost, {sure} "
-        f"(p{NBSP}{_with_sign(change['p_value'])}, adjusted {_with_sign(change['p_adjusted'])})."
+        f"(p{NBSP}{_with_sign(change['p_value'])}, adjusted {_with_sign(change['p_adjusted'])}, level {level:g})."
     )
 
 

@@ -1,14 +1,28 @@
-"""Asking the Hub again when it is busy or cut off: huggingface_hub asks once for most things."""
+"""Asking the Hub, again when it is busy or cut off, and the Hub's cache where HF_HUB_OFFLINE is set."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from httpx2 import TransportError
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import HfApi, constants, get_cached_repo_tree
+from huggingface_hub.errors import (
+    CachedRepoTreeNotFoundError,
+    EntryNotFoundError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import http_backoff
 
 from components.lib import retry
+from components.lib.files import write_text
 
 T = TypeVar("T")
 
@@ -16,9 +30,14 @@ REFUSED = (401, 403)
 WRITE = "repo.write"  # the permission of a fine-grained token to make and change repositories
 WRITERS = ("admin", "write", "contributor")  # roles in an organization that may do so
 
+# The library asks most things six times in 23 s by itself; times our own tries that would be minutes.
+http_backoff.__kwdefaults__["max_retries"] = 0  # type: ignore[index]
+
 
 def retried(call: Callable[[], T], what: str) -> T:
-    """Call with retries; the last error is raised as it is."""
+    """Call with retries; the last error is raised as it is. `ValueError` at once if the way there is a dead proxy."""
+    if not constants.is_offline_mode():
+        retry.refuse_dead_proxy(constants.ENDPOINT)
     return retry.retry(call, what, retry.judge_http)
 
 
@@ -28,22 +47,103 @@ def status_of(error: BaseException) -> int | None:
 
 
 def commit_of(kind: str, repo: str, revision: str) -> str:
-    """The commit that a Hub revision points at now; `kind` is "model" or "dataset"."""
-    try:
-        commit = retried(
-            lambda: HfApi().repo_info(repo, repo_type=kind, revision=revision).sha, f"look up {kind} {repo}"
+    """The commit that a Hub revision points at now, offline that of the cache; `kind` is "model" or "dataset".
+
+    The cache remembers it, so that the revision can be used offline later.
+    """
+    if constants.is_offline_mode():
+        return _cached_commit(kind, repo, revision)
+    commit = _fetched(
+        lambda: HfApi().repo_info(repo, repo_type=kind, revision=revision).sha, "look up", kind, repo, revision
+    )
+    if not commit:
+        raise ValueError(f"the Hub names no commit for {kind} {repo!r} at {revision!r}")
+    if commit != revision:
+        with contextlib.suppress(OSError):  # a cache that only others fill
+            write_text(_cache(kind, repo) / "refs" / revision, commit)
+    return commit
+
+
+def snapshot(kind: str, repo: str, revision: str, patterns: Sequence[str]) -> Path:
+    """The directory in the Hub's cache with a repository's files that match, fetched where they are not there yet."""
+    return Path(
+        _fetched(
+            lambda: HfApi().snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=list(patterns)),
+            "download", kind, repo, revision,
         )
+    )  # fmt: skip
+
+
+def file_of(kind: str, repo: str, name: str, revision: str) -> Path:
+    """One file of a repository, in the Hub's cache."""
+    return Path(
+        _fetched(
+            lambda: HfApi().hf_hub_download(repo, name, repo_type=kind, revision=revision),
+            f"download {name} of", kind, repo, revision,
+        )
+    )  # fmt: skip
+
+
+def outline(kind: str, repo: str, revision: str, names: Sequence[str], folder: Path) -> None:
+    """Make `folder` look like a repository: the files `names` as they are, where they exist, all others empty."""
+    commit = commit_of(kind, repo, revision)
+    held = snapshot(kind, repo, commit, names)
+    try:
+        files = get_cached_repo_tree(repo, repo_type=kind, revision=commit)
+    except CachedRepoTreeNotFoundError:
+        raise _not_cached(kind, repo, revision) from None
+    for path in (file.path for file in files):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((held / path).read_bytes() if path in names else b"")
+
+
+def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: str) -> T:
+    """`retried`, with the errors of reading a repository as `ValueError`s that say what to do."""
+    try:
+        return retried(call, f"{what} {kind} {repo}")
     except RevisionNotFoundError:
         raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
         ) from None
-    except (HfHubHTTPError, TransportError) as error:
-        raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {error}") from error
-    if not commit:
-        raise ValueError(f"the Hub names no commit for {kind} {repo!r} at {revision!r}")
-    return commit
+    except (EntryNotFoundError, HfHubHTTPError, TransportError) as error:
+        if constants.is_offline_mode():
+            raise _not_cached(kind, repo, revision) from None
+        if status_of(error) == 404:
+            raise ValueError(f"{kind} {repo!r} at {revision!r} lacks it: {_one_line(error)}") from None
+        raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {_one_line(_root(error))}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the Hub or the network said, where the library hides it behind a missing file."""
+    return error.__cause__ if isinstance(error, LocalEntryNotFoundError) and error.__cause__ else error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _cache(kind: str, repo: str) -> Path:
+    return Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type=kind))
+
+
+def _cached_commit(kind: str, repo: str, revision: str) -> str:
+    try:
+        found = HfApi().resolve_revision(repo, repo_type=kind, revision=revision, local_files_only=True).resolved
+    except RevisionResolutionError:
+        raise _not_cached(kind, repo, revision) from None
+    if not (_cache(kind, repo) / "snapshots" / found).is_dir():
+        raise _not_cached(kind, repo, revision)
+    return found
+
+
+def _not_cached(kind: str, repo: str, revision: str) -> ValueError:
+    return ValueError(
+        f"HF_HUB_OFFLINE is set, and {kind} {repo!r} at {revision!r} is not, or not all, in the cache "
+        f"{constants.HF_HUB_CACHE}; unset it, or fetch it where the Hub can be reached: hf download {repo} --repo-type "
+        f"{kind} --revision {revision}"
+    )
 
 
 def check_may_push(repo: str, *, data: bool) -> None:
@@ -60,6 +160,8 @@ def check_may_push(repo: str, *, data: bool) -> None:
         for kind, name in [("model", repo), *([("dataset", f"{repo}-data")] if data else [])]:
             if why := _refusal(user, kind, name):
                 raise ValueError(f"HF_TOKEN may not push {kind} {name!r}: {why}")
+    except OfflineModeIsEnabled:
+        raise ValueError(f"push_hub_repo is {repo!r} but HF_HUB_OFFLINE is set; unset or empty one of them") from None
     except (HfHubHTTPError, TransportError) as error:
         if status_of(error) in REFUSED:
             raise ValueError(f"the Hub refuses HF_TOKEN: {error}; make a new token that may write") from None

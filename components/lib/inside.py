@@ -40,7 +40,7 @@ def own_image() -> str | None:
     """The image of this Pod by digest, as the node pulled it."""
     name = own_pod()
     pod = _ask("read_namespaced_pod", name) if name else None
-    statuses = pod.status.container_statuses or [] if pod else []
+    statuses = (pod.status.container_statuses or []) if pod and pod.status else []
     return next((status.image_id or None for status in statuses if status.name == MAIN), None)
 
 
@@ -76,14 +76,27 @@ def failed_tasks(run_id: str) -> list[tuple[str, str]]:
     endpoint = (os.environ.get(PIPELINES_VARIABLE) or PIPELINES).rstrip("/")
     try:
         answer = httpx2.get(f"{endpoint}/apis/v2beta1/runs/{run_id}", timeout=ASK_S, follow_redirects=True)
-        run = answer.raise_for_status().json()
+        answer.raise_for_status()
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
         print(f"Kubeflow Pipelines does not tell: {error!r}", flush=True)
         return []
-    tasks = (run.get("run_details") or {}).get("task_details") or []
-    failed = [task for task in tasks if task.get("state") == "FAILED"]
+    try:
+        return _failed(answer.json())
+    except (ValueError, TypeError, AttributeError):  # a login page, or JSON of another form
+        shown = " ".join(answer.text[:200].split())
+        print(f"Kubeflow Pipelines does not tell: {endpoint} answers with no run but {shown!r}", flush=True)
+        return []
+
+
+def _failed(run: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, error) of what failed in a run's JSON; ValueError, TypeError or AttributeError if it is none."""
+    if "run_id" not in run:
+        raise ValueError("a run without id")
+    failed = [
+        task for task in (run.get("run_details") or {}).get("task_details") or [] if task.get("state") == "FAILED"
+    ]
     failed.sort(key=lambda task: str(task.get("create_time")), reverse=True)
-    named = [(task.get("display_name") or "", (task.get("error") or {}).get("message", "")) for task in failed]
+    named = [(task.get("display_name") or "", str((task.get("error") or {}).get("message", ""))) for task in failed]
     return [(name, error) for name, error in named if name and not INNER.fullmatch(name)]
 
 
@@ -135,4 +148,6 @@ def _ask(method: str, *given: str | None, **options: Any) -> Any | None:
         return getattr(core, method)(*given, own_namespace(), _request_timeout=ASK_S, **options)
     except unreachable() as error:
         print(f"Kubernetes does not tell: {reason(error)}", flush=True)
-        return None
+    except (ValueError, TypeError, AttributeError) as error:  # what it answers is not what it promises
+        print(f"Kubernetes does not tell: {method} answers with something else ({error})", flush=True)
+    return None

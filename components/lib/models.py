@@ -21,10 +21,10 @@ def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) 
     if path.is_dir():
         return path
     check_hub_id(model)
-    from huggingface_hub import snapshot_download
+    from components.lib import hub
 
-    patterns = list(TOKENIZER_FILES) if tokenizer_only else [*TOKENIZER_FILES, "*.safetensors"]
-    return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    patterns = TOKENIZER_FILES if tokenizer_only else (*TOKENIZER_FILES, "*.safetensors")
+    return hub.snapshot("model", model, revision, patterns)
 
 
 def weights_bytes(model: str) -> int | None:
@@ -38,9 +38,9 @@ def config_of(model: str, revision: str) -> dict[str, Any]:
     if model == "tiny" or Path(model).expanduser().is_dir():
         return read_json(model_directory(model, revision) / "config.json")
     check_hub_id(model)
-    from huggingface_hub import hf_hub_download
+    from components.lib import hub
 
-    return read_json(Path(hf_hub_download(model, "config.json", revision=revision)))
+    return read_json(hub.file_of("model", model, "config.json", revision))
 
 
 def check_hub_id(model: str) -> None:

@@ -11,7 +11,7 @@ from minio.error import MinioException
 from components.lib.recipe.schema import Notify
 from components.lib.registry import lock
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import Outcome, conclude, failure_of, write_outcome
+from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
 from components.lib.registry.record import iso, read_records, redact
 from components.lib.registry.store import open_store
 from components.lib.reporting.tell import link_of, tell, ui_link
@@ -44,11 +44,20 @@ def _close(store: Store, state: str, run_id: str) -> Outcome:
     outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
     if outcome.ending == "failed" and not any(record["outcome"] == "failed" for record in records):
         running = [record for record in records if record["outcome"] == "running"]
-        failure = investigate(run_id, failure, running[-1]["pod"] if running else None)
+        failure = _found_out(run_id, failure, running[-1]["pod"] if running else None)
         outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
     write_outcome(store, outcome)
     lock.release(store, run_id)
     return outcome
+
+
+def _found_out(run_id: str, known: Failure | None, pod: str | None) -> Failure | None:
+    """What the cluster tells of the failure, or what is `known`: nothing that it answers may keep a run from ending."""
+    try:
+        return investigate(run_id, known, pod)
+    except Exception as error:
+        print(redact(f"what the cluster answers about the run is not understood: {error!r}"), flush=True)
+        return known
 
 
 def _without_registry(run_id: str, error: Exception) -> Outcome:

@@ -59,6 +59,20 @@ def test_words_say_what_the_numbers_say(results):
         assert row["total"] == pytest.approx(row["maths"] + row["form"])
 
 
+def test_what_chance_explains_is_told_at_the_level_of_the_report(evaluations):
+    for confidence, said in ((0.8, "more than chance explains"), (0.95, "no more than chance explains")):
+        found = compute(evaluations, {}, Compare(confidence=confidence, bootstrap_samples=200, examples=2))
+        for row in found["overall"]:
+            row["p_adjusted"] = 0.06
+        first = findings(found)[0]
+        assert f" lost, {said} (p" in first and first.endswith(f", level {1 - confidence:.3g}).")
+
+
+def test_a_p_value_of_the_level_itself_is_chance(results):
+    results["overall"][0]["p_adjusted"] = 0.05
+    assert "no more than chance explains" in findings(results)[0]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [

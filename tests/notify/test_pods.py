@@ -1,17 +1,24 @@
 """What the exit handler finds out about a step that died, by asking the cluster from inside its Pod."""
 
+import json
 import shutil
 
 import pytest
 
 from components.lib import inside, machine
 from components.lib.recipe import recipes
-from components.lib.registry.outcome import Failure
+from components.lib.registry import lock
+from components.lib.registry.outcome import Failure, read_outcomes
 from components.lib.registry.record import recorded
+from components.lib.registry.store import open_store
+from components.lib.reporting.messages import message
+from components.lib.reporting.tell import post
 from components.notify.notify import report
 from components.notify.pods import investigate
 from tests.fixtures.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve
+from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import CUT, GARBAGE, raw_server
+from tests.notify.test_notify import Webhook
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl: no cluster is asked over TLS")
 OOM = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
@@ -89,6 +96,85 @@ def test_a_broken_answer_leaves_the_answer_poorer(cluster, monkeypatch, capsys, 
         monkeypatch.setenv("KF_PIPELINES_ENDPOINT", url)
         assert investigate(RUN, None, None) is None
     assert "does not tell: " in capsys.readouterr().out
+
+
+PAGE = b"<html><body>Log in, M\xff\xfcller</body></html>"
+
+
+def http(body, kind="text/html", status="200 OK", more=""):
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+    return head.encode() + body
+
+
+NO_RUNS = {
+    "a login page": http(PAGE),
+    "a redirect to a login page": http(b"", status="302 Found", more="Location: /login\r\n"),
+    "a list": http(b"[1, 2]", "application/json"),
+    "null": http(b"null", "application/json"),
+    "a text": http(b'"run_id"', "application/json"),
+    "no details": http(b'{"run_id": "r", "run_details": null}', "application/json"),
+    "details of another form": http(b'{"run_id": "r", "run_details": {"task_details": ["sft"]}}', "application/json"),
+    "an error of another form": http(b'{"run_id": "r", "run_details": {"task_details": [{"state": "FAILED", '
+                                     b'"display_name": 7, "error": "no"}]}}', "application/json"),
+    "another JSON": http(b'{"login": "/oauth"}', "application/json"),
+    "nothing": http(b""),
+    "an error": http(PAGE, status="500 Sorry"),
+}  # fmt: skip
+
+
+def ended(registry, run_id, url, monkeypatch, capsys):
+    """What the exit handler prints of a run that died after preflight; it has ended in every respect."""
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", url)
+    store = open_store(str(registry))
+    lock.take(store, run_id, 3600)
+    with recorded(str(registry), run_id, "preflight") as record:
+        record.details = {"changed": True}
+    with Webhook() as webhook:
+        monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://127.0.0.1:{webhook.server.server_port}/hook")
+        found = report(state="FAILED", registry=str(registry), run_id=run_id, settings=recipes.TINY.notify)
+    assert found.sentence == "the run ended in state FAILED after preflight; look at the Pod that was to follow"
+    assert read_outcomes(store)[-1] == found and lock.current(store).value["released"]
+    ((_, body),) = webhook.received
+    assert json.loads(body)["sentence"] == found.sentence
+    return capsys.readouterr().out
+
+
+@pytest.mark.fault("Kubeflow Pipelines answers the exit handler with a login page, or JSON of another form")
+def test_whatever_kubeflow_pipelines_answers_the_run_has_ended(cluster, tmp_path, monkeypatch, capsys, seen):
+    for number, (what, answer) in enumerate(NO_RUNS.items()):
+        with raw_server(answer) as (url, _):
+            said = ended(tmp_path / "registry", f"r{number}", url, monkeypatch, capsys)
+        assert ("Kubeflow Pipelines does not tell: " in said) == (what != "no details"), what
+        if what == "a login page":
+            assert f"{url} answers with no run but '<html><body>Log in" in said
+            seen(next(line for line in said.splitlines() if "does not tell" in line))
+
+
+NO_PODS = [
+    PAGE, b"", b"null", b"[]", b"{}", b'{"items": null}', b'{"items": 1}', b'{"items": [7]}', b'{"items": [{}]}',
+    b'{"items": [{"metadata": {}, "spec": {"containers": [{"name": "main", "args": 7}]}}]}',
+]  # fmt: skip
+
+
+@pytest.mark.fault("Kubernetes answers the exit handler with JSON of another form, or with none")
+def test_whatever_kubernetes_answers_the_run_has_ended(cluster, tmp_path, monkeypatch, capsys, seen):
+    for number, body in enumerate(NO_PODS):
+        monkeypatch.setattr(cluster, "answer", lambda *_, body=body: (200, body))
+        with raw_server(http(b'{"run_id": "r"}', "application/json")) as (url, _):
+            said = ended(tmp_path / "registry", f"r{number}", url, monkeypatch, capsys)
+        lines = [line for line in said.splitlines() if "not tell" in line or "not understood" in line]
+        assert lines or body in (b"null", b"[]"), body
+        if body == PAGE:
+            seen(lines[-1])
+
+
+def test_a_webhook_that_leads_to_a_login_has_not_taken_the_message(monkeypatch, capsys):
+    with raw_server(http(b"", status="302 Found", more="Location: /login\r\n"), http(PAGE)) as (url, received):
+        post(url, message(outcome("r1"), "", "json"))
+    assert "webhook failed: it leads to another page" in capsys.readouterr().out and len(received) == 2
+    with raw_server(http(PAGE)) as (url, _):
+        post(url, message(outcome("r1"), "", "json"))
+    assert "webhook answered 200" in capsys.readouterr().out
 
 
 def test_a_step_knows_its_image_by_digest(cluster, monkeypatch):

@@ -45,10 +45,14 @@ def hub() -> Finding:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
+    from components.lib.hub import retried
+
     if not os.environ.get("HF_TOKEN"):
         return Finding(True, "hub token", "none is set; public models and data only")
     try:
-        user = HfApi().whoami()
+        user = retried(lambda: HfApi().whoami(), "look up the owner of HF_TOKEN")
+    except ValueError as error:
+        return Finding(False, "hub token", str(error))
     except HfHubHTTPError as error:
         return Finding(False, "hub token", f"the Hub refuses it: {str(error).splitlines()[0]}")
     except TransportError as error:

@@ -13,6 +13,8 @@ from components.lib.recipe.schema import SAMPLED, Source
 from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
+_DESCRIBING = ("README.md", ".huggingface.yaml", "dataset_infos.json")  # a repository of the Hub to `datasets`
+
 
 def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
     """The sources with `name` and `use` filled in; `ValueError` for a name that is taken.
@@ -113,39 +115,31 @@ def _from_s3(source: Source, folder: Path) -> Path:
 
 def _from_hub(source: Source) -> list[tuple[str, Path]]:
     """The files of a Hub dataset's split, or its one `file`, fetched into the Hub's cache at the revision."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from components.lib import hub
 
-    try:
-        names = [source.file] if source.file else _split_files(source)
-        return [
-            (name, Path(hf_hub_download(source.path, name, repo_type="dataset", revision=source.revision)))
-            for name in names
-        ]
-    except LocalEntryNotFoundError as error:
-        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
-    except HfHubHTTPError as error:
-        raise ValueError(f"dataset {source.path} at {source.revision} cannot be read: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    names = [source.file] if source.file else _split_files(source)
+    return [(name, hub.file_of("dataset", source.path, name, source.revision)) for name in names]
 
 
 def _split_files(source: Source) -> list[str]:
-    """The names of the files that make a split, found as the `datasets` library finds them."""
+    """The names of the files that make a split, found as the `datasets` library finds them.
+
+    It is shown a directory with the repository's files, all empty but those that describe it: what it asks the Hub
+    itself it does not ask again, and offline it asks for rows that it has prepared, not for files.
+    """
     from datasets import load_dataset_builder
 
-    try:
-        builder = load_dataset_builder(source.path, source.config or None, revision=source.revision)
-    except FileNotFoundError as error:  # its DatasetNotFoundError is one too
-        raise ValueError(f"{_one_line(error)}; check the name, the revision and HF_TOKEN") from None
-    except ConnectionError as error:
-        raise ValueError(f"the Hub cannot be reached for dataset {source.path}: {_one_line(error)}") from None
-    except ValueError as error:
-        raise ValueError(f"dataset {source.path}: {_one_line(error)}") from None
-    splits = builder.config.data_files or {}
-    if source.split not in splits:
-        raise ValueError(f"dataset {source.path} has no split {source.split!r}; it has {', '.join(splits)}")
-    # hf://datasets/owner/name@commit/path/in/repository
-    return [str(url).removeprefix("hf://datasets/").split("/", 2)[2] for url in splits[source.split]]
+    from components.lib import hub
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, source.path).resolve()
+        hub.outline("dataset", source.path, source.revision, _DESCRIBING, root)
+        try:
+            builder = load_dataset_builder(str(root), source.config or None)
+        except (FileNotFoundError, ValueError) as error:
+            told = " ".join(str(error).split()).replace(str(root), source.path)
+            raise ValueError(f"dataset {source.path}: {told}; correct its config") from None
+        splits = builder.config.data_files or {}
+        if source.split not in splits:
+            raise ValueError(f"dataset {source.path} has no split {source.split!r}; it has {', '.join(splits)}")
+        return [Path(str(path)).relative_to(root).as_posix() for path in splits[source.split]]

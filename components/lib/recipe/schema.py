@@ -196,7 +196,7 @@ class Evaluate(Settings):
 class Compare(Settings):
     """Settings of `compare`."""
 
-    confidence: float = Field(description="level of the intervals", ge=0.5, le=0.999)
+    confidence: float = Field(description="level of the intervals, and 1 minus that of the tests", ge=0.5, le=0.999)
     bootstrap_samples: int = Field(description="resamples of the paired bootstrap", ge=100)
     examples: int = Field(description="sample completions of each kind in the report", ge=0)
 

@@ -2,15 +2,13 @@
 
 import logging
 import os
-import socket
-import ssl
 
 from components.lib.recipe.schema import Notify
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Outcome
 from components.lib.registry.record import redact
 from components.lib.reporting.messages import Request, message
-from components.lib.retry import Transient, causes, judge_http, retry
+from components.lib.retry import judge_http, retry
 
 WEBHOOK_VARIABLE = "NOTIFY_WEBHOOK"
 WEBHOOK_TIMEOUT_S = 10
@@ -44,25 +42,21 @@ def post(address: str, sent: Request) -> None:
 
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each address at INFO, which KFP's steps print
 
-    def attempt() -> int:
+    def attempt() -> httpx2.Response:
         answer = httpx2.post(
             address, content=sent.body, headers=sent.headers, timeout=WEBHOOK_TIMEOUT_S, follow_redirects=True
         )
-        return answer.raise_for_status().status_code
+        return answer.raise_for_status()
 
     try:
-        print(f"webhook answered {retry(attempt, 'webhook', _judge)}")
+        answer = retry(attempt, "webhook", judge_http)
+        if answer.request.method == "POST":
+            print(f"webhook answered {answer.status_code}")
+        else:  # a redirect has made a GET of it
+            print(f"webhook failed: it leads to another page, as of a login; check {WEBHOOK_VARIABLE}")
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         print(f"webhook failed: {WEBHOOK_VARIABLE} is no address; write https://HOST/PATH")
     except httpx2.HTTPStatusError as error:
         print(f"webhook failed: HTTP {error.response.status_code}; check the environment variable {WEBHOOK_VARIABLE}")
     except (httpx2.HTTPError, ValueError) as error:
         print(redact(f"webhook failed: {error!r}; check the environment variable {WEBHOOK_VARIABLE}"))
-
-
-def _judge(error: Exception) -> Transient | None:
-    """As `judge_http`, but a name that nobody knows and a certificate that nobody trusts do not pass."""
-    import httpx2
-
-    lasting = httpx2.UnsupportedProtocol, socket.gaierror, ssl.SSLError
-    return None if any(isinstance(part, lasting) for part in causes(error)) else judge_http(error)

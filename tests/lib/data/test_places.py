@@ -93,14 +93,6 @@ def test_what_a_hub_does_not_have_is_one_error(tmp_path: Path) -> None:
         assert error.startswith("source 'x': ") and message in error
 
 
-def test_a_hub_that_does_not_answer_is_one_error(tmp_path: Path) -> None:
-    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "home")}
-    errors = _errors([{"path": GSM8K}, {"path": GSM8K, "file": "train.jsonl"}], environment)
-    assert len(errors) == 2 and all(error.startswith("source 'x': the Hub cannot be reached") for error in errors), (
-        errors
-    )
-
-
 @pytest.mark.skipif(find_minio() is None, reason=MISSING)
 def test_an_object_in_s3_is_read(tmp_path: Path) -> None:
     with MinioServer(tmp_path / "minio") as server:
