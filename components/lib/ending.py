@@ -6,6 +6,7 @@ which sees the same file. The step then gets SIGTERM, as it would from a cluster
 """
 
 import contextlib
+import ctypes
 import fcntl
 import io
 import locale
@@ -22,6 +23,8 @@ from components.lib.files import sentence
 
 STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PARENT = "GRPO_PARENT"  # environment variable: the process that started this one
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SAVING_S = 600  # that a step may take to save its work
 
 
@@ -85,6 +88,17 @@ def with_run() -> Iterator[None]:
             yield
     finally:
         over.set()
+
+
+def die_with_parent() -> None:
+    """Have the kernel tell this process to end (SIGTERM) when its parent is no more, however that went.
+
+    A parent that was gone before the kernel could be asked is missed by its id: SIGTERM comes at once.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def locked(path: Path, wait_s: float) -> TextIO | None:

@@ -7,7 +7,8 @@ from kfp import dsl
 
 import pipeline
 from components.lib.cluster.step_pod import SECRET_KEYS
-from components.lib.local import PASSED_ON, _execute, run
+from components.lib.local import PASSED_ON, _environment, _execute, run
+from components.lib.machine import CHOSEN_VARIABLE
 from components.lib.recipe import recipes
 from components.lib.registry import lock
 from components.lib.registry.outcome import read_outcomes
@@ -71,3 +72,14 @@ def test_a_run_whose_exit_handler_was_kept_from_running_is_closed_and_told(tmp_p
     assert "step 7/60" in found.log and len(received) == 1
     assert lock.current(open_store(registry)).value["released"]
     assert not {".reserve"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_threads_are_chosen_and_the_users_value_wins(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("components.lib.local.machine.threads", lambda weights: 1 if weights else 5)
+    chosen = _environment(recipes.TINY, "subprocess", tmp_path, "/tmp")
+    assert (chosen["OMP_NUM_THREADS"], chosen[CHOSEN_VARIABLE]) == ("1", "1")
+    assert _environment(recipes.QWEN, "docker", tmp_path, "/tmp")["OMP_NUM_THREADS"] == "5"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    kept = _environment(recipes.TINY, "subprocess", tmp_path, "/tmp")
+    assert kept["OMP_NUM_THREADS"] == "3" and CHOSEN_VARIABLE not in kept

@@ -55,3 +55,19 @@ def test_the_commit_is_the_images_or_the_checkouts(monkeypatch):
 def test_the_steps_with_a_model():
     names = ("preflight", "sample", "standardize", "sft", "grpo", "evaluate-base", "evaluate-grpo", "compare", "gate")
     assert [name for name in names if is_heavy(name)] == ["sample", "sft", "grpo", "evaluate-base", "evaluate-grpo"]
+
+
+def test_threads_fit_the_model_and_the_idle_cpus(monkeypatch):
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(machine, "_quota", lambda: 64)
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.2, 0, 0))
+    large = machine.SMALL_BYTES
+    assert [machine.threads(weights) for weights in (0, large - 1, large, None)] == [1, 1, 8, 8]
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (5.4, 0, 0))
+    assert machine.threads(large) == 3
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (11.0, 0, 0))
+    assert machine.threads(large) == 1
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.0, 0, 0))
+    monkeypatch.setattr(machine, "_quota", lambda: 2)
+    assert machine.threads(large) == 2

@@ -14,6 +14,7 @@
   finished/        model/ and curves/, once the training has ended
   fit.json         the micro-batch that fits the memory, where the one asked for does not
   alive            touched by every forward pass
+  threads.json     the threads that it began with, where `pipeline.py run` chose them
   result.json      what the last attempt said at its end: {"status", "message", "numbers"}
 ```
 """

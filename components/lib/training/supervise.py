@@ -17,15 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from components.lib import ending
+from components.lib import ending, machine
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
-from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
 from components.lib.training.pace import Pace
 
 FIT = "fit.json"
+THREADS = "threads.json"
 LOOK_S = 5.0  # between two looks at a worker's pace
 GRACE_S = 120.0  # for a worker that hangs to save; torchrun takes 30 s of it to end its own
 
@@ -92,7 +92,8 @@ def run_worker(job: Job, lock: int) -> Result:
     reach it, which is in a session of its own.
     """
     command = [sys.executable, "-m", "components.lib.training.begin", job.text()]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
+    own = {"PYTHONUNBUFFERED": "1", ending.PARENT: str(os.getpid())}
+    environment = {**os.environ, **own, **threads_of(job.directory)}
     # Somebody who replaced sys.stdout wants to see what the worker prints; else it may have the terminal itself.
     piped = sys.stdout is not sys.__stdout__
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if piped else {}
@@ -112,6 +113,18 @@ def run_worker(job: Job, lock: int) -> Result:
     if hanging and result.status is not Status.DONE:
         result = Result(Status.LOST, hanging[0])
     return Result(Status.TERMINATED) if told and result.status is Status.LOST else result
+
+
+def threads_of(directory: Path) -> dict[str, str]:
+    """OMP_NUM_THREADS as the training in this directory began with: with another number it would end in other weights.
+
+    Empty where `pipeline.py run` did not choose it: the user's value wins, and a cluster's.
+    """
+    if not (chosen := os.environ.get(machine.CHOSEN_VARIABLE)):
+        return {}
+    if not (directory / THREADS).exists():
+        write_json(directory / THREADS, int(chosen))
+    return {"OMP_NUM_THREADS": str(read_json(directory / THREADS))}
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import importlib
 import os
 import re
 import shutil
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -17,9 +16,9 @@ import torch
 import torch.distributed
 
 from components.lib import machine
+from components.lib.ending import die_with_parent
 from components.lib.files import PACKAGE, write_json
 from components.lib.generation.decode import NotFinite
-from components.lib.training.begin import die_with_parent
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
 from components.lib.training.job import TASKS, Job, Result, Status
@@ -34,7 +33,6 @@ _OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
 def main(text: str) -> int:
     """Do the job of this text; returns the exit status, 0 if it was done."""
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes on what is meant
     job = Job.read(text)
     try:
         work(job)

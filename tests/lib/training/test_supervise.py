@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from components.lib import machine
+from components.lib.ending import PARENT
 from components.lib.files import read_json, write_jsonl
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.lib.training import pace, supervise
-from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job, Result, Status
 from tests import ROOT
@@ -128,7 +129,7 @@ def test_of_several_processes_one_that_died_without_a_word_is_started_again(dire
 
 @pytest.mark.parametrize("status", [(Status.TERMINATED, "it was told to end"), -signal.SIGTERM])
 def test_an_end_on_request_is_no_failure(directory, job, status):
-    with pytest.raises(SystemExit, match="143"):
+    with pytest.raises(SystemExit, match="was ended by SIGTERM"):
         ending(directory, job, status)
 
 
@@ -177,3 +178,12 @@ def test_a_finished_training_is_not_done_again(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "model" / "w").read_text() == "1"
     supervise.train(**arguments | {"seed": 1})
     assert len(started) == 2
+
+
+def test_a_training_keeps_the_threads_that_it_began_with(tmp_path, monkeypatch):
+    monkeypatch.delenv(machine.CHOSEN_VARIABLE, raising=False)
+    assert supervise.threads_of(tmp_path) == {}  # the user's own, or a cluster's
+    monkeypatch.setenv(machine.CHOSEN_VARIABLE, "6")
+    assert supervise.threads_of(tmp_path) == {"OMP_NUM_THREADS": "6"}
+    monkeypatch.setenv(machine.CHOSEN_VARIABLE, "2")
+    assert supervise.threads_of(tmp_path) == {"OMP_NUM_THREADS": "6"}
