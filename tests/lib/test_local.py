@@ -6,7 +6,7 @@ import os
 import pytest
 
 import pipeline
-from components.lib.cluster.step_pod import SECRET_KEYS
+from components.lib.cluster.step_pod import S3_SECRET_KEYS, SECRET_KEYS
 from components.lib.local import PASSED_ON, _Console, run
 from components.lib.recipe import recipes
 from components.lib.registry import lock
@@ -36,7 +36,7 @@ def test_a_trainjob_is_for_clusters(tmp_path, capsys):
 
 
 def test_containers_get_every_secret_that_pods_get_and_where_trackio_writes():
-    assert {*SECRET_KEYS, "TRACKIO_DIR"} <= set(PASSED_ON)
+    assert {*SECRET_KEYS, *S3_SECRET_KEYS.values(), "TRACKIO_DIR"} <= set(PASSED_ON)
 
 
 def test_an_interrupted_run_leaves_an_outcome_tells_it_and_lets_go(tmp_path, monkeypatch):
