@@ -45,8 +45,10 @@ ENVIRONMENT = {
 # Variables of the caller that steps in containers get too.
 PASSED_ON = (
     "HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
-    "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION",
+    "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_REGION", "AWS_DEFAULT_REGION",
 )  # fmt: skip
+CERTIFICATES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE")  # those that name a file, which is mounted at the same place
 RUN_LOCK, STEPS_LOCK = ".run.lock", ".steps.lock"  # in the output: of the run, and what its steps wait for
 RESERVE, RESERVE_BYTES = ".reserve", 1 << 20  # in the output, deleted before the end is written: the volume may be full
 
@@ -176,15 +178,17 @@ def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str,
 
 
 def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
-    """Containers see `output` and nothing else of this machine, and run as the caller, who can then delete it."""
+    """Containers see `output` and certificates, nothing else of this machine, and run as the caller, who owns it."""
     from docker.types import Mount
     from kfp import local
 
     print(f"images: {images.data()} and {images.trainer()}")
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    trusted = {name: str(Path(os.environ[name]).resolve()) for name in CERTIFICATES if os.environ.get(name)}
+    certificates = [Mount(place, place, type="bind", read_only=True) for place in sorted(set(trusted.values()))]
     return local.DockerRunner(
-        mounts=[Mount(str(output), str(output), type="bind")],
-        environment={**environment, **passed},
+        mounts=[Mount(str(output), str(output), type="bind"), *certificates],
+        environment={**environment, **passed, **trusted},
         user=f"{os.getuid()}:{os.getgid()}",
     )
 

@@ -2,12 +2,11 @@
 
 Nothing here is cached: a branch that moved, a local file that changed or an S3 object with a new ETag gives
 another plan, and the plan is an input of the cached steps that follow. A run also takes the registry's lock here,
-and clears away what older runs have left.
+and, once all its inputs are found good, clears away what older runs have left.
 """
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,8 +37,8 @@ from components.lib.registry.store import checked_registry
 from components.lib.reporting.tell import link_of, tell
 from components.lib.training import vram
 from components.preflight.clean import clean
+from components.preflight.room import check_locks, check_room
 
-DISK_NEEDED_GIB = 2
 DEAD = "DEAD"  # the state of a run that ended without its exit handler
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
 OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
@@ -73,8 +72,13 @@ def run_preflight(
     if not parameters["registry"]:
         raise ValueError("registry is empty; give a directory or an s3:// address that all steps can write")
     with recorded(parameters["registry"], run_id, "preflight", artifact=artifact) as record:
-        _own_registry(merge(from_json(Recipe, recipe), parameters), run_id)
-        checked = check_run(recipe, parameters)
+        given = merge(from_json(Recipe, recipe), parameters)
+        store = _own_registry(given, run_id)
+        plan = check_inputs(given)
+        for gone in clean(store, given.keep, given.checkpoints, time.time()):
+            print(f"deleted: {gone}", flush=True)
+        check_room(given, plan, outputs["merged"].parent)  # what was deleted may be the room that it needs
+        checked = compare(store, given, plan)
         for name, text in _outputs(checked).items():
             write_text(outputs[name], text)
         record.result = checked.reason
@@ -86,13 +90,12 @@ def run_preflight(
     return checked.plan.text() if checked.changed else ""
 
 
-def _own_registry(recipe: Recipe, run_id: str) -> None:
-    """Make the registry this run's: nobody else writes there now, and what is old has gone."""
+def _own_registry(recipe: Recipe, run_id: str) -> Store:
+    """Make the registry this run's: nobody else writes there from now on."""
     store = checked_registry(recipe.registry)
     if dead := lock.take(store, run_id, recipe.lock_timeout_s):
         _conclude_dead(store, dead, recipe.notify)
-    for gone in clean(store, recipe.keep, recipe.checkpoints, time.time()):
-        print(f"deleted: {gone}", flush=True)
+    return store
 
 
 def _conclude_dead(store: Store, run_id: str, settings: Notify) -> None:
@@ -113,13 +116,26 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
     """
     recipe = merge(from_json(Recipe, recipe_text), parameters)
     store = checked_registry(recipe.registry)
-    _check_disk(Path.cwd())
+    plan = check_inputs(recipe)
+    check_room(recipe, plan, None)
+    return compare(store, recipe, plan)
+
+
+def check_inputs(recipe: Recipe) -> Plan:
+    """The plan of a recipe, after all was checked that another run cannot change."""
     if recipe.push.hub_repo:
         from components.lib.hub import check_may_push
 
         check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
     _check_memory(recipe, plan)
+    if recipe.checkpoints:
+        check_locks(Path(recipe.checkpoints).expanduser().absolute())
+    return plan
+
+
+def compare(store: Store, recipe: Recipe, plan: Plan) -> Checked:
+    """What a run of this plan finds in the registry: the champion, and whether anything has changed since."""
     fingerprint, outcomes = fingerprint_of(recipe, plan), read_outcomes(store)
     champion = read_champion(store)
     reason = why_unchanged(fingerprint, champion, outcomes, recipe.gate.force)
@@ -225,9 +241,3 @@ def _resolve_source(source: Source) -> Source:
 
         return replace(source, revision=commit_of("dataset", source.path, source.revision))
     return pinned(source)
-
-
-def _check_disk(directory: Path) -> None:
-    free_gib = shutil.disk_usage(directory).free / 2**30
-    if free_gib < DISK_NEEDED_GIB:
-        raise ValueError(f"only {free_gib:.1f} GiB free at {directory}; {DISK_NEEDED_GIB} GiB are needed: free some")

@@ -161,11 +161,11 @@ def test_the_champion_can_be_measured_by_hand(data, registry, tmp_path):
     command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", registry.url("")]
     command += ["--candidate", str(tmp_path / "grpo"), "--data", str(data), "--seed", "0"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "does not name v0 any more" in done.stderr
+    assert done.returncode == 2 and "v0 is not the champion of" in done.stderr
 
 
 def test_a_champion_that_has_changed_since_preflight_is_named(data, registry, tmp_path):
-    with pytest.raises(ValueError, match=r"champion\.json does not name v0 any more; run again from preflight"):
+    with pytest.raises(ValueError, match=r"v0 is not the champion of .*registry any more; run again from preflight"):
         measured(registry, data, tmp_path, version="v0")
 
 

@@ -6,7 +6,7 @@ import pytest
 from kfp import dsl
 
 import pipeline
-from components.lib.cluster.step_pod import SECRET_KEYS
+from components.lib.cluster.step_pod import S3_SECRET_KEYS, SECRET_KEYS
 from components.lib.local import PASSED_ON, _environment, _execute, run
 from components.lib.machine import CHOSEN_VARIABLE
 from components.lib.recipe import recipes
@@ -48,7 +48,7 @@ def test_a_trainjob_is_for_clusters(tmp_path, capsys):
 
 
 def test_containers_get_every_secret_that_pods_get_and_where_trackio_writes():
-    assert {*SECRET_KEYS, "TRACKIO_DIR"} <= set(PASSED_ON)
+    assert {*SECRET_KEYS, *S3_SECRET_KEYS.values(), "TRACKIO_DIR"} <= set(PASSED_ON)
 
 
 def test_a_run_whose_exit_handler_was_kept_from_running_is_closed_and_told(tmp_path, monkeypatch):

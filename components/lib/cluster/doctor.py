@@ -57,11 +57,11 @@ def findings(
 
 def _secrets(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """(name, keys, those that are needed) of each Secret that the steps use."""
-    cluster, keys = recipe.cluster, tuple(S3_SECRET_KEYS)
+    cluster = recipe.cluster
     if cluster.secret:
         yield cluster.secret, SECRET_KEYS, ("HF_TOKEN",) if recipe.push.hub_repo else ()
     if cluster.s3_secret and recipe.registry.startswith("s3://"):
-        yield cluster.s3_secret, keys, keys
+        yield cluster.s3_secret, tuple(S3_SECRET_KEYS), ("accesskey", "secretkey")
 
 
 def pipelines(endpoint: str | None) -> Finding:

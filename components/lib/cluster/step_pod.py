@@ -13,7 +13,10 @@ EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 GIB_IN_MIB = 1024
 # Environment variable -> key of the Secret.
 SECRET_KEYS = ("HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID")
-S3_SECRET_KEYS = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+S3_SECRET_KEYS = {
+    "accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY", "sessiontoken": "AWS_SESSION_TOKEN",
+    "region": "AWS_REGION",
+}  # fmt: skip
 KERNEL_CACHES = {"VLLM_CACHE_ROOT": "vllm", "TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
 
 

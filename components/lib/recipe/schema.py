@@ -276,7 +276,9 @@ class Cluster(Settings):
     cache_claim: str = Field(description="PersistentVolumeClaim of the Hub and kernel caches, empty: none")
     checkpoints_claim: str = Field(description="PersistentVolumeClaim of training checkpoints, empty: none")
     secret: str = Field(description="Secret with HF_TOKEN and NOTIFY_WEBHOOK, each optional")
-    s3_secret: str = Field(description="Secret with accesskey and secretkey of the bucket, empty: none")
+    s3_secret: str = Field(
+        description="Secret with accesskey and secretkey of the bucket, if need be sessiontoken and region; empty: none"
+    )
     s3_endpoint: str = Field(description="address of the S3 server as Pods see it")
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(description="when a node pulls an image")
     image_pull_secret: str = Field(description="Secret for a private image registry, empty: none")

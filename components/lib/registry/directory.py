@@ -1,6 +1,7 @@
 """A store in a directory, which may lie on a network file system that has hard links."""
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from components.lib.files import new_file, replacing, sha256, sync
 from components.lib.registry.base import PARTIAL, RACES, STALE_S, Store, check_key
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # FAT answers EPERM
 
 
 class DirectoryStore(Store):
@@ -44,6 +47,13 @@ class DirectoryStore(Store):
                 self._into_place(lambda path: os.link(part, path), key)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                raise ValueError(
+                    f"the file system of {self.root} has no hard links ({error.strerror}), without which two runs "
+                    "could hold one lock; put the registry elsewhere"
+                ) from None
         return True
 
     def put_file(self, key: str, path: Path, digest: str) -> bool:

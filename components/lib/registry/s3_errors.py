@@ -41,6 +41,7 @@ _ADVICE = {
     "TemporaryRedirect": _REGION,
     "RequestTimeTooSkewed": _CLOCK,
     "RequestExpired": _CLOCK,
+    "NotImplemented": "{endpoint} cannot do it ({message}); a registry needs If-None-Match, as MinIO and AWS have it",
     "XMinioStorageFull": _FULL,
     "XMinioAdminBucketQuotaExceeded": _FULL,
     "QuotaExceeded": _FULL,
