@@ -1,5 +1,6 @@
 """The model card of a release, and its scores as the Hub's evaluation metadata."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from components.lib.generation.prompts import SYSTEM_PROMPT
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
+from components.lib.reporting import escape
 from components.lib.reporting.table import markdown
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
@@ -19,7 +21,7 @@ SCORED = "zero-shot"  # the one protocol whose score stands for the model
 _TEXT = """
 # {title}
 
-{base} trained to reason on word problems: {stages}, by the recipe `{recipe}`. The answer stands on the last line,
+{base} trained to reason on word problems: {stages}, by the recipe {recipe}. The answer stands on the last line,
 after `####`; the reasoning before it, between `<think>` and `</think>`.
 
 ## Results
@@ -39,8 +41,8 @@ with `enable_thinking=True`:
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained("{title}")
-model = AutoModelForCausalLM.from_pretrained("{title}")
+tokenizer = AutoTokenizer.from_pretrained({name})
+model = AutoModelForCausalLM.from_pretrained({name})
 messages = [
     {{"role": "system", "content": "{system}"}},
     {{"role": "user", "content": "Tom has 7 cards. Tom finds 9. How many cards now?"}},
@@ -60,7 +62,7 @@ Data, each at the revision that was used:
 
 {sources}
 
-`provenance.json` has every setting, revision, package version and file hash. Run: `{run_id}`. Seed: {seed}.
+`provenance.json` has every setting, revision, package version and file hash. Run: {run_id}. Seed: {seed}.
 
 ## Limits
 
@@ -94,10 +96,11 @@ def write_card(
         eval_results=[_eval_result(entry, plan.evaluation) for entry in mine],
     )
     text = _TEXT.format(
-        title=title, base=f"`{plan.model}`", recipe=recipe.name, table=_table(results), system=SYSTEM_PROMPT,
-        max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0, run_id=run_id,
-        stages=" then ".join(name.upper() for name in recipe.stages), training=_training(recipe, plan, origin),
-        sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
+        title=escape.markdown(title), name=json.dumps(title), base=escape.code(plan.model),
+        recipe=escape.code(recipe.name), table=_table(results), system=SYSTEM_PROMPT,
+        max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0,
+        run_id=escape.code(run_id), stages=" then ".join(name.upper() for name in recipe.stages),
+        training=_training(recipe, plan, origin), sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
     )  # fmt: skip
     write_text(out / "README.md", f"---\n{data.to_yaml()}\n---\n{text}")
     if benchmark := _benchmark(plan, recipe):
@@ -161,17 +164,18 @@ def _table(results: list[dict[str, Any]]) -> str:
 
 
 def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
-    hardware = f"{', '.join(origin['gpus'])}, {origin['gpu_hours']:.1f} GPU-hours" if origin["gpus"] else "no GPU"
-    lines = [f"Base: `{plan.model}` at `{plan.revision}`. Hardware: {hardware}. Settings of each stage:", ""]
+    code, gpus = escape.code, escape.markdown(", ".join(origin["gpus"]))
+    hardware = f"{gpus}, {origin['gpu_hours']:.1f} GPU-hours" if gpus else "no GPU"
+    lines = [f"Base: {code(plan.model)} at {code(plan.revision)}. Hardware: {hardware}. Settings of each stage:", ""]
     if recipe.sample.problems:
-        lines += [f"- sample, right solutions of the base itself among the data of SFT: `{to_json(recipe.sample)}`"]
-    lines += [f"- {name}: `{to_json(getattr(recipe, name))}`" for name in recipe.stages]
+        lines += [f"- sample, right solutions of the base itself among the data of SFT: {code(to_json(recipe.sample))}"]
+    lines += [f"- {name}: {code(to_json(getattr(recipe, name)))}" for name in recipe.stages]
     return "\n".join(lines)
 
 
 def _sources(plan: Plan, data_url: str) -> str:
     rows = [
-        (source.name or source.path, f"`{source.path}`", f"`{source.revision}`", source.licence, use)
+        (source.name or source.path, escape.code(source.path), escape.code(source.revision), source.licence, use)
         for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
         for source in sources
     ]

@@ -16,6 +16,8 @@ from components.lib.recipe.settings import plain
 from components.lib.registry.base import MANIFEST
 from components.lib.registry.plan import Plan
 from components.lib.registry.store import open_store
+from components.lib.reporting import escape
+from components.lib.reporting.table import markdown
 from components.push.card import hub_id
 
 _TEXT = """
@@ -25,8 +27,6 @@ _TEXT = """
 Each row: `messages` (system, user, assistant with one `<think>` block and, where the answer is known, a last line
 `#### number`), `gold`, and where it comes from (`source`, `index`, `revision`, `licence`).
 
-| source | where | revision | licence | rows |
-|---|---|---|---|---:|
 {sources}
 
 Rows that were broken, too long, contradicted their gold answer, or overlap with the evaluation problems are left
@@ -92,6 +92,8 @@ def _card(sources: list[dict[str, Any]], title: str) -> str:
         source_datasets=sorted({source["path"] for source in sources if hub_id(source["path"])}) or None,
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "sft.jsonl"}]}],
     )
-    lines = [f"| {s['name']} | `{s['path']}` | `{s['revision']}` | {s['licence']} | {s['rows']} |" for s in sources]
-    text = _TEXT.format(title=title, rows=sum(s["rows"] for s in sources), sources="\n".join(lines))
+    head = ("source", "where", "revision", "licence", "rows")
+    rows = [(s["name"], escape.code(s["path"]), escape.code(s["revision"]), s["licence"], s["rows"]) for s in sources]
+    total = sum(s["rows"] for s in sources)
+    text = _TEXT.format(title=escape.markdown(title), rows=total, sources=markdown("llllr", head, rows))
     return f"---\n{card.to_yaml()}\n---\n{text}"

@@ -132,12 +132,13 @@ def test_slack_gets_sections_within_its_limits():
     long = dataclasses.replace(FAILED, log=["x" * 500] * 40)
     for run in (REJECTED, FAILED, long):
         found = json.loads(message(run, LINK, "slack").body)
-        assert set(found) == {"text", "blocks"} and found["text"].startswith(f"qwen3.5-0.8b: {run.ending}. ")
-        *sections, context = found["blocks"]
+        assert set(found) == {"text", "mrkdwn", "blocks"} and found["text"].startswith(f"qwen3.5-0.8b: {run.ending}. ")
+        head, *sections, context = found["blocks"]
+        assert head["text"]["text"] == f"qwen3.5-0.8b: {run.ending}"
         assert len(sections) == 1 + bool(run.log) and all(b["type"] == "section" for b in sections)
         assert all(len(b["text"]["text"]) <= SLACK_LIMIT + 100 for b in sections)
         assert context["elements"][0]["text"] == f"run <{LINK}|{run.run_id}>"
-    log = json.loads(message(FAILED, LINK, "slack").body)["blocks"][1]["text"]["text"]
+    log = json.loads(message(FAILED, LINK, "slack").body)["blocks"][2]["text"]["text"]
     assert "reward &lt;39&gt; &amp; more```" in log and "<39>" not in log
 
 

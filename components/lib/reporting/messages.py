@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from components.lib.registry.outcome import Outcome
+from components.lib.reporting import escape
 from components.lib.reporting.wording import label
 
 SLACK_LIMIT = 2900  # characters of a section; Slack takes 3,000
+SLACK_HEAD = 150  # of a header
 NTFY_LIMIT = 4000  # bytes of a message; ntfy takes 4,096 and makes a file of a longer one
 SHOWN = 12  # log lines in a message; all are in outcome.json
 # Ending -> ntfy's tag (an emoji's short name) and priority (3 is the default, 4 makes a sound).
@@ -70,15 +72,20 @@ def _json(outcome: Outcome, link: str) -> Request:
 
 def _slack(outcome: Outcome, link: str) -> Request:
     """Slack's incoming webhooks: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks."""
-    head, body = _escaped(title(outcome)), _escaped("\n".join(lines(outcome)))[:SLACK_LIMIT]
-    blocks = [_section(f"*{head}*\n{body}"[:SLACK_LIMIT])]
+    head, body = title(outcome), "\n".join(lines(outcome))
+    blocks = [_block("header", _plain(head, SLACK_HEAD)), _block("section", _plain(body, SLACK_LIMIT))]
     if outcome.log:
-        log = _escaped("\n".join(outcome.log[-SHOWN:]))[-SLACK_LIMIT + 100 :]
-        blocks.append(_section(f"Last lines of `{outcome.failed_step}`:\n```{log}```"))
+        step, log = (escape.slack_code(text) for text in (outcome.failed_step or "", "\n".join(outcome.log[-SHOWN:])))
+        log = log[-SLACK_LIMIT + 100 :]
+        blocks.append(_block("section", _marked(f"Last lines of `{step}`:\n```{log}```")))
     if link:
-        where = f"<{link}|{outcome.run_id}>" if link.startswith("http") else f"{outcome.run_id}: `{_escaped(link)}`"
-        blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": f"run {where}"}]})
-    return _request({"text": f"{head}. {_escaped(outcome.sentence)}"[:SLACK_LIMIT], "blocks": blocks})
+        run = escape.slack_code(outcome.run_id)
+        where = (
+            f"<{escape.address(link)}|{run}>" if link.startswith("http") else f"`{run}`: `{escape.slack_code(link)}`"
+        )
+        blocks.append({"type": "context", "elements": [_marked(f"run {where}")]})
+    told = escape.slack(f"{head}. {outcome.sentence}")[:SLACK_LIMIT]
+    return _request({"text": told, "mrkdwn": False, "blocks": blocks})
 
 
 def _ntfy(outcome: Outcome, link: str) -> Request:
@@ -88,22 +95,27 @@ def _ntfy(outcome: Outcome, link: str) -> Request:
     if len(whole) > NTFY_LIMIT:  # what is last said is most telling, and the sentence comes first
         half = NTFY_LIMIT // 2
         whole = (whole[:half].decode(errors="ignore") + "\n[...]\n" + whole[-half:].decode(errors="ignore")).encode()
-    head = title(outcome).encode("ascii", "replace").decode()
+    head = " ".join(title(outcome).split()).encode("ascii", "replace").decode()
     headers = {"Title": head, "Tags": tag, "Priority": priority, "Content-Type": "text/plain"}
-    return Request(whole, headers | ({"Click": link} if link.startswith("http") else {}))
+    return Request(whole, headers | ({"Click": escape.address(link)} if link.startswith("http") else {}))
 
 
 def _request(value: Mapping[str, Any]) -> Request:
     return Request(json.dumps(value).encode(), {"Content-Type": "application/json"})
 
 
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+def _block(kind: str, text: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "text": text}
 
 
-def _escaped(text: str) -> str:
-    """What Slack wants escaped, and nothing else."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _plain(text: str, limit: int) -> dict[str, Any]:
+    """Text in which Slack sees no markup."""
+    return {"type": "plain_text", "text": escape.slack(text)[:limit], "emoji": False}
+
+
+def _marked(text: str) -> dict[str, Any]:
+    """Slack's markup, of which every text from outside is escaped already."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:

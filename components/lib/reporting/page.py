@@ -1,21 +1,21 @@
-"""Pages without scripts or links to anything outside them: one template, page.html, that all extend."""
+"""Pages without scripts or links to anything outside them: one template, page.html, that all extend; and Markdown."""
 
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from components.lib.reporting import wording
+from components.lib.reporting import escape, wording
 
 _FILTERS = ("clip", "interval", "label", "model_name", "moment", "p_text", "percent", "points", "points_interval",
             "thousands")  # fmt: skip
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill a template, which may extend page.html, with `values`; into .html they go escaped unless they are Markup."""
+    """Fill a template, which may extend page.html, with `values`: escaped for HTML, or Markdown, unless Markup."""
     environment = Environment(
-        loader=FileSystemLoader([template.parent, Path(__file__).parent]), autoescape=select_autoescape(),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, autoescape=True, finalize=escape.markdown if template.suffix == ".md" else None,
     )  # fmt: skip
     environment.filters |= {name: getattr(wording, name) for name in _FILTERS}
     return environment.get_template(template.name).render(values)

@@ -18,7 +18,7 @@ Scale = Callable[[float], float]
 def mark(tag: str, css: str, tip: str = "", **at: float | str) -> str:
     """One element with its attributes; `tip` is shown under the pointer."""
     places = "".join(f' {k}="{v if isinstance(v, str) else format(v, ".1f")}"' for k, v in at.items())
-    return f'<{tag} class="{css}"{places}>{_title(tip) if tip else ""}</{tag}>'
+    return f'<{tag} class="{escape(css)}"{places}>{_title(tip) if tip else ""}</{tag}>'
 
 
 def line(css: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -38,12 +38,12 @@ def dot(css: str, x: float, y: float, radius: float) -> str:
 
 def text(css: str, x: float, y: float, words: str, anchor: str) -> str:
     """Words that start, end or have their middle at x; y is their base line."""
-    return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text class="{escape(css)}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
 def group(css: str, tip: str, *parts: str) -> str:
     """Marks that share a class and a tip."""
-    return f'<g class="{css}">{_title(tip)}{"".join(parts)}</g>'
+    return f'<g class="{escape(css)}">{_title(tip)}{"".join(parts)}</g>'
 
 
 def x_axis(marks: Iterable[tuple[float, str]], top: float, bottom: float) -> Iterator[str]:

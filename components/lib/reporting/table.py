@@ -1,11 +1,13 @@
 """Tables by tabulate, of lines for a terminal and of Markdown, and the one that a run prints at its end."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
+from components.lib.reporting import escape
 from components.lib.reporting.wording import MINUS, interval, p_text, percent, points
 
 _RULE = Line("", "-", "--", "")
@@ -19,10 +21,12 @@ def lines(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str
 
 
 def markdown(align: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table in Markdown; `align` has an l or r for each column."""
-    return _table(
-        [[str(cell).replace("|", r"\|") for cell in row] for row in rows], align, headers=head, tablefmt="pipe"
-    )
+    """A table in Markdown, of text unless a cell is Markup; `align` has an l or r for each column."""
+    return _table([[_cell(cell) for cell in row] for row in rows], align, headers=head, tablefmt="pipe")
+
+
+def _cell(value: Any) -> str:
+    return re.sub(r"(?<!\\)\|", r"\|", escape.markdown(value))
 
 
 def _table(rows: Iterable[Any], align: str, **form: Any) -> str:
