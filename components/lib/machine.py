@@ -20,14 +20,14 @@ MACHINE = "machine.json"  # beside the curves of a training: what it ran on, as 
 
 
 def describe(*, heavy: bool) -> dict[str, Any]:
-    """Commit, image digest (in a Pod) and Python; of a `heavy` step, one that uses a model, GPUs and packages too.
+    """Commit, image digest (in a Pod) and Python; of a `heavy` step its GPUs, threads and packages too.
 
-    What cannot be found out is None or empty.
+    Heavy is a step that uses a model. What cannot be found out is None or empty.
     """
     found: dict[str, Any] = {"commit": commit(), "image": inside.own_image(), "python": platform.python_version()}
     if not heavy:
         return found | {"gpus": [], "driver": None}
-    return found | gpus() | {"packages": packages()}
+    return found | gpus() | {"threads": os.environ.get("OMP_NUM_THREADS"), "packages": packages()}
 
 
 def threads(weights: int | None) -> int:
