@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from components.lib.files import explained
 from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import Settings, near
@@ -61,7 +62,8 @@ def main(
     try:
         result = function(**_arguments(step, function, given))
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"components.{step}: {error}", file=sys.stderr)
+        said = explained(error) if isinstance(error, OSError) else error
+        print(f"components.{step}: {said}", file=sys.stderr)
         return 1 if isinstance(error, RuntimeError) else 2
     if isinstance(result, str):
         print(result)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TextIO, TypedDict, cast
 
 from components.lib import inside, machine
+from components.lib.files import explained
 from components.lib.registry.base import Store
 from components.lib.registry.store import open_store
 
@@ -111,6 +112,7 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
                 yield record
         except BaseException as error:
             last = traceback.format_exception_only(error)[-1].strip()
+            last = f"{type(error).__name__}: {explained(error)}" if isinstance(error, OSError) else last
             # The traceback is printed after this process has left the record, so it is added here.
             tail.extend(traceback.format_exc().splitlines())
             writer.end("failed", last)

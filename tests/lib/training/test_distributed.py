@@ -106,7 +106,8 @@ def test_grpo_learns_as_one_process_does(data, sft, tmp_path):
 def test_no_process_of_two_outlives_the_parent(data, tmp_path, seen):
     process = start("sft", data, tmp_path, **TWO, max_steps=500)
     wait_for_step(tmp_path, 1)
-    assert len(alive := workers_in(tmp_path)) == 3, "torchrun and its two"
+    alive = workers_in(tmp_path)
+    assert len(alive) == 3, "torchrun and its two"
     os.kill(process.pid, signal.SIGKILL)
     killed = time.monotonic()
     while workers_in(tmp_path) and time.monotonic() < killed + 60:
