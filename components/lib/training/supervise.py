@@ -19,10 +19,10 @@ from typing import Any
 
 from components.lib.files import link_tree, naming, new_file, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
-from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
 from components.lib.training.pace import Pace
+from components.lib.training.parent import PARENT
 
 FIT = "fit.json"
 TERMINATED = 128 + signal.SIGTERM  # the exit status of a step that was told to end

@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from components.lib import machine
 from components.lib.files import PACKAGE, REMEDIES, explained, write_json
 from components.lib.generation.decode import NotFinite
-from components.lib.training.begin import die_with_parent
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
 from components.lib.training.job import TASKS, Job, Result, Status
+from components.lib.training.parent import die_with_parent
 from components.lib.training.survive import Terminated
 
 # The last two: another process of this training was lost.

@@ -15,9 +15,9 @@ from components.lib.files import read_json, write_jsonl
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.lib.training import pace, supervise
-from components.lib.training.begin import PARENT
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job, Result, Status
+from components.lib.training.parent import PARENT
 from tests import ROOT
 
 
