@@ -2,9 +2,13 @@
 
 import fcntl
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.fixtures.volume import Volume
 
 pytest_plugins = ("tests.session", "tests.faults")
 TEMPLATE = (
@@ -94,6 +98,17 @@ def sft(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
         if not (out / "numbers.json").exists():
             write_json(out / "numbers.json", run_sft(data, out, SFT))
     return out, read_json(out / "numbers.json")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Volume]:
+    """An empty file system of its own, of 8 MiB."""
+    path = tmp_path / "volume"
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system (root): no volume is filled or closed")
+    yield Volume(path)
+    subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ UNTESTED = {
     "not cluster": "a cluster (make test-cluster)",
     "not gpu": "a GPU (.venv/bin/python -m pytest -m gpu)",
     "slow and": "what is quick (make test)",
+    "needs the right to mount": "full and read-only volumes (as root)",
     "needs MinIO": "S3 (make minio)",
     "needs the trackers": "live metrics (make live)",
     "needs the real GSM8K": "real rows (GRPO_TEST_DATA=DIRECTORY with gsm8k/train.jsonl and test.jsonl)",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from components.lib.files import sentence
+from components.lib.files import explained
 
 STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -152,7 +152,7 @@ def run_command(command: str, work: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
         return 128 + signal.SIGPIPE
     except (ValueError, OSError) as error:
-        status, why = 2, sentence(error) if isinstance(error, OSError) else str(error)
+        status, why = 2, explained(error) if isinstance(error, OSError) else str(error)
     print(f"{command}: {why}", file=Steady(sys.stderr))
     return status
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +13,6 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]  # components/
-REMEDIES = {
-    (errno.ENOSPC, errno.EDQUOT): "free some space there, or take a place on another volume",
-    (errno.EROFS, errno.EACCES, errno.EPERM): "take a place that may be written",
-    (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG): "give another path",
-    (errno.ENOENT, errno.ELOOP): "check the path, and where its links point",
-}
 # The code that decides no result of a run: how it is asked for, kept, told and sent, and what is made of its results.
 # What is not listed decides, a new folder too. The values of recipes are in every key by themselves.
 NO_RESULT = (
@@ -26,6 +21,15 @@ NO_RESULT = (
     "lib/place.py", "lib/ending.py", "lib/recipe/recipes.py", "lib/recipe/files.py", "lib/recipe/reference.py",
     "lib/recipe/selection.py",
 )  # fmt: skip
+
+_FULL = "free some space there, or name a place on another volume; what was finished before stays"
+_CLOSED = "make it writable, or name another place"
+_ODD = "name another place"
+REMEDIES = {
+    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _CLOSED, errno.EACCES: _CLOSED, errno.EPERM: _CLOSED,
+    errno.EIO: "look at the volume and its log", errno.ENOTDIR: _ODD, errno.EEXIST: _ODD, errno.EISDIR: _ODD,
+    errno.ENAMETOOLONG: _ODD, errno.ELOOP: _ODD,
+}  # fmt: skip
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -41,7 +45,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Write rows one per line, atomically; returns how many."""
     count = 0
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
+    with naming(path), replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
@@ -64,15 +68,34 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, atomically."""
-    with replacing(path) as part:
+    with naming(path), replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
-def sentence(error: OSError) -> str:
-    """What an error of the operating system says, where, and what to do."""
-    place = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
-    remedy = next((told for numbers, told in REMEDIES.items() if error.errno in numbers), "")
-    return ": ".join(part for part in (place, error.strerror or str(error)) if part) + (remedy and f"; {remedy}")
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the file system that names no file, as that of a write to a full volume, name this one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def explained(error: OSError) -> str:
+    """An error of the file system in one line: its own words, where it happened, and what to do."""
+    text, path = str(error), error.filename
+    if isinstance(error, shutil.Error):  # of several files: [(source, target, why), ...]
+        (_, path, text), *_ = error.args[0]
+    if isinstance(path, str) and (link := dangling(Path(path))):
+        return f"{link} is a symbolic link to {os.readlink(link)}, which is not there; put it there, or change the link"
+    number = error.errno or int((re.search(r"\[Errno (\d+)\]", text) or [0, 0])[1])
+    return f"{text}; {REMEDIES[number]}" if number in REMEDIES else text
+
+
+def dangling(path: Path) -> Path | None:
+    """The symbolic link on the way to a path, or at its end, that points nowhere; None if there is none."""
+    return next((part for part in (path, *path.parents) if part.is_symlink() and not part.exists()), None)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import PACKAGE, read_json, sha256
+from components.lib.files import PACKAGE, dangling, read_json, sha256
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 
@@ -45,6 +45,10 @@ def config_of(model: str, revision: str) -> dict[str, Any]:
 
 def check_hub_id(model: str) -> None:
     """Refuse what cannot be a Hub id with a `ValueError`; call it when `model` is no directory here."""
+    if link := dangling(Path(model).expanduser()):
+        raise ValueError(
+            f"model {model!r}: {link} is a symbolic link that points nowhere; change it, or name the model"
+        )
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ValueError(f"model {model!r} is neither a directory here nor a Hub id owner/name, nor 'tiny'")
 

@@ -12,7 +12,7 @@ from components.lib.generation import prompts
 _DROP_SHARE = 0.125
 
 
-class NotFinite(ArithmeticError):
+class NotFinite(RuntimeError):
     """Numbers of a model, its loss or its gradient are no longer finite."""
 
 

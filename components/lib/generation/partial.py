@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import code_sha256, resumed_rows
+from components.lib.files import code_sha256, naming, resumed_rows
 from components.lib.place import Place
 
 PARTIAL = "partial.jsonl"
@@ -30,7 +30,7 @@ class Partial:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> None:
         """Append finished rows, on disk before this returns."""
-        with self.path.open("a", encoding="utf-8", newline="\n") as out:
+        with naming(self.path), self.path.open("a", encoding="utf-8", newline="\n") as out:
             for row in rows:
                 self.rows[row["key"]] = row
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from components.lib.generation import backends, prompts
+from components.lib.generation.decode import NotFinite
 from components.lib.generation.partial import Partial
 from components.lib.models import model_sha256
 from components.lib.progress import Progress
@@ -64,12 +65,20 @@ def complete(
     backend = backends.open_backend(settings.backend, directory, sampling)
     seeds = [_request_seed(request, seed) for request in missing]
     progress, tokens, last = Progress(label, "completions", len(missing)), 0, time.perf_counter()
-    for batch in backend.batches([request.prompt for request in missing], seeds):
+    for batch in _named(directory, backend.batches([request.prompt for request in missing], seeds)):
         now = time.perf_counter()
         seconds, last = (now - last) / len(batch), now
         partial.add({"key": missing[i].key, **asdict(completion), "seconds": seconds} for i, completion in batch)
         tokens += sum(completion.tokens for _, completion in batch)
         progress.add(len(batch), f"{tokens / progress.seconds:,.0f} tokens/s")
+
+
+def _named(directory: Path, batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; the error of a model whose weights are broken says where it lies."""
+    try:
+        yield from batches
+    except NotFinite as error:
+        raise NotFinite(f"{directory}: {error}; train it anew with a lower learning_rate, or take another") from None
 
 
 def request_key(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TextIO, TypedDict, cast
 
 from components.lib import ending, inside, machine
+from components.lib.files import explained
 from components.lib.registry.base import Store
 from components.lib.registry.store import open_store
 
@@ -113,9 +114,11 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
             if isinstance(error, ending.Ended):
                 writer.end("failed", str(error))
                 raise
+            last = traceback.format_exception_only(error)[-1].strip()
+            last = f"{type(error).__name__}: {explained(error)}" if isinstance(error, OSError) else last
             # The traceback is printed after this process has left the record, so it is added here.
             tail.extend(traceback.format_exc().splitlines())
-            writer.end("failed", traceback.format_exception_only(error)[-1].strip())
+            writer.end("failed", last)
             raise
         writer.end("succeeded", None)
     for name, number in record.numbers.items() if metrics is not None else ():

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import read_json, sha256, sync_tree, write_json, write_jsonl
+from components.lib.files import naming, read_json, sha256, sync_tree, write_json, write_jsonl
 from components.lib.place import Place
 from components.lib.registry.base import MANIFEST, describe
 from components.lib.training.job import Result, Status
@@ -88,6 +88,11 @@ class TrainingDir(Place):
         for path in sorted(self.curves.glob("*.jsonl")):
             write_jsonl(path, [row for row in whole_rows(path) if row["step"] <= step])
 
+    def drop_unfinished(self) -> None:
+        """Delete what is half written, a checkpoint or the result, of which nobody makes use."""
+        for path in (self.writing, self.preparing):
+            shutil.rmtree(path, ignore_errors=True)
+
     def result(self) -> Result | None:
         """What this very training has come to, if it has ended well."""
         found = Result.read(self.path)
@@ -126,7 +131,7 @@ def damage_of(path: Path) -> str:
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to a JSON Lines file that grows while training; see `whole_rows`."""
-    with path.open("a", encoding="utf-8") as file:
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib import ending, machine
-from components.lib.files import link_tree, read_json, write_json
+from components.lib.files import link_tree, naming, new_file, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
@@ -162,6 +162,8 @@ def result_of(job: Job, status: int) -> Result:
         name = signal.Signals(-status).name
         why = " (the host's memory ran out?)" if name == "SIGKILL" else ""
         return Result(Status.LOST, f"its process was killed by {name}{why}")
+    with naming(job.directory), new_file(job.directory) as probe:  # a worker that cannot write cannot say so
+        probe.write_bytes(b"x" * 4096)
     # Of several processes one died without a word, of which torchrun makes a plain failure: it was killed.
     return Result(
         Status.LOST if job.scale.world > 1 else Status.FAILED,

@@ -3,6 +3,7 @@
 At its end it leaves a result.json, from which the parent knows what to do.
 """
 
+import errno
 import importlib
 import os
 import re
@@ -14,10 +15,11 @@ from typing import Any
 
 import torch
 import torch.distributed
+from safetensors import SafetensorError
 
 from components.lib import machine
 from components.lib.ending import die_with_parent
-from components.lib.files import PACKAGE, write_json
+from components.lib.files import PACKAGE, REMEDIES, explained, write_json
 from components.lib.generation.decode import NotFinite
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
@@ -28,6 +30,9 @@ from components.lib.training.survive import Terminated
 _OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
 # How CUDA, its libraries and Triton say what torch says with an error of its own.
 _OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
+# How torch says that a file could not be written, and the second time how far it had come.
+_OF_WRITING = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs")
+ALMOST_FULL = 1 << 20  # bytes; less than torch writes at once
 
 
 def main(text: str) -> int:
@@ -38,9 +43,12 @@ def main(text: str) -> int:
         work(job)
         return 0
     except (Exception, KeyboardInterrupt) as error:
-        result = judge(error)
-        if result.status is not Status.TERMINATED and not _is_ours(error):
+        result, of_the_disk = judge(error, job.directory), disk_error(error, job.directory)
+        if result.status is not Status.TERMINATED and not of_the_disk and not _is_ours(error):
             traceback.print_exc()
+        if of_the_disk:
+            print(f"{job.stage}: {result.message}", file=sys.stderr, flush=True)
+            TrainingDir(job.directory).drop_unfinished()  # which makes room for what is said
         result.write(job.directory)
         return 1
     finally:
@@ -69,8 +77,8 @@ def ran_on(job: Job) -> dict[str, Any]:
     return found | {"gpus": found["gpus"] * job.scale.nodes}
 
 
-def judge(error: BaseException) -> Result:
-    """What an error comes to, and what to say of it."""
+def judge(error: BaseException, directory: Path) -> Result:
+    """What an error comes to in a training that writes to `directory`, and what to say of it."""
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, Terminated | KeyboardInterrupt):
         return Result(Status.TERMINATED, "it was told to end")
@@ -78,6 +86,8 @@ def judge(error: BaseException) -> Result:
         return Result(Status.NOT_FINITE, str(error))
     if isinstance(error, ValueError):
         return Result(Status.INVALID, str(error))
+    if of_the_disk := disk_error(error, directory):
+        return Result(Status.INVALID, explained(of_the_disk))
     text = str(error) if isinstance(error, RuntimeError) else ""
     if isinstance(error, torch.OutOfMemoryError) or _OF_MEMORY.search(text):
         return Result(
@@ -86,6 +96,24 @@ def judge(error: BaseException) -> Result:
         )
     lost = isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or _OF_THE_DEVICE.search(text)
     return Result(Status.LOST if lost else Status.FAILED, line)
+
+
+def disk_error(error: BaseException, directory: Path) -> OSError | None:
+    """The error of a file, or of a volume, that an error is or tells of; of a full `directory` it names that.
+
+    The writers of torch and safetensors have errors of their own, and torch's does not say why it could not write.
+    """
+    full = shutil.disk_usage(directory).free < ALMOST_FULL
+    if isinstance(error, OSError):
+        if full and error.errno == errno.ENOSPC:
+            error.filename = error.filename or str(directory)
+        return error if error.errno in REMEDIES or (error.errno and error.filename) else None
+    number = 0
+    if isinstance(error, SafetensorError) and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    if isinstance(error, RuntimeError) and _OF_WRITING.search(str(error)):
+        number = errno.ENOSPC if full else errno.EIO
+    return OSError(number, os.strerror(number), str(directory)) if number else None
 
 
 def _is_ours(error: BaseException) -> bool:

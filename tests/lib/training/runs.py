@@ -72,9 +72,11 @@ def apart(first, second):
 
 def start(stage, data, out, model="tiny", **changes):
     """`python -m components.STAGE` in a process group of its own; its output goes to a pipe."""
+    checkpoints = changes.pop("checkpoints", None)
     changes = SMALL[stage] | EVERY_STEP | changes
     command = [sys.executable, "-m", f"components.{stage}", "--model", str(model), "--revision", "main"]
     command += ["--data", str(data), "--model-out", str(out / "model"), "--curves-out", str(out / "curves")]
+    command += ["--checkpoints", str(checkpoints)] if checkpoints else []
     command += ["--seed", "0", *(f"--set={name}={value}" for name, value in changes.items())]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -186,7 +186,8 @@ def test_a_bug_is_not_tried_again(data, tmp_path, monkeypatch, capfd):
     assert "Traceback" in printed.err and "started again" not in printed.out
 
 
-def test_a_diverging_run_stops_with_the_step_and_the_batch(data, tmp_path):
+@pytest.mark.fault("the loss of SFT is NaN")
+def test_a_diverging_run_stops_with_the_step_and_the_batch(data, tmp_path, seen):
     """Real divergence: a learning rate that no weights survive."""
     printed = finish(start("sft", data, tmp_path, learning_rate=1e30, warmup_steps=0), 1)
     found = re.search(r"sft gave up: the (loss|gradient norm) of step (\d+) is (nan|inf); the batch is saved", printed)
@@ -195,13 +196,16 @@ def test_a_diverging_run_stops_with_the_step_and_the_batch(data, tmp_path):
     batch, texts = torch.load(saved), json.loads(saved.with_suffix(".json").read_text())
     assert batch["input_ids"].shape[0] == len(texts["input_ids"]) == SMALL["sft"]["micro_batch_size"]
     assert "####" in texts["input_ids"][0]
+    seen(printed.strip().splitlines()[-1], lost="nothing but the steps that diverged")
 
 
 @pytest.mark.slow
-def test_rollouts_of_broken_weights_stop_too(data, sft, tmp_path):
+@pytest.mark.fault("the weights of GRPO are NaN after a step")
+def test_rollouts_of_broken_weights_stop_too(data, sft, tmp_path, seen):
     wild = {"learning_rate": 1e30, "warmup_steps": 0, "plateau_steps": 0}
     printed = finish(start("grpo", data, tmp_path, sft[0] / "model", **wild), 1)
     assert re.search(r"gave up: after step \d+: the model answers its prompts with NaN or infinite logits", printed)
+    seen(printed.strip().splitlines()[-1], lost="nothing but the steps that diverged")
 
 
 def test_a_gradient_that_overflows_under_a_finite_loss_stops_it_too(data, tmp_path):
