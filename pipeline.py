@@ -21,6 +21,8 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import components  # noqa: F401  # first of all that is not Python's own: it refuses other Pythons
+
 if TYPE_CHECKING:
     from components.lib.recipe.schema import Recipe
 

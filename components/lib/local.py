@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -95,9 +96,23 @@ def _execute(pipeline: Any, output: Path, runner: str) -> None:
 
     chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
-    with warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
+    with _scratch(), warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[None]:
+    """A temporary folder for all that the steps leave in theirs: KFP makes one for each step and forgets it."""
+    before = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="grpo-run-", ignore_cleanup_errors=True) as folder:
+        os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
 
 
 def _docker_runner(output: Path) -> Any:
