@@ -21,7 +21,7 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.lib import ending
+from components.lib import ending  # first of all that is not Python's own: components refuses other Pythons
 
 if TYPE_CHECKING:
     from components.lib.recipe.schema import Recipe

@@ -3,6 +3,9 @@
 import ast
 import inspect
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +136,35 @@ def test_bad_input_is_one_line_and_status_2(capsys):
     assert (
         error.startswith("pipeline.py compile: --set nonsense=1: no such parameter; valid:") and error.count("\n") == 1
     )
+
+
+def other_pythons():
+    """Interpreters of versions that are not supported, those that are installed here."""
+    names = [f"python3.{minor}" for minor in (8, 9, 10, 13, 14)]
+    places = [Path(found) for name in names if (found := shutil.which(name))]
+    places += sorted((Path.home() / ".pyenv" / "versions").glob("3.*/bin/python3"))
+    told = "import sys; print('%d.%d' % sys.version_info[:2])"
+    found = {}
+    for place in places:
+        done = subprocess.run([place, "-c", told], capture_output=True, text=True)
+        if done.returncode == 0 and done.stdout.strip() not in ("3.11", "3.12"):
+            found[done.stdout.strip()] = place
+    return found
+
+
+@pytest.mark.fault("another Python")
+def test_another_python_is_refused_in_one_line(seen):
+    pythons = other_pythons()
+    if not pythons:
+        pytest.skip("needs a Python that is neither 3.11 nor 3.12: its refusal is not tested with a real one")
+    for version, python in pythons.items():
+        done = subprocess.run([python, "-B", "pipeline.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert f"needs Python 3.11 or 3.12, this is {version}" in done.stderr
+        seen(done.stderr, fault=f"Python {version}")
+
+
+@pytest.mark.parametrize(("version", "status"), [((3, 10), 2), ((3, 11), 0), ((3, 12), 0), ((3, 13), 2), ((4, 0), 2)])
+def test_only_two_pythons_are_supported(version, status):
+    code = f"import sys; sys.version_info = {version}; import components"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == status

@@ -5,8 +5,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,13 +110,12 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_file(directory: Path, prefix: str = "") -> Iterator[Path]:
     """A new empty file in a directory; it is gone when the block ends, unless it was moved away."""
-    handle, name = tempfile.mkstemp(dir=directory, prefix=prefix)
+    path = directory / f"{prefix}{secrets.token_hex(8)}"
+    path.touch(exist_ok=False)  # as the umask has it; tempfile's are for their owner alone
     try:
-        os.fchmod(handle, 0o644)
-        os.close(handle)
-        yield Path(name)
+        yield path
     finally:
-        Path(name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -108,7 +108,7 @@ def _holding(output: Path, run_id: str, recipe: Recipe) -> Iterator[TextIO]:
 
 
 def _temporary() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="grpo-pipeline-", ignore_cleanup_errors=True)
+    return tempfile.TemporaryDirectory(prefix="grpo-run-", ignore_cleanup_errors=True)
 
 
 def _in_use(output: Path) -> TextIO:

@@ -6,7 +6,6 @@ A safetensors file is 8 bytes (header length, little endian), the header as JSON
 """
 
 import json
-import shutil
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,7 +86,6 @@ def _convert_file(source: Path, target: Path) -> int:
             begin, end = tensor["data_offsets"]
             read.seek(start + begin)
             _convert_tensor(read, write, tensor["dtype"], end - begin)
-    shutil.copymode(source, target)
     return offset
 
 

@@ -1,5 +1,8 @@
 """JSON Lines files: strict, atomic."""
 
+import os
+import stat
+
 import pytest
 
 from components.lib.files import read_jsonl, resumed_rows, write_jsonl
@@ -36,3 +39,13 @@ def test_a_last_line_that_was_cut_is_removed_and_the_file_goes_on(tmp_path):
     path.write_text('{"a": "é"}\n{"a": 2', encoding="utf-8")
     assert list(resumed_rows(path)) == [{"a": "é"}]
     assert path.read_text(encoding="utf-8") == '{"a": "é"}\n'
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, "-rw-------"), (0o022, "-rw-r--r--"), (0o002, "-rw-rw-r--")])
+def test_files_have_the_mode_that_the_umask_says(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_jsonl(tmp_path / "f.jsonl", [{"a": 1}])
+    finally:
+        os.umask(before)
+    assert stat.filemode((tmp_path / "f.jsonl").stat().st_mode) == mode

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 
@@ -17,18 +18,20 @@ SMALL = {
 }  # fmt: skip
 
 
-def run(output, *, recipe="tiny", environment=None, **changes):
+def run(output, *, recipe="tiny", environment=None, umask=-1, **changes):
     sets = [f"--set={name}={value}" for name, value in changes.items()]
     command = [sys.executable, "pipeline.py", "run", "--recipe", str(recipe), "--output", str(output), *sets]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False
-    )
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False,
+        umask=umask,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """One forced run of a recipe file, as `recipe tiny` prints it and changed in two places."""
+    """One forced run of a recipe file, as `recipe tiny` prints it and changed in two places; its umask is 077."""
     output = tmp_path_factory.mktemp("run")
+    (output / "tmp").mkdir()
     printed = [sys.executable, "pipeline.py", "recipe", "tiny"]
     text = subprocess.run(printed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     changes = {"  force: false": "  force: true", "name: tiny": "name: mine"}
@@ -36,9 +39,30 @@ def finished(tmp_path_factory):
         assert text.count(f"{before}\n") == 1
         text = text.replace(f"{before}\n", f"{after}\n")
     (output / "mine.yaml").write_text(text)
-    done = run(output, recipe=output / "mine.yaml", **SMALL)
+    own = {"TMPDIR": str(output / "tmp")}
+    done = run(output, recipe=output / "mine.yaml", environment=own, umask=0o077, **SMALL)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return output, done.stdout
+
+
+def test_no_temporary_folder_is_left_and_the_umask_holds_for_every_file(finished):
+    output, _ = finished
+    assert not list((output / "tmp").iterdir())
+    made = [path for path in output.rglob("*") if path.is_file() and path.name != "mine.yaml"]
+    assert len(made) > 100 and [path for path in made if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.fault("KFP makes a temporary folder for each step and forgets it; the umask is 077")
+def test_a_run_that_fails_leaves_no_temporary_folder_and_no_file_to_others(tmp_path, seen):
+    (tmp_path / "tmp").mkdir()
+    done = run(
+        tmp_path / "out", environment={"TMPDIR": str(tmp_path / "tmp")}, umask=0o077, stages="sft",
+        standardize_max_tokens=16,
+    )  # fmt: skip
+    assert done.returncode == 1
+    modes = {stat.filemode(path.stat().st_mode) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert modes == {"-rw-------"} and not list((tmp_path / "tmp").iterdir())
+    seen(f"{done.stdout.strip().splitlines()[-1]}; each file is {modes.pop()}, TMPDIR is empty")
 
 
 def test_the_summary_has_every_result(finished):
