@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.lib.local import STEPS_LOCK
+from components.lib.registry import lock
 from components.lib.registry.outcome import read_outcomes
 from components.lib.registry.store import open_store
 from tests import ROOT
@@ -31,8 +33,8 @@ def command(output: Path, **changes) -> list[str]:
 class Run:
     """A run in a process group of its own, as a terminal makes it."""
 
-    def __init__(self, output: Path, **changes) -> None:
-        self.output, self.printed = output, output.with_suffix(".txt")
+    def __init__(self, output: Path, printed: Path | None = None, **changes) -> None:
+        self.output, self.printed = output, printed or output.with_suffix(".txt")
         with self.printed.open("w") as file:
             self.process = subprocess.Popen(
                 command(output, **changes), stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
@@ -142,6 +144,24 @@ def test_ctrl_c_ends_a_run_with_its_outcome_and_no_traceback(tmp_path, seen):
     seen(run.line("failed: "), fault="Ctrl-C while a step runs")
     (outcome,) = read_outcomes(open_store(str(output / "registry")))
     assert outcome.ending == "failed" and "was ended by" in outcome.sentence
+
+
+@pytest.mark.slow
+@pytest.mark.fault("the volume of --output fills up while a step works")
+def test_a_full_volume_is_named_in_the_summary(volume, tmp_path, seen):
+    volume.remount("size=3g")
+    output = volume.path / "out"
+    run = Run(output, tmp_path / "printed", **TINY)
+    run.wait_for_step("standardize")
+    volume.remount(f"size={shutil.disk_usage(volume.path).used + 8192}")
+    assert run.process.wait(WAIT_S) == 1, run.text
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["ending"] == "failed" and "No space left on device" in summary["reason"], summary
+    assert str(volume.path) in summary["reason"] and "free some space there" in summary["reason"]
+    registry = open_store(str(output / "registry"))
+    assert [outcome.ending for outcome in read_outcomes(registry)] == ["failed"]
+    assert lock.current(registry).value["released"]
+    seen(f"failed: {summary['reason']}")
 
 
 BROKEN = {
