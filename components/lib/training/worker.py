@@ -27,8 +27,6 @@ from components.lib.training.survive import Terminated
 
 # The last two: another process of this training was lost.
 _OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
-# How CUDA, its libraries and Triton say what torch says with an error of its own.
-_OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
 
 
 def main(text: str) -> int:
@@ -80,12 +78,9 @@ def judge(error: BaseException) -> Result:
         return Result(Status.NOT_FINITE, str(error))
     if isinstance(error, ValueError):
         return Result(Status.INVALID, str(error))
+    if machine.out_of_memory(error):
+        return Result(Status.OUT_OF_MEMORY, f"{line}; set gradient_checkpointing or lora_rank, or take shorter texts")
     text = str(error) if isinstance(error, RuntimeError) else ""
-    if isinstance(error, torch.OutOfMemoryError) or _OF_MEMORY.search(text):
-        return Result(
-            Status.OUT_OF_MEMORY,
-            f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch_size, or set gradient_checkpointing",
-        )
     lost = isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or _OF_THE_DEVICE.search(text)
     return Result(Status.LOST if lost else Status.FAILED, line)
 
