@@ -78,13 +78,13 @@ class Rollouts:
         self.job, self.tokenizer, self.settings = job, tokenizer, job.settings
         self.text = Text(tokenizer, end_ids)
         self.policy = Policy(job)
-        self.together = self.settings.rollout_batch_size
         limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))
-        self.sampling = Decoder(limit=limit, temperature=temperature, top_p=top_p)
-        self.greedy = Decoder(limit=limit, temperature=0.0)
+        together = self.settings.rollout_batch_size
+        self.sampling = Decoder(limit=limit, temperature=temperature, top_p=top_p, together=together)
+        self.greedy = Decoder(limit=limit, temperature=0.0, together=together)
         if self.settings.compile_decode and torch.cuda.is_available():
-            self.sampling = first = StaticDecoder(limit=limit, temperature=temperature, top_p=top_p)
-            self.greedy = StaticDecoder(limit=limit, temperature=0.0, like=first)
+            self.sampling = first = StaticDecoder(limit=limit, temperature=temperature, top_p=top_p, together=together)
+            self.greedy = StaticDecoder(limit=limit, temperature=0.0, together=together, like=first)
 
     def __call__(self, messages: list[list[prompts.Message]], trainer: Any) -> dict[str, Any]:
         """What TRL asks of a rollout function, for one conversation per completion.
@@ -106,24 +106,8 @@ class Rollouts:
         rows = [Row(row, self.text.ended) for row in ids]
         generator = torch.Generator(self.policy.device_of(trained)).manual_seed(seed)
         with self.policy.of(trained) as model:
-            while waiting := [row for row in rows if not row.why]:
-                self._decode(decoder, model, waiting[: self.together], generator)
-        return [row.written for row in rows]
-
-    def _decode(self, decoder: Decoder, model: Any, rows: list[Row], generator: torch.Generator) -> None:
-        """Decode some rows; if they do not fit the memory, fewer go together from now on."""
-        try:
             decoder.decode(model, rows, generator)
-            return
-        except torch.OutOfMemoryError:
-            if len(rows) == 1:
-                raise
-        for row in rows:
-            row.written, row.why = [], ""
-        self.together = len(rows) // 2
-        decoder.forget()
-        torch.cuda.empty_cache()
-        print(f"rollouts: {len(rows)} completions do not fit the memory, {self.together} go together", flush=True)
+        return [row.written for row in rows]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, conversations: list[list[prompts.Message]]) -> list[list[int]]:

@@ -113,9 +113,7 @@ def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo
 def grpo_config(job: Job, rollouts: Rollouts, model: PreTrainedModel) -> GRPOConfig:
     """TRL's configuration for our settings; one step generates and trains on all its completions at once."""
     settings = job.settings
-    micro_batch, passes = common.split_batch(
-        settings.prompts_per_step * settings.generations, settings.micro_batch_size, job.scale.world
-    )
+    micro_batch, passes = common.split_batch(settings.rows_per_step, settings.micro_batch_size, job.scale.world)
     return GRPOConfig(
         output_dir=str(TrainingDir(job.directory).writing), max_steps=settings.max_steps, shuffle_dataset=False,
         **common.schedule_arguments(settings),

@@ -1,8 +1,10 @@
-"""What a step runs on: commit, image, Python, packages and GPUs, for the record and the provenance; no torch here."""
+"""What a step runs on: commit, image, Python, packages, GPUs and memory; no torch here."""
 
+import errno
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +19,11 @@ ASK_S = 10
 CHOSEN_VARIABLE = "GRPO_THREADS"  # the threads that `pipeline.py run` chose, unset if the user did
 SMALL_BYTES = 40 << 20  # of weights, with which several threads take longer than one
 MACHINE = "machine.json"  # beside the curves of a training: what it ran on, as `describe` has it
+# How torch, CUDA, its libraries, Triton, C++ and the kernel say that memory ran out; the last one is oneDNN's way.
+_OF_MEMORY = re.compile(
+    r"out of memory|ALLOC_FAILED|can('t|not) allocate memory|not enough memory|bad_alloc|could not create a primitive",
+    re.IGNORECASE,
+)
 
 
 def describe(*, heavy: bool) -> dict[str, Any]:
@@ -72,6 +79,14 @@ def gpus() -> dict[str, Any]:
         wanted = [part.strip() for part in chosen.split(",") if part.strip()]
         rows = [row for row in rows if any(row[0] == part or row[1].startswith(part) for part in wanted)]
     return {"gpus": [name for _, _, name, _ in rows], "driver": rows[0][3] if rows else None}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the GPU or of the machine ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    said = _OF_MEMORY.search(str(error)) and not isinstance(error, ValueError)
+    return isinstance(error, MemoryError) or bool(said)
 
 
 def packages() -> dict[str, str]:

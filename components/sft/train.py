@@ -106,7 +106,7 @@ def step_count(rows: int, settings: Sft) -> int:
 def sft_config(job: Job, steps: int, model: PreTrainedModel) -> SFTConfig:
     """TRL's configuration for our settings; rows come tokenized and in order, and are never cut or packed."""
     settings = job.settings
-    micro_batch, passes = common.split_batch(settings.batch_size, settings.micro_batch_size, job.scale.world)
+    micro_batch, passes = common.split_batch(settings.rows_per_step, settings.micro_batch_size, job.scale.world)
     return SFTConfig(
         output_dir=str(TrainingDir(job.directory).writing), max_steps=steps,
         per_device_train_batch_size=micro_batch, gradient_accumulation_steps=passes,

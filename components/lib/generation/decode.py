@@ -1,11 +1,13 @@
 """Batched decoding with `transformers`, without any padding: evaluation, the plateau and GRPO's rollouts share it."""
 
+import gc
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.lib import machine
 from components.lib.generation import prompts
 
 # Rows leave the batch once this share of it has ended; moving the cache costs about one step.
@@ -90,14 +92,17 @@ class Decoder:
     on in step: a prompt that is longer than the shortest is read to its end while other rows write already. Every row
     so sees exactly what it would see alone, which padding cannot promise on every kernel of a recurrent layer. Rows
     that have ended leave the batch.
+
+    Who decodes anywhere, for rollouts, evaluation, samples, the screening or `ask`, does it here, so all of them go on
+    with fewer rows when memory runs out.
     """
 
-    def __init__(self, *, limit: int, temperature: float, top_p: float = 1.0) -> None:
-        """`limit` is the longest completion in tokens, `temperature` 0 means greedy."""
+    def __init__(self, *, limit: int, temperature: float, top_p: float = 1.0, together: int | None = None) -> None:
+        """`limit` is the longest completion in tokens, `temperature` 0 means greedy, `together` bounds the rows."""
         import torch
         from transformers import TopPLogitsWarper
 
-        self.torch, self.limit, self.temperature = torch, limit, temperature
+        self.torch, self.limit, self.temperature, self.together = torch, limit, temperature, together
         self.top_p = TopPLogitsWarper(top_p) if top_p < 1 else None
 
     def forget(self) -> None:
@@ -106,8 +111,40 @@ class Decoder:
     def decode(self, model: Any, rows: list[Row], generator: Any) -> None:
         """Write the completions of `rows` with a model in evaluation mode; `generator` is on its device.
 
-        `NotFinite` if the model gives no finite numbers.
+        Rows that do not fit the memory are begun again, half as many together from then on. A greedy completion is
+        the same in any company; sampled ones are drawn as if only so many had gone together in the first place.
+        `NotFinite` if the model gives no finite numbers, `RuntimeError` if not even one row fits.
         """
+        while waiting := [row for row in rows if not row.why][: self.together]:
+            drawn = generator.get_state()
+            if self._fits(model, waiting, generator):
+                continue
+            for row in waiting:
+                row.written, row.why = [], ""
+            generator.set_state(drawn)
+            self.together = len(waiting) // 2
+            self.forget()
+            gc.collect()  # what failed may hold its tensors in a circle
+            self.torch.cuda.empty_cache()
+            print(f"{len(waiting)} completions do not fit the memory, {self.together} go together", flush=True)
+
+    def _fits(self, model: Any, rows: list[Row], generator: Any) -> bool:
+        """Write the completions of `rows` together; False if memory runs out."""
+        try:
+            self._write(model, rows, generator)
+        except Exception as error:
+            if not machine.out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise RuntimeError(
+                    f"out of memory: a prompt of {len(rows[0].prompt)} tokens and a completion of at most {self.limit} "
+                    f"do not fit ({error}); lower max_new_tokens, or take a smaller model"
+                ) from error
+            return False
+        return True
+
+    def _write(self, model: Any, rows: list[Row], generator: Any) -> None:
+        """Write the completions of `rows` in step."""
         torch, device = self.torch, model.device
         places = by_prompt(rows)
         with torch.inference_mode():

@@ -18,17 +18,17 @@ class StaticDecoder(Decoder):
     """Decoder whose steps have one shape; `compiled` False runs the same steps without a compiler."""
 
     def __init__(
-        self, *, limit: int, temperature: float, top_p: float = 1.0, compiled: bool = True,
-        like: "StaticDecoder | None" = None,
+        self, *, limit: int, temperature: float, top_p: float = 1.0, together: int | None = None,
+        compiled: bool = True, like: "StaticDecoder | None" = None,
     ) -> None:  # fmt: skip
         """`like` is a decoder whose caches and compiled steps this one shares."""
-        super().__init__(limit=limit, temperature=temperature, top_p=top_p)
+        super().__init__(limit=limit, temperature=temperature, top_p=top_p, together=together)
         self.compiled = compiled
         self.steps: dict[int, Any] = like.steps if like else {}  # by model
         self.caches: dict[tuple[int, int], Any] = like.caches if like else {}  # by rows and length
 
-    def decode(self, model: Any, rows: list[Row], generator: Any) -> None:
-        """Write the completions of `rows`; see `Decoder.decode`."""
+    def _write(self, model: Any, rows: list[Row], generator: Any) -> None:
+        """Write the completions of `rows` in step; see `Decoder`."""
         torch, device = self.torch, model.device
         distinct = [place[0] for place in by_prompt(rows)]
         numbers = {tuple(row.prompt): number for number, row in enumerate(distinct)}

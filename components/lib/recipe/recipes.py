@@ -299,11 +299,8 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("evaluate_gate_protocols has no zero-shot, by which the gate decides; add it")
     if recipe.sample.problems and any(source.label == SAMPLED for source in (*recipe.sources, *recipe.evaluation)):
         raise ValueError(f"a source is called {SAMPLED!r}, as that of sample_problems will be; give it another name")
-    for stage, whole in (
-        ("sft", recipe.sft.batch_size),
-        ("grpo", recipe.grpo.prompts_per_step * recipe.grpo.generations),
-    ):
-        micro = getattr(recipe, stage).micro_batch_size
+    for stage in STAGES:
+        whole, micro = (getattr(getattr(recipe, stage), name) for name in ("rows_per_step", "micro_batch_size"))
         if whole % recipe.scale.world:
             raise ValueError(
                 f"scale_nodes x scale_processes = {recipe.scale.world} processes cannot share the {whole} rows of a "

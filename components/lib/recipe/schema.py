@@ -93,6 +93,11 @@ class Sft(Settings):
     gradient_checkpointing: bool = Field(description="trade time for memory")
     lora_rank: int = Field(description="rank of a LoRA adapter that is merged at the end, 0: train all weights", ge=0)
 
+    @property
+    def rows_per_step(self) -> int:
+        """Rows of one optimizer step, over all processes."""
+        return self.batch_size
+
 
 class Grpo(Settings):
     """Settings of `grpo`, reinforcement learning from answers that can be checked."""
@@ -137,6 +142,11 @@ class Grpo(Settings):
     plateau_steps: int = Field(description="steps between evaluations on the plateau split, 0: never", ge=0)
     plateau_patience: int = Field(description="stop after so many evaluations without improvement, 0: never", ge=0)
     plateau_problems: int = Field(description="problems of the plateau split that are used", ge=1)
+
+    @property
+    def rows_per_step(self) -> int:
+        """Completions of one optimizer step, over all processes."""
+        return self.prompts_per_step * self.generations
 
 
 class Training(Settings):

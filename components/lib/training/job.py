@@ -76,9 +76,9 @@ class Job:
             "code": code_sha256(*NOT_TRAINING, *(other for other in SETTINGS if other != self.stage)),
         }
 
-    def with_micro_batch(self, size: int) -> "Job":
-        """The same job with `size` rows per forward pass; the rows per step stay."""
-        return dataclasses.replace(self, settings=replace(self.settings, micro_batch_size=size))
+    def fitted(self, sizes: dict[str, int]) -> "Job":
+        """The same job with other `sizes` (setting -> value) of what goes together; the rows per step stay."""
+        return dataclasses.replace(self, settings=replace(self.settings, **sizes))
 
 
 class Status(StrEnum):
@@ -88,6 +88,7 @@ class Status(StrEnum):
     INVALID = "invalid"  # the user can change what is wrong
     NOT_FINITE = "not finite"
     OUT_OF_MEMORY = "out of memory"
+    KILLED = "killed"  # without a word, where there is no GPU: most likely because memory ran out
     LOST = "lost"  # its device, its Pod or one of its processes is gone
     TERMINATED = "terminated"  # it was told to end
     FAILED = "failed"  # of anything else

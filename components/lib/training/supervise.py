@@ -71,11 +71,11 @@ def _until_done(job: Job, directory: TrainingDir, attempt: Callable[[Job], Resul
             raise ending.Ended(signal.SIGTERM)
         if status is Status.INVALID:
             raise ValueError(message)
-        if status is Status.OUT_OF_MEMORY and job.task == "train" and _halve(job, directory):
+        if _halve(job, directory, status):
             continue
         if (reached := directory.reached()) > furthest:
             restarts, furthest = 0, reached
-        if status is not Status.LOST or restarts == job.training.restarts:
+        if status not in (Status.LOST, Status.KILLED) or restarts == job.training.restarts:
             raise RuntimeError(f"{job.stage} gave up: {message}")
         restarts += 1
         print(
@@ -112,7 +112,7 @@ def run_worker(job: Job, lock: int) -> Result:
             result = result_of(job, worker.wait())
     if hanging and result.status is not Status.DONE:
         result = Result(Status.LOST, hanging[0])
-    return Result(Status.TERMINATED) if told and result.status is Status.LOST else result
+    return Result(Status.TERMINATED) if told and result.status in (Status.LOST, Status.KILLED) else result
 
 
 def threads_of(directory: Path) -> dict[str, str]:
@@ -158,21 +158,20 @@ def result_of(job: Job, status: int) -> Result:
         return Result(Status.DONE)
     if status == -signal.SIGTERM:
         return Result(Status.TERMINATED)
-    if status < 0:
-        name = signal.Signals(-status).name
-        why = " (the host's memory ran out?)" if name == "SIGKILL" else ""
-        return Result(Status.LOST, f"its process was killed by {name}{why}")
     with naming(job.directory), new_file(job.directory) as probe:  # a worker that cannot write cannot say so
         probe.write_bytes(b"x" * 4096)
     # Of several processes one died without a word, of which torchrun makes a plain failure: it was killed.
-    return Result(
-        Status.LOST if job.scale.world > 1 else Status.FAILED,
-        f"its process ended with status {status}; the lines above say why",
-    )
+    if status == -signal.SIGKILL or (status > 0 and job.scale.world > 1):
+        name = "its process" if status < 0 else "one of its processes"
+        text = f"{name} was killed, as the kernel does when the machine's memory runs out"
+        return Result(Status.LOST if machine.gpus()["gpus"] else Status.KILLED, text)
+    if status < 0:
+        return Result(Status.LOST, f"its process was killed by {signal.Signals(-status).name}")
+    return Result(Status.FAILED, f"its process ended with status {status}; the lines above say why")
 
 
 def _prepared(job: Job, directory: TrainingDir) -> Job:
-    """The job with the micro-batch that fits and the checkpoint to go on from, the curves cut back to it."""
+    """The job with the sizes that fit and the checkpoint to go on from, the curves cut back to it."""
     (directory.path / RESULT).unlink(missing_ok=True)  # an earlier attempt's, or an orphan's
     step, path = directory.newest() or (0, None)
     directory.rewind(step)
@@ -183,17 +182,27 @@ def _prepared(job: Job, directory: TrainingDir) -> Job:
 
 def _fitted(job: Job, directory: TrainingDir) -> Job:
     path = directory.path / FIT
-    return job.with_micro_batch(read_json(path)["micro_batch_size"]) if path.exists() else job
+    return job.fitted(read_json(path)) if path.exists() else job
 
 
-def _halve(job: Job, directory: TrainingDir) -> bool:
-    """Note down the next smaller micro-batch, about half, that divides a step; False if there is none."""
-    size = _fitted(job, directory).settings.micro_batch_size
-    smaller = next((n for n in range(size // 2, 0, -1) if size % n == 0), 0)
+def _halve(job: Job, directory: TrainingDir, status: Status) -> bool:
+    """Note down about half of what went together when memory ran out; False if it did not, or can be no less.
+
+    A forward pass takes a divisor of a step's rows. What is decoded together gets smaller by itself (lib/generation/
+    decode.py), unless the process was killed, which nobody inside it sees.
+    """
+    settings, rows = _fitted(job, directory).settings, job.settings.rows_per_step // job.scale.world
+    sizes: dict[str, tuple[int, int]] = {}  # setting -> value, smaller value
+    if status in (Status.OUT_OF_MEMORY, Status.KILLED) and job.task == "train":
+        size = min(settings.micro_batch_size, rows)
+        sizes["micro_batch_size"] = size, max((n for n in range(1, size // 2 + 1) if rows % n == 0), default=0)
+    if status is Status.KILLED and job.stage == "grpo":
+        sizes["rollout_batch_size"] = settings.rollout_batch_size, settings.rollout_batch_size // 2
+    smaller = {name: new for name, (_, new) in sizes.items() if new}
     if smaller:
-        write_json(directory.path / FIT, {"micro_batch_size": smaller})
-        print(
-            f"{job.stage}: out of memory with {size} rows per forward pass; it goes on from its newest checkpoint with "
-            f"{smaller}, and as many rows per step as before", flush=True,
-        )  # fmt: skip
+        path = directory.path / FIT
+        write_json(path, (read_json(path) if path.exists() else {}) | smaller)
+        changes = " and ".join(f"{name}={new} instead of {sizes[name][0]}" for name, new in smaller.items())
+        why = "out of memory" if status is Status.OUT_OF_MEMORY else "killed, most likely because memory ran out"
+        print(f"{job.stage}: {why}; it goes on from its newest checkpoint with {changes}", flush=True)
     return bool(smaller)

@@ -28,8 +28,6 @@ from components.lib.training.survive import Terminated
 
 # The last two: another process of this training was lost.
 _OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
-# How CUDA, its libraries and Triton say what torch says with an error of its own.
-_OF_MEMORY = re.compile(r"out of memory|ALLOC_FAILED", re.IGNORECASE)
 # How torch says that a file could not be written, and the second time how far it had come.
 _OF_WRITING = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs")
 ALMOST_FULL = 1 << 20  # bytes; less than torch writes at once
@@ -88,12 +86,9 @@ def judge(error: BaseException, directory: Path) -> Result:
         return Result(Status.INVALID, str(error))
     if of_the_disk := disk_error(error, directory):
         return Result(Status.INVALID, explained(of_the_disk))
+    if machine.out_of_memory(error):
+        return Result(Status.OUT_OF_MEMORY, f"{line}; set gradient_checkpointing or lora_rank, or take shorter texts")
     text = str(error) if isinstance(error, RuntimeError) else ""
-    if isinstance(error, torch.OutOfMemoryError) or _OF_MEMORY.search(text):
-        return Result(
-            Status.OUT_OF_MEMORY,
-            f"{line}; lower micro_batch_size, max_new_tokens or rollout_batch_size, or set gradient_checkpointing",
-        )
     lost = isinstance(error, torch.AcceleratorError | torch.distributed.DistError) or _OF_THE_DEVICE.search(text)
     return Result(Status.LOST if lost else Status.FAILED, line)
 

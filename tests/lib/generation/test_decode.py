@@ -1,5 +1,6 @@
 """The two ways to decode write the same: rows that part from a shared prompt, end early, and move to smaller caches."""
 
+import random
 from functools import partial
 
 import pytest
@@ -11,6 +12,9 @@ from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt,
 from components.lib.generation.static_decode import StaticDecoder, padded, rows_of  # noqa: E402
 from components.lib.tiny.problems import rows as problems  # noqa: E402
 from components.lib.training import common  # noqa: E402
+from tests.fixtures import memory  # noqa: E402
+
+MIB = 100  # of memory that is left where it runs out; all rows of the test need 200
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,40 @@ def test_tokens_are_drawn_with_their_probability():
         drawn = decoder._choose(logits, torch.Generator().manual_seed(0))
         shares = torch.bincount(drawn, minlength=4) / len(drawn)
         assert shares.tolist() == pytest.approx(expected, abs=0.012)
+
+
+@pytest.mark.fault("memory runs out while completions are written")
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_does_not_fit_the_memory_goes_on_with_fewer_rows(tiny, capsys, seen, temperature):
+    model, _, _ = tiny
+    prompts, over = long_prompts(24), partial(lambda limit, ids: "end token" if len(ids) == limit else "", 9)
+    decoder = Decoder(limit=12, temperature=temperature)
+    written(Decoder(limit=12, temperature=0.0), model, prompts[:1], over)  # what is loaded at the first call
+    with memory.left(MIB):
+        found = written(decoder, model, prompts, over)
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1].endswith(f" completions do not fit the memory, {decoder.together} go together")
+    assert 1 <= decoder.together <= 12 and all(why == "end token" for _, why in found)
+    unlimited = Decoder(limit=12, temperature=temperature, together=decoder.together if temperature else None)
+    assert found == written(unlimited, model, prompts, over)
+    seen(told[0])
+
+
+@pytest.mark.fault("not even one completion fits the memory")
+def test_a_single_row_that_does_not_fit_says_what_to_lower(tiny, seen):
+    model, _, _ = tiny
+    with pytest.raises(
+        RuntimeError, match="out of memory: a prompt of 8000 tokens and .* lower max_new_tokens"
+    ) as error:
+        with memory.left(1):
+            written(Decoder(limit=12, temperature=0.0), model, long_prompts(1, 8000), str)
+    seen(str(error.value), lost="the batch")
+
+
+def long_prompts(rows, tokens=800):
+    """Prompts of which nothing is shared."""
+    draw = random.Random(0)
+    return [[draw.randrange(5, 300) for _ in range(tokens)] for _ in range(rows)]
 
 
 def test_broken_weights_are_named(tiny):

@@ -63,9 +63,9 @@ def test_a_job_travels_as_text(job):
 
 
 def test_a_worker_that_is_killed_or_loses_its_device_starts_again(directory, job, capsys):
-    assert len(ending(directory, job, -signal.SIGKILL, (Status.LOST, "CUDA error: lost"), 0)) == 3
+    assert ending(directory, job, -signal.SIGSEGV, (Status.LOST, "CUDA error: lost"), 0) == [12] * 3
     printed = capsys.readouterr().out
-    assert "killed by SIGKILL (the host's memory ran out?); it is started again" in printed
+    assert "killed by SIGSEGV; it is started again" in printed
     assert "CUDA error: lost" in printed and "restart 2 of 2" in printed
 
 
@@ -103,7 +103,9 @@ def test_what_would_only_happen_again_is_not_tried_again(directory, job, status)
 
 def test_out_of_memory_halves_the_micro_batch_and_remembers_it(directory, job, capsys):
     assert ending(directory, job, *[(Status.OUT_OF_MEMORY, "no memory")] * 3, 0) == [12, 6, 3, 1]
-    assert "out of memory with 12 rows per forward pass" in capsys.readouterr().out
+    assert "out of memory; it goes on from its newest checkpoint with micro_batch_size=6 instead of 12" in (
+        capsys.readouterr().out
+    )
     assert read_json(directory.path / supervise.FIT) == {"micro_batch_size": 1}
     with pytest.raises(RuntimeError, match="gave up: no smaller"):
         ending(directory, job, (Status.OUT_OF_MEMORY, "no smaller"))
@@ -113,6 +115,45 @@ def test_out_of_memory_while_screening_is_not_the_micro_batchs(directory, job):
     with pytest.raises(RuntimeError, match="gave up: lower rollout_batch_size"):
         ending(directory, dataclasses.replace(job, task="screen"), (Status.OUT_OF_MEMORY, "lower rollout_batch_size"))
     assert not (directory.path / supervise.FIT).exists()
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(64, [64, 12, 6, 3, 1]), (24, [24, 12, 6, 3, 1]), (8, [8, 4, 2, 1])])
+def test_halving_begins_with_the_rows_that_are_there(directory, job, size, sizes):
+    """A recipe may have a micro-batch above the 24 rows of a step, or one that half of it does not divide."""
+    job = dataclasses.replace(job, settings=replace(job.settings, micro_batch_size=size))
+    assert ending(directory, job, *[(Status.OUT_OF_MEMORY, "no memory")] * (len(sizes) - 1), 0) == sizes
+
+
+def test_halving_begins_with_the_rows_of_one_process(directory, job):
+    settings = replace(TINY.sft, batch_size=48, micro_batch_size=48)
+    two = dataclasses.replace(job, stage="sft", settings=settings, scale=replace(job.scale, processes=2))
+    assert ending(directory, two, *[(Status.OUT_OF_MEMORY, "no memory")] * 2, 0) == [48, 12, 6]
+
+
+@pytest.mark.fault("the kernel kills a training on a CPU")
+def test_a_kill_without_a_gpu_halves_what_goes_together_and_then_counts(directory, job, capsys, seen):
+    job = dataclasses.replace(job, settings=replace(job.settings, rollout_batch_size=4))
+    with pytest.raises(RuntimeError, match="grpo gave up: its process was killed, as the kernel does when") as error:
+        ending(directory, job, *[-signal.SIGKILL] * 6)
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 5 and "started again from its newest checkpoint (restart 2 of 2)" in told[-1]
+    assert read_json(directory.path / supervise.FIT) == {"micro_batch_size": 1, "rollout_batch_size": 1}
+    seen(told[0])
+    seen(str(error.value), fault="the kernel kills it with one row per forward pass too, again and again")
+
+
+def test_a_kill_beside_a_gpu_says_nothing_of_its_memory(directory, job, tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 0, GPU-aaaa, NVIDIA H200, 580.65.06\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert ending(directory, job, -signal.SIGKILL, 0) == [12, 12]
+
+
+def test_a_kill_while_screening_halves_what_is_decoded_together(directory, job):
+    screening = dataclasses.replace(job, task="screen")
+    assert ending(directory, screening, -signal.SIGKILL, 0) == [12, 12]
+    assert read_json(directory.path / supervise.FIT) == {"rollout_batch_size": job.settings.rollout_batch_size // 2}
 
 
 def test_what_an_orphan_said_does_not_count(directory, job):
