@@ -24,7 +24,7 @@ from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, Outcome, conclude, write_outcome
 from components.lib.registry.record import StepRecord, details_of, read_records
-from components.lib.registry.store import open_store
+from components.lib.registry.store import checked_registry
 from components.lib.reporting.table import text_table
 from components.lib.reporting.tell import link_of, tell
 
@@ -68,7 +68,7 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
     if runner == "subprocess":  # a container does not see this process
         os.environ[lock.OWNER_VARIABLE] = lock.owner()
-    store = open_store(recipe.registry)
+    store = checked_registry(recipe.registry)
     try:
         _execute(build(recipe, run_id), output, runner)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ with the same SHA-256 (kept in its metadata) is not sent again, which is how an 
 """
 
 import io
+import logging
 import os
 import ssl
 from collections.abc import Callable
@@ -198,6 +199,7 @@ def _client() -> Minio:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
         raise ValueError(f"S3_ENDPOINT is {endpoint!r}; write http://host:port or https://host")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # `retry` tells what is tried again
     # The client's own pool waits five minutes for a server that is not there.
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
