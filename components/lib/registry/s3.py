@@ -151,7 +151,7 @@ class S3Store(Store):
         """Call with retries; an answer that callers expect stays an `S3Error`, all others are explained."""
         try:
             return retry(call, what, judge)
-        except (MinioException, HTTPError, ParseError) as error:
+        except (MinioException, HTTPError, ParseError, UnicodeDecodeError) as error:
             if isinstance(error, S3Error) and error.code in (*ABSENT, *TAKEN):
                 raise
             raise explained(error, what, self.bucket, _region()) from error

@@ -17,6 +17,7 @@ from components.lib.registry.s3 import object_etag
 from components.lib.registry.store import open_store
 from tests import ROOT
 from tests.fixtures.minio_server import ACCESS_KEY, MISSING, SECRET_KEY, MinioServer, find_minio
+from tests.fixtures.raw_server import NO_XML, raw_server
 
 pytestmark = pytest.mark.skipif(find_minio() is None, reason=MISSING)
 
@@ -137,6 +138,27 @@ def test_plain_http_to_a_server_of_tls_is_named(secure, monkeypatch, capsys, tmp
     said, printed = history(capsys, tmp_path)
     assert "speaks TLS only; write https:// in S3_ENDPOINT" in said and "try 2 of" not in printed
     seen(said)
+
+
+XML = b"HTTP/1.1 404 No\r\nContent-Type: application/xml\r\nContent-Length: 8\r\n\r\n"
+STRANGE = {
+    "an alert of TLS": (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS only; write https:// in S3_ENDPOINT"),
+    "nothing": (b"", r"no answer from .* \(Remote end closed connection without response\); check S3_ENDPOINT"),
+    "half a page of XML": (XML + b"<a><b><c", r"does not speak S3 \(unclosed token.*\); check S3_ENDPOINT"),
+    "no text at all": (XML + b"\xff\xfe" * 4, r"does not speak S3 \('utf-8' codec can't .*\); check S3_ENDPOINT"),
+    "a page for people": (NO_XML, r"does not speak S3 \(HTTP 403, text/html\); check S3_ENDPOINT and what stands bef"),
+}
+
+
+@pytest.mark.fault("what is at S3_ENDPOINT is no S3 server")
+@pytest.mark.parametrize("fault", STRANGE)
+def test_whatever_a_server_answers_is_one_line(plain, monkeypatch, capsys, tmp_path, seen, fault):
+    answer, expected = STRANGE[fault]
+    with raw_server(answer) as (url, _):
+        use(monkeypatch, plain.environment() | {"S3_ENDPOINT": url})
+        said, _ = history(capsys, tmp_path)
+    assert re.search(expected, said), said
+    seen(said, fault=f"what is at S3_ENDPOINT answers with {fault}")
 
 
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
