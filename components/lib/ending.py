@@ -161,7 +161,7 @@ class Steady:
     """A text stream that may break (a pipe into `head`, a terminal that is gone): from then on it says nothing."""
 
     def __init__(self, stream: Any) -> None:
-        self.stream = stream or _NOWHERE
+        self.stream, self.broken = stream or _NOWHERE, False
 
     def write(self, text: str) -> int:
         """Write, as long as that works."""
@@ -176,9 +176,11 @@ class Steady:
         try:
             act()
         except (OSError, ValueError):  # a ValueError: it was closed
-            broken, self.stream = self.stream, _NOWHERE
-            with contextlib.suppress(OSError, ValueError):  # what it still holds cannot be written either
-                broken.close()
+            self.broken = True
+            try:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # where its buffer goes too
+            except (OSError, ValueError):
+                self.stream = _NOWHERE
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

@@ -95,7 +95,7 @@ def explained(error: OSError) -> str:
 
 def dangling(path: Path) -> Path | None:
     """The symbolic link on the way to a path, or at its end, that points nowhere; None if there is none."""
-    return next((part for part in (path, *path.parents) if part.is_symlink() and not part.exists()), None)
+    return next((part for part in (path, *path.parents) if os.path.islink(part) and not os.path.exists(part)), None)
 
 
 @contextmanager

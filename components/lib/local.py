@@ -28,7 +28,7 @@ from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
 from components.lib.registry.record import StepRecord, details_of, read_records
-from components.lib.registry.store import open_store
+from components.lib.registry.store import checked_registry, open_store
 from components.lib.reporting.table import text_table
 from components.lib.reporting.tell import link_of, tell
 
@@ -73,7 +73,7 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     with (
         contextlib.redirect_stdout(console), _holding(output, run_id, recipe) as steps, _temporary() as temporary  # type: ignore[type-var]
     ):  # fmt: skip
-        store, started = open_store(recipe.registry), time.monotonic()
+        store, started = checked_registry(recipe.registry), time.monotonic()
         environment = _environment(recipe, runner, output, temporary)
         write_text(output / "recipe.yaml", write(recipe))
         print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
@@ -331,7 +331,7 @@ def _quiet(path: Path) -> Iterator[None]:
         with contextlib.redirect_stdout(console):  # type: ignore[type-var]
             yield
     finally:
-        if console.log.stream is not log:
+        if console.log.broken:
             print(f"{path} is not complete: it could not be written to its end")
         with contextlib.suppress(OSError):  # what could not be written before cannot be now
             log.close()

@@ -23,6 +23,17 @@ def expire_logs(client: Any, name: str, days: int) -> None:
     client.set_bucket_lifecycle(name, LifecycleConfig([rule]))
 
 
+def make(client: Any, name: str, days: int | None) -> None:
+    """Make a bucket unless it is there; with `days`, also the rule for its logs."""
+    there = client.bucket_exists(name)
+    if not there:
+        client.make_bucket(name)
+    print(f"bucket {name}: {'was there' if there else 'made'}")
+    if days:
+        expire_logs(client, name, days)
+        print(f"objects under {LOGS} end after {days} days")
+
+
 def main(given: list[str] | None = None) -> int:
     """Make what the command line asks for."""
     from components.lib.registry.s3 import open_s3
@@ -31,14 +42,12 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("name")
     parser.add_argument("--expire-logs", type=int, metavar="DAYS")
     arguments = parser.parse_args(given)
-    client = open_s3(f"s3://{arguments.name}").client
-    there = client.bucket_exists(arguments.name)
-    if not there:
-        client.make_bucket(arguments.name)
-    print(f"bucket {arguments.name}: {'was there' if there else 'made'}")
-    if arguments.expire_logs:
-        expire_logs(client, arguments.name, arguments.expire_logs)
-        print(f"objects under {LOGS} end after {arguments.expire_logs} days")
+    try:
+        store = open_s3(f"s3://{arguments.name}")
+        store.call(lambda: make(store.client, arguments.name, arguments.expire_logs), f"make bucket {arguments.name}")
+    except (ValueError, ConnectionError) as error:
+        print(f"components.lib.cluster.bucket: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

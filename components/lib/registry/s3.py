@@ -7,6 +7,7 @@ with the same SHA-256 (kept in its metadata) is not sent again, which is how an 
 """
 
 import io
+import logging
 import os
 import ssl
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class S3Store(Store):
     def write(self, key: str, data: bytes) -> None:
         """Put an object; S3 shows the old one or the new one."""
         name = self._name(key)
-        self._call(
+        self.call(
             lambda: self.client.put_object(self.bucket, name, io.BytesIO(data), len(data)), f"write {self.url(key)}"
         )
 
@@ -73,7 +74,7 @@ class S3Store(Store):
         # The public put_object sends no conditions.
         headers: dict[str, str | list[str] | tuple[str]] = {"If-None-Match": "*", "Content-Type": "application/json"}
         try:
-            self._call(lambda: self.client._put_object(self.bucket, name, data, headers), f"create {self.url(key)}")
+            self.call(lambda: self.client._put_object(self.bucket, name, data, headers), f"create {self.url(key)}")
         except S3Error as error:
             if error.code in TAKEN:
                 return False
@@ -86,7 +87,7 @@ class S3Store(Store):
         if held is not None and held.size == path.stat().st_size and (held.metadata or {}).get(DIGEST) == digest:
             return False
         name = self._name(key)
-        self._call(
+        self.call(
             lambda: self.client.fput_object(
                 self.bucket, name, str(path), part_size=PART_SIZE, metadata={DIGEST: digest}
             ),
@@ -106,7 +107,7 @@ class S3Store(Store):
         """All keys under a prefix, sorted."""
         start = prefix.removesuffix("/")
         whole = self._name(start)
-        found = self._call(
+        found = self.call(
             lambda: list(self.client.list_objects(self.bucket, whole, recursive=True)), f"list {self.url(start)}"
         )
         names = [str(entry.object_name) for entry in found]
@@ -115,7 +116,7 @@ class S3Store(Store):
 
     def delete(self, key: str) -> None:
         """Remove an object."""
-        self._call(lambda: self.client.remove_object(self.bucket, self._name(key)), f"delete {self.url(key)}")
+        self.call(lambda: self.client.remove_object(self.bucket, self._name(key)), f"delete {self.url(key)}")
 
     def etag(self, key: str) -> str:
         """The ETag of an object, which changes with its content; `ValueError` if there is none."""
@@ -140,17 +141,17 @@ class S3Store(Store):
 
     def _unless_absent(self, call: Callable[[], T], what: str) -> T | None:
         try:
-            return self._call(call, what)
+            return self.call(call, what)
         except S3Error as error:
             if error.code in ABSENT:
                 return None
             raise
 
-    def _call(self, call: Callable[[], T], what: str) -> T:
+    def call(self, call: Callable[[], T], what: str) -> T:
         """Call with retries; an answer that callers expect stays an `S3Error`, all others are explained."""
         try:
             return retry(call, what, judge)
-        except (MinioException, HTTPError, ParseError) as error:
+        except (MinioException, HTTPError, ParseError, UnicodeDecodeError) as error:
             if isinstance(error, S3Error) and error.code in (*ABSENT, *TAKEN):
                 raise
             raise explained(error, what, self.bucket, _region()) from error
@@ -198,6 +199,7 @@ def _client() -> Minio:
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
         raise ValueError(f"S3_ENDPOINT is {endpoint!r}; write http://host:port or https://host")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # `retry` tells what is tried again
     # The client's own pool waits five minutes for a server that is not there.
     pool = urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),

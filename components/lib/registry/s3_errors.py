@@ -127,7 +127,7 @@ def _parts(error: BaseException) -> list[BaseException]:
 
 def _short(error: Exception) -> str:
     """The end of urllib3's text, without pools, addresses and Python objects."""
-    return str(_cause(error)).rpartition(": ")[2].strip("')")
+    return str(_parts(_cause(error))[-1]).rpartition(": ")[2]
 
 
 def _skew(error: S3Error) -> str:

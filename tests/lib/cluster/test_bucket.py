@@ -28,6 +28,15 @@ def test_a_bucket_is_made_once_and_its_rule_is_replaced(tmp_path, monkeypatch, c
     assert "bucket mlpipeline: made" in (out := capsys.readouterr().out) and "bucket mlpipeline: was there" in out
 
 
+def test_wrong_keys_are_one_line(tmp_path, monkeypatch, capsys):
+    with MinioServer(tmp_path) as server:
+        for name, value in (server.environment() | {"AWS_SECRET_ACCESS_KEY": "wrong-secret"}).items():
+            monkeypatch.setenv(name, value)
+        assert bucket.main(["mlpipeline"]) == 2
+    said = capsys.readouterr().err
+    assert "make bucket mlpipeline: " in said and "refuses the credentials" in said and said.count("\n") == 1
+
+
 def test_minio_takes_no_rule_for_unfinished_uploads_and_drops_them_by_its_own_setting(tmp_path):
     """Why manifests/components/minio sets MINIO_API_STALE_UPLOADS_EXPIRY, here with seconds in place of days."""
     deployment = next(item for item in yaml.safe_load_all(MANIFEST.read_text()) if item["kind"] == "Deployment")
