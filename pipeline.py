@@ -21,6 +21,8 @@ from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.lib.streams import use_utf8
+
 if TYPE_CHECKING:
     from components.lib.recipe.schema import Recipe
 
@@ -305,6 +307,8 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; what a user can fix is one line on stderr and exit status 2."""
+    if arguments is None:
+        use_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = parser(only=given[0] if given else "").parse_args(given)
     try:

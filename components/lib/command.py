@@ -16,6 +16,7 @@ from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import Settings, near
 from components.lib.registry.plan import Plan
+from components.lib.streams import use_utf8
 
 HELP = {
     "base": "what evaluate wrote of the base model",
@@ -57,6 +58,8 @@ def main(
     `recipe` is the default of `--recipe`; `told` has help texts that this step words differently. What a user can
     fix (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
     """
+    if arguments is None:
+        use_utf8()
     given = vars(make_parser(step, function, recipe, told or {}).parse_args(arguments))
     try:
         result = function(**_arguments(step, function, given))

@@ -93,7 +93,7 @@ def _execute(pipeline: Any, output: Path, runner: str) -> None:
 
     chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
-    with warnings.catch_warnings(), (output / "run.log").open("w") as log, _quiet(log):
+    with warnings.catch_warnings(), (output / "run.log").open("w", encoding="utf-8") as log, _quiet(log):
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
 

@@ -132,7 +132,7 @@ def _started(process: int) -> str:
     """When a process began, as its kernel counts; empty if there is none, or no /proc."""
     try:
         # Fields after the name, which may hold spaces: the state first, the start as the 20th (proc_pid_stat(5)).
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     except (FileNotFoundError, ProcessLookupError):
         return ""
