@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.lib import ending  # first of all that is not Python's own: components refuses other Pythons
+from components.lib.streams import use_utf8
 
 if TYPE_CHECKING:
     from components.lib.recipe.schema import Recipe
@@ -309,7 +310,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; what a user can fix is one line on stderr and exit status 2, Ctrl-C is one line and 130."""
     if arguments is None:
-        ending.in_utf8()
+        use_utf8()
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = parser(only=given[0] if given else "").parse_args(given)
     return ending.run_command(f"pipeline.py {chosen.verb}", lambda: chosen.function(chosen))

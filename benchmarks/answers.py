@@ -97,7 +97,8 @@ def scoring() -> None:
     rows = [row for kind in kinds for row in completions(kind, LINES // len(kinds))]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as counts:
         source, out = Path(folder) / "in.jsonl", Path(folder) / "out.jsonl"
-        source.write_text("".join(json.dumps({"completion": text, "gold": gold}) + "\n" for text, gold in rows))
+        lines = (json.dumps({"completion": text, "gold": gold}) + "\n" for text, gold in rows)
+        source.write_text("".join(lines), encoding="utf-8")
         seconds = best(lambda: score_file(source, out), 2)
     print(
         f"{'file':12} {seconds:6.2f} s for {len(rows)} lines; {counts.getvalue().splitlines()[-1].partition(' ->')[0]}"

@@ -152,7 +152,7 @@ def machine() -> str:
 
     if device() == "cuda":
         return torch.cuda.get_device_name()
-    model = next((x for x in Path("/proc/cpuinfo").read_text().split("\n") if x.startswith("model name")), "")
+    model = next((x for x in Path("/proc/cpuinfo").read_text("utf-8").split("\n") if x.startswith("model name")), "")
     return f"{model.partition(':')[2].strip() or platform.machine()}, torch {torch.__version__}"
 
 

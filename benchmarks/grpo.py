@@ -76,7 +76,7 @@ def in_a_process(kind: str, shape: str, completions: int, tokens: int) -> dict[s
     """The measurement of one configuration."""
     command = [sys.executable, __file__, "--one", kind, "--shape", shape]
     command += ["--completions", str(completions), "--tokens", str(tokens)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -258,7 +258,8 @@ def commit() -> str:
     """The commit of the working tree, marked if it was changed."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude", "*"]
     return (
-        subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip() or "unknown"
+        subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, encoding="utf-8").stdout.strip()
+        or "unknown"
     )
 
 

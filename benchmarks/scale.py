@@ -59,7 +59,8 @@ def launched(count: int, steps: int) -> dict[str, float]:
     """The measurement on so many processes under torchrun."""
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), __file__]
     done = subprocess.run(
-        [sys.executable, *command, "--worker", str(count), "--steps", str(steps)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, *command, "--worker", str(count), "--steps", str(steps)], stdout=subprocess.PIPE,
+        encoding="utf-8",
         check=True,
     )  # fmt: skip
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))

@@ -36,6 +36,6 @@ def machine() -> str:
     """What this was measured on: GPU or processor, and torch."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)}, torch {torch.__version__}"
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     return f"{name}, {torch.get_num_threads()} thread(s), torch {torch.__version__}"

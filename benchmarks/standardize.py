@@ -43,7 +43,7 @@ def measure(count: int, folder: Path) -> dict[str, object]:
         {"name": "problems", "path": str(folder / "problems.jsonl"), "adapter": "gsm8k"},
         {"name": "chat", "path": str(folder / "chat.jsonl"), "adapter": "chat"},
     ]
-    (folder / "sources.json").write_text(json.dumps(sources))
+    (folder / "sources.json").write_text(json.dumps(sources), encoding="utf-8")
     command = [
         sys.executable, "-m", "components.standardize", "--sources", str(folder / "sources.json"),
         "--evaluation", str(folder / "test.jsonl"), "--output", str(folder / "out"),
@@ -54,7 +54,7 @@ def measure(count: int, folder: Path) -> dict[str, object]:
     if status:
         raise SystemExit(f"standardize ended with {os.waitstatus_to_exitcode(status)}")
     seconds = time.monotonic() - start
-    summary = json.loads((folder / "out" / "summary.json").read_text())
+    summary = json.loads((folder / "out" / "summary.json").read_text("utf-8"))
     return {
         "rows": count, "seconds": round(seconds, 1), "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "rows_per_second": round(count / seconds), "peak_mib": round(used.ru_maxrss / 1024, 1),

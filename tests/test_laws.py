@@ -1,5 +1,6 @@
 """The laws of .importlinter: each fails when it is broken on purpose, and holds as the code is (`make check`)."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -44,3 +45,43 @@ def test_steps_and_lib_are_the_only_folders_and_say_what_they_answer_for():
     assert folders == steps | {"lib"} and len(steps) == 10
     for path in (ROOT / "components").rglob("__init__.py"):
         assert path.read_text().startswith('"""') and len(path.read_text()) > 40, path
+
+
+def encodes(call: ast.Call) -> bool:
+    """Whether a call opens no text, or says in which encoding."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    words = {word.arg or "encoding": word.value for word in call.keywords}  # **form is trusted
+    if "encoding" in words or "errors" in words:
+        return True
+    if name in ("read_text", "write_text"):  # the function of lib/files.py, or the method
+        return isinstance(call.func, ast.Name) or len(call.args) == 1 + (name == "write_text")
+    if name in ("run", "Popen", "check_output"):
+        return not ({"text", "universal_newlines"} & set(words))
+    if name not in ("open", "fdopen", "NamedTemporaryFile", "TemporaryFile"):
+        return True
+    if isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") in ("os", "gzip") and name == "open":
+        return True  # a descriptor, and bytes
+    binary = name.endswith("TemporaryFile")  # their default
+    modes = [*call.args, words.get("mode", ast.Constant(""))]
+    texts = [mode.value for mode in modes if isinstance(mode, ast.Constant) and isinstance(mode.value, str)]
+    return any("b" in text and len(text) < 4 for text in texts) or (binary and not any(texts))
+
+
+def test_whoever_reads_or_writes_text_says_that_it_is_utf8():
+    paths = [ROOT / "pipeline.py", *(ROOT / "components").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            assert not isinstance(node, ast.Call) or encodes(node), f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("code", "fine"),
+    [
+        ("open(p)", False), ("p.open()", False), ("p.open('w')", False), ("p.read_text()", False),
+        ("p.write_text(t)", False), ("subprocess.run(c, text=True)", False), ("NamedTemporaryFile('w')", False),
+        ("open(p, encoding='utf-8')", True), ("p.open('rb')", True), ("write_text(p, t)", True),
+        ("subprocess.run(c)", True), ("NamedTemporaryFile()", True), ("os.open(p, 0)", True),
+    ],
+)  # fmt: skip
+def test_the_law_of_encodings_sees_what_has_none(code, fine):
+    assert encodes(ast.parse(code).body[0].value) == fine

@@ -17,6 +17,7 @@ from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import Settings, near
 from components.lib.registry.plan import Plan
+from components.lib.streams import use_utf8
 
 HELP = {
     "base": "what evaluate wrote of the base model",
@@ -59,7 +60,7 @@ def main(
     fix (`ValueError`, a file that is not there) is one line on stderr and status 2, another failure status 1.
     """
     if arguments is None:
-        ending.in_utf8()
+        use_utf8()
     given = vars(make_parser(step, function, recipe, told or {}).parse_args(arguments))
 
     def work() -> int:

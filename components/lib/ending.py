@@ -1,4 +1,4 @@
-"""How a run on this machine and its steps end together, whatever ends them, and a console that may break meanwhile.
+"""How a run on this machine and its steps end together, whatever ends them.
 
 `pipeline.py run` holds a lock on a file of its output directory. A step waits for that lock in a thread: it gets it
 when the run was told to end, and also when the run was killed, since the kernel then lets go of it; in a container too,
@@ -8,8 +8,6 @@ which sees the same file. The step then gets SIGTERM, as it would from a cluster
 import contextlib
 import ctypes
 import fcntl
-import io
-import locale
 import os
 import signal
 import sys
@@ -17,9 +15,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from components.lib.files import explained
+from components.lib.streams import NOWHERE, Steady
 
 STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -124,13 +123,6 @@ def locked(path: Path, wait_s: float) -> TextIO | None:
             ) from None
 
 
-def in_utf8() -> None:
-    """Start this program anew in Python's UTF-8 mode if its locale has another encoding: paths and texts need it."""
-    if locale.getencoding().lower().replace("-", "") != "utf8" and not sys.flags.utf8_mode:
-        environment = os.environ | {"PYTHONUTF8": "1"}
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-
-
 def run_command(command: str, work: Callable[[], int]) -> int:
     """Do the work of a command line; returns its exit status. What a user can fix is one line on stderr, and 2.
 
@@ -141,7 +133,7 @@ def run_command(command: str, work: Callable[[], int]) -> int:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout, sys.stderr = sys.stdout or _NOWHERE, sys.stderr or _NOWHERE
+    sys.stdout, sys.stderr = sys.stdout or NOWHERE, sys.stderr or NOWHERE
     try:
         status = work()
         sys.stdout.flush()
@@ -155,44 +147,3 @@ def run_command(command: str, work: Callable[[], int]) -> int:
         status, why = 2, explained(error) if isinstance(error, OSError) else str(error)
     print(f"{command}: {why}", file=Steady(sys.stderr))
     return status
-
-
-class Steady:
-    """A text stream that may break (a pipe into `head`, a terminal that is gone): from then on it says nothing."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream, self.broken = stream or _NOWHERE, False
-
-    def write(self, text: str) -> int:
-        """Write, as long as that works."""
-        self._try(lambda: self.stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, as long as that works."""
-        self._try(lambda: self.stream.flush())
-
-    def _try(self, act: Callable[[], Any]) -> None:
-        try:
-            act()
-        except (OSError, ValueError):  # a ValueError: it was closed
-            self.broken = True
-            try:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # where its buffer goes too
-            except (OSError, ValueError):
-                self.stream = _NOWHERE
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-class _Nowhere(io.TextIOBase):
-    """Where a stream goes that is no more."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
-_NOWHERE = _Nowhere()

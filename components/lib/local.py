@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from components.lib import ending, machine
+from components.lib import ending, machine, streams
 from components.lib.cluster import images
 from components.lib.files import PACKAGE, write_json, write_text
 from components.lib.models import weights_bytes
@@ -35,7 +35,7 @@ from components.lib.reporting.tell import link_of, tell
 # Of the steps; the user's value wins.
 ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",
-    "PYTHONUTF8": "1",
+    **streams.VARIABLES,
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -69,7 +69,7 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     own = {name: str(output / name) for name in ("registry", "checkpoints") if not getattr(recipe, name)}
     recipe = absolute(replace(recipe, **own))
     run_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    console = ending.Steady(sys.stdout)
+    console = streams.Steady(sys.stdout)
     with (
         contextlib.redirect_stdout(console), _holding(output, run_id, recipe) as steps, _temporary() as temporary  # type: ignore[type-var]
     ):  # fmt: skip
@@ -281,7 +281,7 @@ class _Console:
     _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
     def __init__(self, console: TextIO, log: TextIO) -> None:
-        self.console, self.log, self.rest = console, ending.Steady(log), ""
+        self.console, self.log, self.rest = console, streams.Steady(log), ""
         self.step, self.in_json, self.started = "", False, 0.0
 
     def write(self, text: str) -> int:

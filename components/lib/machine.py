@@ -97,7 +97,7 @@ def packages() -> dict[str, str]:
 def _output(*command: str) -> str | None:
     """What a program prints, None if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=ASK_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

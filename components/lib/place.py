@@ -44,7 +44,7 @@ class Place:
         `ValueError` names the holder if another process has it, or the file system if it knows no locks.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / LOCK).open("a+") as file:
+        with (self.path / LOCK).open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -145,7 +145,7 @@ def _free(lock: Path) -> Iterator[bool]:
     if not lock.exists():
         yield True
         return
-    with lock.open("a") as file:
+    with lock.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import pipeline
-from components.lib import ending
+from components.lib import ending, streams
 from components.lib.registry import record
 from components.lib.registry.record import read_records, recorded
 from components.lib.registry.store import open_store
@@ -111,12 +111,12 @@ def test_every_step_that_works_is_recorded_and_so_watched():
 
 def test_a_stream_that_breaks_says_no_more():
     read, write = os.pipe()
-    stream = ending.Steady(os.fdopen(write, "w", buffering=1))
+    stream = streams.Steady(os.fdopen(write, "w", buffering=1))
     print("first", file=stream)
     assert os.read(read, 100) == b"first\n"
     os.close(read)
     print("second", file=stream, flush=True)
-    assert stream.encoding == ending.Steady(None).encoding == "utf-8" and stream.write("third") == 5
+    assert stream.encoding == streams.Steady(None).encoding == "utf-8" and stream.write("third") == 5
 
 
 @pytest.mark.fault("the clock is set back by a day during a step")

@@ -93,7 +93,7 @@ def asked(client: Any, run_id: str) -> Any:
 
 def step_names(path: Path) -> dict[str, str]:
     """Task name -> display name of each step of a compiled pipeline, without the groups around them."""
-    spec = next(yaml.safe_load_all(path.read_text()))
+    spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     found = spec["components"]
     dags = [spec["root"]["dag"], *(part["dag"] for part in found.values() if "dag" in part)]
     tasks = [item for dag in dags for item in dag["tasks"].items()]

@@ -97,9 +97,11 @@ def teach(teacher: Teacher, problems: Path, output: Path, *, samples: int, worke
     print(f"teacher: {len(done):,} traces are there, {len(missing):,} to be asked for", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     counts, progress = [0, 0], Progress("teacher", "answers", len(missing))
+    # An answer that was cut may end in half a character; what replaces it is how JSON writes it.
+    form: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": "\n"}
     with (
-        output.open("a", encoding="utf-8", newline="\n") as right,
-        rejects.open("a", encoding="utf-8", newline="\n") as wrong,
+        output.open("a", **form) as right,
+        rejects.open("a", **form) as wrong,
         ThreadPoolExecutor(workers) as pool,
     ):
         try:

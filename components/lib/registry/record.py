@@ -25,6 +25,7 @@ from components.lib import ending, inside, machine
 from components.lib.files import explained
 from components.lib.registry.base import Store
 from components.lib.registry.store import open_store
+from components.lib.streams import Steady
 
 LOG_LINES = 40
 BEAT_S = 5.0
@@ -192,7 +193,7 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-class _Tee(ending.Steady):
+class _Tee(Steady):
     """A text stream that passes everything on and keeps the last lines."""
 
     def __init__(self, stream: TextIO | None, tail: deque[str]) -> None:
