@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError, MaxRetryError, NameResolutionError, Pr
 from components.lib.retry import Transient
 
 BUSY = (429, 500, 502, 503, 504)  # HTTP status
+AGAIN = ("RequestTimeout", "NoSuchUpload")  # S3's codes; an upload that the server has lost begins anew
 TLS_ALERT = "\\x15\\x03"  # how a server that expects TLS begins its answer to plain HTTP
 KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _REFUSED = f"{{endpoint}} refuses the credentials ({{code}}); check {KEYS}, and that they may use bucket {{bucket!r}}"
@@ -64,7 +65,7 @@ class Patience(urllib3.Retry):
 def judge(error: Exception) -> Transient | None:
     """Why an error may pass by itself; None if it cannot."""
     if isinstance(error, S3Error):
-        busy = error.response.status in BUSY or error.code == "RequestTimeout"
+        busy = error.response.status in BUSY or error.code in AGAIN
         return Transient(str(error.code)) if busy else None
     if isinstance(error, InvalidResponseError):  # a proxy's page
         return Transient(f"HTTP {error._code}") if error._code in BUSY else None
