@@ -27,6 +27,7 @@ from components.lib.recipe.settings import from_json
 from components.lib.retry import Transient, retry
 from components.lib.training.checkpoints import CURVES, FINISHED, INPUTS
 from components.lib.training.job import Job, Result, Status
+from components.lib.training.pace import Pace
 from components.lib.training.supervise import result_of
 
 GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
@@ -75,10 +76,11 @@ class TrainJobs:
         try:
             follower = Follower(self.core, self.namespace, lambda: self.pods(name))
             with self._deleting_on_sigterm(name), contextlib.closing(follower):
-                if self._ended(name, job, follower) == "Complete":
+                ended = self._ended(name, job, follower)
+                if ended == "Complete":
                     self._note_image(name, job)
                     return result_of(job, 0)
-                return self._failure(name, job)
+                return self._failure(name, job) if ended == "Failed" else Result(Status.LOST, f"{name}: {ended}")
         finally:
             self._delete(name)
 
@@ -105,20 +107,26 @@ class TrainJobs:
         return manifest["metadata"]["name"]
 
     def _ended(self, name: str, job: Job, follower: Follower) -> str:
-        """Follow a job until it is Complete or Failed; an API server that does not answer is asked again."""
+        """Follow a job until it is Complete or Failed, or hangs, which is said in a sentence.
+
+        An API server that does not answer is asked again.
+        """
         started = answered = time.monotonic()
-        begun = False
+        begun, pace = False, Pace(job.directory)
         while True:
             try:
                 if ended := self._condition(name):
                     return ended
-                begun = begun or self._begun(name, job, time.monotonic() - started)
+                if not begun:  # a Pod that waits for its node does not hang
+                    begun, pace = self._begun(name, job, time.monotonic() - started), Pace(job.directory)
                 follower.look()
                 answered = time.monotonic()
             except unreachable() as error:
                 if not (passing := may_pass(error)) or time.monotonic() - answered > SILENT_S:
                     raise
                 print(f"{name}: {passing.reason}; asking again", flush=True)
+            if begun and (hanging := pace.stalled()):
+                return hanging
             time.sleep(POLL_S)
 
     def _condition(self, name: str) -> str | None:

@@ -12,6 +12,7 @@ from components.lib.cluster.follow import Follower
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.settings import replace
+from components.lib.training import pace
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
 
@@ -87,6 +88,17 @@ def test_inputs_are_put_where_all_pods_see_them(job):
     assert trainjob.with_inputs_on_the_volume(job) == moved, "a second attempt finds them there"
     named = trainjob.with_inputs_on_the_volume(dataclasses.replace(job, model="Qwen/Qwen3.5-0.8B"))
     assert named.model == "Qwen/Qwen3.5-0.8B"
+
+
+def test_a_job_that_runs_and_writes_nothing_is_left_for_a_new_one(job, monkeypatch):
+    """Of the cluster only what is asked of it: a job without an end, whose Pod waits twice and then runs."""
+    monkeypatch.setattr(trainjob, "POLL_S", 0.01)
+    monkeypatch.setattr(pace, "QUIET_S", 0.05)
+    jobs, begun = object.__new__(trainjob.TrainJobs), iter([False, False, True])
+    monkeypatch.setattr(jobs, "_condition", lambda name: None, raising=False)
+    monkeypatch.setattr(jobs, "_begun", lambda *_: next(begun), raising=False)
+    told = jobs._ended("grpo-x", job, SimpleNamespace(look=lambda: None))
+    assert told.startswith(f"its process hangs: it has written nothing to {job.directory}") and not list(begun)
 
 
 def test_without_a_cluster_there_is_no_launcher():

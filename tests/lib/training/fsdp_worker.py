@@ -2,6 +2,7 @@
 
 PyTorch itself has FSDP2 on a CPU over gloo; only accelerate's list of devices stands between them. The rollouts are
 greedy, so that they do not depend on the number of processes, and differ within a group by where they are cut off.
+A second argument of `stale` leaves the copy that writes them at the weights of the beginning.
 """
 
 import sys
@@ -9,7 +10,7 @@ import sys
 from accelerate import state
 from accelerate.utils import DistributedType
 
-from components.grpo.rollouts import Rollouts
+from components.grpo.rollouts import Policy, Rollouts
 from components.lib.training import worker
 
 init = state.AcceleratorState.__init__
@@ -32,5 +33,7 @@ def cut_off(self, trained, ids, seed, *, greedy=False):
     return written if greedy else [row[: 1 + len(row) // 3] if n % 2 else row for n, row in enumerate(written)]
 
 
+if sys.argv[2] == "stale":
+    Policy._follow = lambda *_: None
 state.AcceleratorState.__init__, Rollouts.write = with_fsdp, cut_off
 sys.exit(worker.main(sys.argv[1]))

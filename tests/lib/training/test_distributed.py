@@ -21,6 +21,11 @@ from tests.lib.training.runs import SMALL, apart, directory_in, finish, rows_of,
 
 pytestmark = pytest.mark.slow
 TWO = {"scale_processes": 2}
+LAST = {
+    "max_steps": 6,
+    "learning_rate": 1e-3,
+    "plateau_steps": 0,
+}  # no best weights: the model is that of the last step
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +44,13 @@ def test_sft_equals_one_process_within_rounding(data, alone, tmp_path):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-6)
 
 
-def split(stage, data, out, model, monkeypatch, sharding, **changes):
-    """`supervise.train` on a CPU with FSDP on two processes, or for "none" on one; see fsdp_worker.py."""
+def split(stage, data, out, model, monkeypatch, sharding, how="as it is", **changes):
+    """`supervise.train` on a CPU with FSDP on two processes, or for "none" on one; for `how` see fsdp_worker.py."""
     count = 1 if sharding == "none" else 2
 
     def work(job, lock):
         command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-        command += ["-m", "tests.lib.training.fsdp_worker", job.text()]
+        command += ["-m", "tests.lib.training.fsdp_worker", job.text(), how]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=False)
         return supervise.result_of(job, done.returncode)
@@ -63,6 +68,33 @@ def split(stage, data, out, model, monkeypatch, sharding, **changes):
 def test_split_weights_train_alike(data, alone, tmp_path, monkeypatch, sharding):
     split("sft", data, tmp_path, "tiny", monkeypatch, sharding)
     assert apart(alone / "model", tmp_path / "model") < 2e-5
+
+
+@pytest.fixture(scope="module")
+def grpo_alone(data, sft, tmp_path_factory):
+    """Six steps of GRPO in one process."""
+    out = tmp_path_factory.mktemp("grpo-alone")
+    with pytest.MonkeyPatch.context() as patch:
+        split("grpo", data, out, sft[0] / "model", patch, "none", **LAST)
+    return out
+
+
+@pytest.mark.parametrize("sharding", ["optimizer", "full"])
+def test_split_grpo_ends_in_the_weights_of_one_process(data, sft, grpo_alone, tmp_path, monkeypatch, sharding):
+    """The last weights, and in each step what they wrote, the gradient and its size."""
+    split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, sharding, **LAST)
+    assert apart(grpo_alone / "model", tmp_path / "model") < 2e-5 < 1e-3 < apart(sft[0] / "model", tmp_path / "model")
+    one, two = (rows_of(out, "curves.jsonl") for out in (grpo_alone, tmp_path))
+    assert len(one) == 6 and len({row["completion_length"] for row in one}) > 1, "the rollouts change with the weights"
+    for mine, theirs in zip(two, one, strict=True):
+        for name in ("step", "reward", "completion_length", "loss", "grad_norm", "learning_rate"):
+            assert mine[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-5), (name, mine["step"])
+
+
+def test_the_comparison_of_grpo_would_see_rollouts_of_stale_weights(data, sft, grpo_alone, tmp_path, monkeypatch):
+    """With a copy for the rollouts that does not follow the weights it ends elsewhere."""
+    split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full", "stale", **LAST)
+    assert apart(grpo_alone / "model", tmp_path / "model") > 1e-4
 
 
 def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
