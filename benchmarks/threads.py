@@ -71,7 +71,9 @@ def in_process(hidden: int, threads: int) -> dict[str, float]:
     """What `measured` finds in a process with so many threads."""
     command = [sys.executable, __file__, "--measure", str(hidden)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
+    return json.loads(
+        subprocess.run(command, env=environment, capture_output=True, check=True, encoding="utf-8").stdout
+    )
 
 
 def measured(hidden: int) -> dict[str, float]:
@@ -117,7 +119,7 @@ def machine() -> str:
     """The processor."""
     import torch
 
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     return f"{name}, {len(os.sched_getaffinity(0))} CPUs, torch {torch.__version__}"
 

@@ -147,7 +147,7 @@ def test_whatever_kubeflow_pipelines_answers_the_run_has_ended(cluster, tmp_path
         assert ("Kubeflow Pipelines does not tell: " in said) == (what != "no details"), what
         if what == "a login page":
             assert f"{url} answers with no run but '<html><body>Log in" in said
-            seen(next(line for line in said.splitlines() if "does not tell" in line))
+            seen(next(line for line in said.splitlines() if "Pipelines does not tell" in line))
 
 
 NO_PODS = [
