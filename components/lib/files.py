@@ -87,6 +87,7 @@ def explained(error: OSError) -> str:
     text, path = str(error), error.filename
     if isinstance(error, shutil.Error):  # of several files: [(source, target, why), ...]
         (_, path, text), *_ = error.args[0]
+        text = text if path in text else f"{text}: '{path}'"
     if isinstance(path, str) and (link := dangling(Path(path))):
         return f"{link} is a symbolic link to {os.readlink(link)}, which is not there; put it there, or change the link"
     number = error.errno or int((re.search(r"\[Errno (\d+)\]", text) or [0, 0])[1])

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from components.lib.files import read_jsonl, resumed_rows, write_jsonl
+from components.lib.files import explained, link_tree, read_json, read_jsonl, resumed_rows, write_jsonl
 
 
 def test_rows_come_back_with_line_separators_inside(tmp_path):
@@ -49,3 +49,22 @@ def test_files_have_the_mode_that_the_umask_says(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert stat.filemode((tmp_path / "f.jsonl").stat().st_mode) == mode
+
+
+@pytest.mark.fault("a volume is too full for the model that a training has made")
+def test_a_copy_to_a_full_volume_names_the_file_and_the_remedy(tmp_path, volume, seen):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"x" * 50_000)
+    volume.fill(left=2 * 4096)
+    with pytest.raises(OSError) as raised:
+        link_tree(tmp_path / "model", volume.path / "out")
+    said = explained(raised.value)
+    assert "No space left on device" in said and "model.safetensors'; free some space there" in said
+    seen(said, lost="nothing: the training keeps it")
+
+
+def test_what_is_no_error_of_a_volume_is_said_as_it_is(tmp_path):
+    assert explained(OSError("the Hub answers 502")) == "the Hub answers 502"
+    with pytest.raises(FileNotFoundError) as raised:
+        read_json(tmp_path / "missing.json")
+    assert explained(raised.value) == str(raised.value)

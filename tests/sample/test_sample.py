@@ -10,7 +10,7 @@ import pytest
 
 from components.lib.answers.judging import verdicts
 from components.lib.data.sources import with_sampled
-from components.lib.files import read_jsonl
+from components.lib.files import explained, read_jsonl
 from components.lib.generation import backends, prompts
 from components.lib.generation.backends import Completion
 from components.lib.recipe import recipes
@@ -145,6 +145,33 @@ def test_a_killed_run_goes_on(plan, written, tmp_path, monkeypatch, checkpoints)
     assert drawn(plan, settings, tmp_path / again, place)["asked"] == 24
     assert len(written) == 17 and [path.name for path in (tmp_path / again).iterdir()] == ["samples.jsonl"]
     assert not checkpoints or list(place.iterdir()) == []
+
+
+@pytest.mark.fault("the volume of the checkpoints is full in the midst of a sampling")
+def test_a_full_volume_loses_no_solution_that_was_written(plan, written, tmp_path, volume, seen):
+    filler = volume.fill(left=3 * 4096)  # about.json, the lock, and one page of solutions
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        drawn(plan, SETTINGS, tmp_path / "samples", volume.path)
+    said = explained(raised.value)
+    assert "partial.jsonl'; free some space there" in said
+    filler.unlink()
+    written.clear()
+    [partial] = volume.path.rglob("partial.jsonl")
+    kept = partial.read_text().count("\n")
+    assert drawn(plan, SETTINGS, tmp_path / "samples", volume.path)["asked"] == len(written) + kept and kept
+    seen(said)
+
+
+@pytest.mark.fault("the volume of the checkpoints, or of the output, is read-only in a sampling")
+@pytest.mark.parametrize("place", ["checkpoints", "out"])
+def test_a_read_only_volume_is_named(plan, written, tmp_path, volume, seen, place):
+    volume.remount("ro")
+    places = {"checkpoints": tmp_path / "checkpoints", "out": tmp_path / "out"} | {place: volume.path / place}
+    with pytest.raises(OSError, match="Read-only file system") as raised:
+        drawn(plan, SETTINGS, **places)
+    said = explained(raised.value)
+    assert str(volume.path) in said and "make it writable" in said
+    seen(said)
 
 
 def test_useless_samples_end_a_run_only_if_there_is_nothing_else(plan, tmp_path):
