@@ -103,7 +103,7 @@ def counted_per_token(kind: str) -> float:
     assert shape is not None
     linear = kind == "linear_attention"
     return vram._saved(
-        dataclasses.replace(shape, attention_layers=0 if linear else 1, linear_layers=int(linear)), 1, False
+        dataclasses.replace(shape, attention_layers=0 if linear else 1, linear_layers=int(linear)), 1, False, vram.GPU
     )
 
 

@@ -6,6 +6,7 @@ prompt and completion. The gradient is the same up to rounding; only the order o
 """
 
 import itertools
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -53,8 +54,8 @@ def _cut(name: str, part: Any, rows: list[int], prompt: torch.Tensor, completion
     if name in OF_PROMPTS or name in OF_COMPLETIONS:
         return part[rows][:, prompt if name in OF_PROMPTS else completion]
     raise ValueError(
-        f"TRL's batch holds {name!r}, of which components/grpo/batches.py does not know what its dimensions are; name "
-        "it there, or use the pinned version of trl and a model without images"
+        f"the batch of trl {version('trl')} holds {name!r}, of which components/grpo/batches.py does not know what its "
+        "dimensions are; name it there, or use the pinned version of trl and a model without images"
     )
 
 

@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ASK_S = 10
 CHOSEN_VARIABLE = "GRPO_THREADS"  # the threads that `pipeline.py run` chose, unset if the user did
 SMALL_BYTES = 40 << 20  # of weights, with which several threads take longer than one
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+# Of a cgroup: the files of its limit and of what it holds, and what of that the kernel gives back first.
+VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+VERSION_2 = ("memory.max", "memory.current", "inactive_file")
 MACHINE = "machine.json"  # beside the curves of a training: what it ran on, as `describe` has it
 # How torch, CUDA, its libraries, Triton, C++ and the kernel say that memory ran out; the last one is oneDNN's way.
 _OF_MEMORY = re.compile(
@@ -79,6 +84,45 @@ def gpus() -> dict[str, Any]:
         wanted = [part.strip() for part in chosen.split(",") if part.strip()]
         rows = [row for row in rows if any(row[0] == part or row[1].startswith(part) for part in wanted)]
     return {"gpus": [name for _, _, name, _ in rows], "driver": rows[0][3] if rows else None}
+
+
+def memory_gib() -> float | None:
+    """GiB that this process can have, with those that it has: of the machine, and within its cgroups' limits.
+
+    None where /proc does not tell. Memory that holds nothing but copies of files counts as free.
+    """
+    machines = _numbers_in(PROC / "meminfo").get("MemAvailable:")
+    if machines is None:
+        return None
+    own = _numbers_in(PROC / "self/status").get("RssAnon:", 0)
+    return (min([machines * 1024, *_left_in_cgroups()]) + own * 1024) / 2**30
+
+
+def _left_in_cgroups() -> Iterator[int]:
+    """Bytes that are left to this process in each cgroup with a limit, of version 2 or 1."""
+    for line in (PROC / "self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, names = (CGROUPS / "memory", VERSION_1) if controllers else (CGROUPS, VERSION_2)
+        inner = top / path.lstrip("/")
+        for group in (inner, *inner.parents):
+            limit, used = (_number_in(group / name) for name in names[:2])
+            if limit is not None and used is not None:
+                yield limit - used + _numbers_in(group / "memory.stat").get(names[2], 0)
+
+
+def _number_in(path: Path) -> int | None:
+    """The number that a file of a cgroup holds; None if there is no such file, or no limit."""
+    text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return int(text) if text.isdecimal() else None
+
+
+def _numbers_in(path: Path) -> dict[str, int]:
+    """The first number of each line of a file, by its first word."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    words = [line.split() for line in lines]
+    return {name: int(number) for name, number, *_ in (row for row in words if len(row) > 1) if number.isdecimal()}
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -7,12 +7,14 @@ and, once all its inputs are found good, clears away what older runs have left.
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.lib import machine
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
 from components.lib.models import check_hub_id, config_of, model_directory
@@ -152,11 +154,14 @@ def compare(store: Store, recipe: Recipe, plan: Plan) -> Checked:
 
 
 def _check_memory(recipe: Recipe, plan: Plan) -> None:
-    """Refuse a training that cannot fit the GPU which the recipe names."""
-    if recipe.training.gpu_memory_gib:
+    """Refuse a training that cannot fit the GPU which the recipe names, or this machine where it trains without one."""
+    gib, device = recipe.training.gpu_memory_gib or None, vram.GPU
+    if not gib and os.environ.get(lock.OWNER_VARIABLE) and not machine.gpus()["gpus"]:
+        gib, device = machine.memory_gib(), vram.CPU
+    if gib:
         config = config_of(plan.model, plan.revision)
         for stage in recipe.stages:
-            print(vram.check(config, stage, getattr(recipe, stage), recipe.training.gpu_memory_gib, recipe.scale))
+            print(vram.check(config, stage, getattr(recipe, stage), gib, recipe.scale, device))
 
 
 def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:

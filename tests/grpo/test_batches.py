@@ -1,5 +1,7 @@
 """Dealing the completions to passes: the same gradient as TRL's order and padding, for less work."""
 
+from importlib.metadata import version
+
 import pytest
 
 from components.lib.recipe.settings import replace
@@ -78,7 +80,7 @@ def test_a_prompts_tensor_of_the_completions_width_is_cut_by_its_own_columns():
 
 
 def test_a_tensor_of_unknown_dimensions_is_refused():
-    with pytest.raises(ValueError, match="holds 'mm_token_type_ids', of which .* does not know"):
+    with pytest.raises(ValueError, match=rf"trl {version('trl')} holds 'mm_token_type_ids', of which .* not know"):
         trimmed(batch() | {"mm_token_type_ids": torch.zeros(6, 5)}, [0, 1])
 
 

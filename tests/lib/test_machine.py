@@ -52,6 +52,62 @@ def test_the_commit_is_the_images_or_the_checkouts(monkeypatch):
     assert found is None or len(found.removesuffix("-dirty")) == 40
 
 
+GIB = 2**30
+V2 = {"cgroup/a/b/memory.max": "max", "cgroup/a/b/memory.current": GIB, "cgroup/a/memory.max": 3 * GIB,
+      "cgroup/a/memory.current": 2 * GIB, "cgroup/a/memory.stat": f"anon 5\ninactive_file {GIB}"}  # fmt: skip
+V1 = {"cgroup/memory/memory.limit_in_bytes": 4 * GIB, "cgroup/memory/memory.usage_in_bytes": 3 * GIB,
+      "cgroup/memory/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB // 2}"}  # fmt: skip
+UNLIMITED = {"cgroup/memory/memory.limit_in_bytes": 2**63 - 4096, "cgroup/memory/memory.usage_in_bytes": GIB}
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "gib"),
+    [
+        ("0::/a/b", V2, 2.25),
+        ("4:cpu,memory:/not/seen/from/a/container\n0::/", V1, 1.75),
+        ("4:memory:/", UNLIMITED, 8.25),
+        ("0::/", {}, 8.25),
+    ],
+    ids=["a parent's limit, version 2", "version 1", "no limit", "no files"],
+)
+def test_the_memory_is_the_machines_or_the_cgroups(tmp_path, monkeypatch, groups, files, gib):
+    """What this process has is its own; what only copies files is free."""
+    told = {"proc/meminfo": f"MemTotal: 16 kB\nMemAvailable:  {8 * 2**20} kB\nHugePages_Total: 0",
+            "proc/self/status": f"Name:\tpython\nRssAnon:\t {2**18} kB", "proc/self/cgroup": groups}  # fmt: skip
+    for name, text in (told | files).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(machine, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "cgroup")
+    assert machine.memory_gib() == gib
+    monkeypatch.setattr(machine, "PROC", tmp_path / "none")
+    assert machine.memory_gib() is None
+
+
+def test_the_memory_of_this_machine():
+    found = machine.memory_gib()
+    assert found is None or 0.05 < found < 2**14
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(), OSError(12, "Cannot allocate memory"), RuntimeError("std::bad_alloc"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:83] data. DefaultCPUAllocator: not enough memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)  # fmt: skip
+def test_the_ways_in_which_memory_runs_out(error):
+    assert machine.out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("CUDA error"), ValueError("x")])
+def test_what_is_no_lack_of_memory(error):
+    assert not machine.out_of_memory(error)
+
+
 def test_the_steps_with_a_model():
     names = ("preflight", "sample", "standardize", "sft", "grpo", "evaluate-base", "evaluate-grpo", "compare", "gate")
     assert [name for name in names if is_heavy(name)] == ["sample", "sft", "grpo", "evaluate-base", "evaluate-grpo"]

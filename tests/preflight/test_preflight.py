@@ -1,11 +1,14 @@
 """Preflight: bad input is one clear error, and a run happens only when something has changed."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from components.lib.files import read_json
+from components.lib.models import model_directory
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_json, replace, to_json
@@ -39,6 +42,21 @@ def test_nothing_changed_ends_the_run_and_always_does_not(tmp_path):
     assert not check_run(to_json(recipes.TINY), parameters(tmp_path)).changed
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, always=True)).changed
     assert check_run(to_json(recipes.TINY), parameters(tmp_path, grpo_beta=0.1)).changed
+
+
+@pytest.mark.fault("a model that is too large for this machine")
+def test_what_this_machine_cannot_train_is_refused_before_anything_runs(tmp_path, monkeypatch, seen):
+    """Where the run itself is a process of this machine, and without a GPU."""
+    config = tmp_path / "model" / "config.json"
+    shutil.copytree(model_directory("tiny", "main"), config.parent)
+    config.write_text(json.dumps(read_json(config) | {"hidden_size": 2**15, "intermediate_size": 2**17}))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    given = parameters(tmp_path / "registry", model=str(config.parent))
+    assert check_run(to_json(recipes.TINY), given).changed, "a step's Pod says nothing of the machine that trains"
+    monkeypatch.setenv(lock.OWNER_VARIABLE, "this machine")
+    with pytest.raises(ValueError, match=r"sft needs about \d+\.\d GiB of memory and can have") as error:
+        check_run(to_json(recipes.TINY), given)
+    seen(str(error.value))
 
 
 def test_a_forced_promotion_is_not_trained_again_without_force(tmp_path):

@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+from components.lib import machine
 from components.lib.files import read_json
 from components.lib.models import model_directory
 from components.lib.recipe.schema import Grpo, Scale, Sft
@@ -141,11 +142,15 @@ def old_names() -> Iterator[None]:
 
 
 def check_memory(job: Job) -> None:
-    """On a GPU: refuse a training that cannot fit it, before anything is loaded."""
-    if torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory / vram.GIB
-        config = read_json(model_directory(job.model, job.revision) / "config.json")
-        print(vram.check(config, job.stage, job.settings, total, job.scale), flush=True)
+    """Refuse a training that cannot fit the GPU or, without one, this machine, before anything is loaded."""
+    gpu = torch.cuda.is_available()
+    gib = torch.cuda.get_device_properties(0).total_memory / vram.GIB if gpu else machine.memory_gib()
+    if gib is not None:
+        config, device = (
+            read_json(model_directory(job.model, job.revision) / "config.json"),
+            vram.GPU if gpu else vram.CPU,
+        )
+        print(vram.check(config, job.stage, job.settings, gib, job.scale, device), flush=True)
 
 
 def check_device(trainer: Trainer, scale: Scale) -> None:

@@ -1,11 +1,13 @@
-"""How much GPU memory a training will take, and what to change when it is too much. No torch.
+"""How much memory a training will take, of a GPU or of a machine without one, and what to change when it is too much.
 
 Sums bytes from the shapes in a model's config.json: weights in fp32 with AdamW's two moments and the gradient, the
-bf16 copies that autocast and the rollouts hold, what one forward pass saves for the backward one, the tile of the
-LM head (TRL never has all logits), and, while rollouts are written, their KV cache and DeltaNet states. The bytes
-saved per token and layer are fitted: ATTENTION_* to what autograd saves on a CPU under bf16 autocast (benchmarks/
-vram.py), LINEAR_* estimated for flash-linear-attention's kernels, which save less than the torch path. Neither has
-been held against a peak on a GPU yet.
+bf16 copies that autocast and the rollouts hold on a GPU, what one forward pass saves for the backward one, the tile of
+the LM head (TRL never has all logits), and, while rollouts are written, their KV cache and DeltaNet states. No torch.
+
+The bytes saved per token and layer are fitted. GPU: to what autograd saves on a CPU under bf16 autocast (benchmarks/
+vram.py), those of DeltaNet estimated for flash-linear-attention's kernels, which save less than the torch path; not
+held against a peak on a GPU yet. CPU: to what autograd saves in fp32 on the torch path, and held against the peak
+resident memory of 24 trainings (SFT and GRPO, LoRA, checkpointing, 128 to 768 wide): 0.85 to 1.2 of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +20,40 @@ from components.lib.recipe.settings import replace
 GIB = 2**30
 FP32, BF16 = 4, 2
 PROMPT_TOKENS = 256  # of a GSM8K prompt, with room
-CONTEXT_GIB = 1.2  # CUDA context, kernels, and what the allocator cannot use
-USABLE = 0.97  # share of a GPU's memory that a process can have
 TILE = (4096, 32768)  # tokens and vocabulary of one piece of the LM head in TRL's kernel
-# Bytes saved per token: for each unit of hidden size, MLP size, query width, key and value width.
-NORMS, MLP, QUERY, KEY_VALUE = 28, 10, 12, 16
-LINEAR_WIDTH = 10  # for each unit of q, k and v of a DeltaNet layer
 CHUNK = 64  # tokens between the states that a DeltaNet kernel keeps for the backward pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What differs between trainings on a GPU and on a CPU."""
+
+    memory: str  # its name
+    usable: float  # share of it that a process can have
+    context_gib: float  # of libraries, kernels, and what the allocator cannot use
+    small_gib: float  # a training that takes no more beside the context is never refused
+    number: int  # bytes of a number in caches
+    copies: bool  # whether there are weights in bf16 beside those in fp32
+    tile: int  # bytes of a number of the LM head's tile, with those that are made of it
+    # Bytes saved per token: for each unit of hidden size, MLP size, query width, key and value width, and of DeltaNet's
+    # key width, value width and state.
+    norms: float
+    mlp: float
+    query: float
+    key_value: float
+    linear_key: float
+    linear_value: float
+    linear_state: float
+
+
+GPU = Device(
+    memory="GPU memory", usable=0.97, context_gib=1.2, small_gib=0.0, number=BF16, copies=True, tile=BF16,
+    norms=28, mlp=10, query=12, key_value=16, linear_key=20, linear_value=10, linear_state=BF16 / CHUNK,
+)  # fmt: skip
+CPU = Device(
+    memory="memory", usable=1.0, context_gib=0.6, small_gib=0.5, number=FP32, copies=False, tile=8 * FP32,
+    norms=24, mlp=16, query=20, key_value=12, linear_key=24, linear_value=112, linear_state=0.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,8 +118,8 @@ def shape_of(config: Mapping[str, Any]) -> Shape | None:
         return None
 
 
-def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale) -> dict[str, float]:
-    """Bytes by what they are for, on each GPU of `scale`.
+def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale, device: Device = GPU) -> dict[str, float]:
+    """Bytes by what they are for, of each process of `scale`.
 
     `while training` and `while writing rollouts` do not happen together; `total` counts the larger.
     """
@@ -98,13 +127,13 @@ def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale) -> dict[str, floa
     # FSDP splits gradient and optimizer, and with `full` the weights.
     split, weights_split = (processes if scale.sharding in kinds else 1 for kinds in (("optimizer", "full"), ("full",)))
     trained = shape.adapter(settings.lora_rank) if settings.lora_rank else shape.parameters
-    tokens, everything = _tokens(settings), shape.parameters
+    tokens, everything = _tokens(settings, scale), shape.parameters
     parts = {
         "weights": (FP32 * everything + (FP32 * trained if settings.lora_rank else 0)) / weights_split,
         "gradient": FP32 * trained / split,
         "optimizer": 2 * FP32 * trained / split,
-        "weights in bf16": BF16 * everything / weights_split,
-        "context": CONTEXT_GIB * GIB,
+        "weights in bf16": BF16 * everything / weights_split if device.copies else 0,
+        "context": device.context_gib * GIB,
     }
     if processes > 1 and split == 1:
         parts["gradient buckets"] = FP32 * trained
@@ -112,37 +141,52 @@ def estimate(shape: Shape, settings: Sft | Grpo, scale: Scale) -> dict[str, floa
     if isinstance(settings, Grpo):
         parts["reference model"] = FP32 * everything if settings.beta and not settings.lora_rank else 0
         if settings.rollouts == "transformers":
-            parts["rollout copy"] = 0 if settings.lora_rank else BF16 * everything
-            writing = _writing(shape, settings, processes)
-    training = _saved(shape, tokens, settings.gradient_checkpointing) + _head(shape, tokens)
+            parts["rollout copy"] = BF16 * everything if device.copies and not settings.lora_rank else 0
+            writing = _writing(shape, settings, processes, device)
+    training = _saved(shape, tokens, settings.gradient_checkpointing, device) + _head(shape, tokens, device)
     total = sum(parts.values()) + max(training, writing)
     return parts | {"while training": training, "while writing rollouts": writing, "total": total}
 
 
-def check(config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gpu_gib: float, scale: Scale) -> str:
-    """A sentence on what the training will take; `ValueError` with the knobs that help if the GPU is too small."""
+def check(
+    config: Mapping[str, Any], stage: str, settings: Sft | Grpo, gib: float, scale: Scale, device: Device = GPU
+) -> str:
+    """A sentence on what the training will take; `ValueError` with the knobs that help if the memory is too small.
+
+    `gib` is that of one GPU, or what the processes of a machine without one can have together.
+    """
     shape = shape_of(config)
     if shape is None:
-        return f"{stage}: the GPU memory is not estimated, since the model's config.json has unusual names"
-    usable = USABLE * gpu_gib
+        return f"{stage}: the {device.memory} is not estimated, since the model's config.json has unusual names"
+    gib = gib if device is GPU else gib / scale.processes
+    usable = device.usable * gib
     if isinstance(settings, Grpo) and settings.rollouts == "vllm":
-        usable -= settings.vllm_memory_share * gpu_gib
-    parts = estimate(shape, settings, scale)
+        usable -= settings.vllm_memory_share * gib
+    parts = estimate(shape, settings, scale, device)
     needed = parts["total"] / GIB
-    if needed <= usable:
-        return f"{stage}: about {needed:.1f} of {usable:.1f} GiB of GPU memory are needed"
+    if needed <= max(usable, device.context_gib + device.small_gib):
+        return f"{stage}: about {needed:.1f} of {usable:.1f} GiB of {device.memory} are needed"
     listed = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items() if size and name != "total")
     raise ValueError(
-        f"{stage} needs about {needed:.1f} GiB of GPU memory and can have {usable:.1f} of {gpu_gib:.1f} ({listed}); "
-        f"{_fix(shape, stage, settings, usable, scale)}"
+        f"{stage} needs about {needed:.1f} GiB of {device.memory} and can have {usable:.1f} of {gib:.1f} ({listed}); "
+        f"{_fix(shape, stage, settings, usable, scale, device)}"
     )
 
 
-def _fix(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: Scale) -> str:
+def _fix(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: Scale, device: Device) -> str:
     """The single changes that would make it fit, the gentlest first; all of them together if none does alone."""
-    fitting = [text for text, changed in _changes(settings) if estimate(shape, changed, scale)["total"] <= usable * GIB]
+    fitting = [
+        text
+        for text, changed in _changes(settings, scale)
+        if estimate(shape, changed, scale, device)["total"] <= usable * GIB
+    ]
     if fitting:
         return "one of these would fit: " + ", ".join(f"{stage}_{text}" for text in fitting)
+    if device is CPU:
+        return (
+            f"no single change of {stage}_* makes it fit: end other programs, take a smaller model or a machine with "
+            f"more memory, or {stage}_lora_rank=32 with gradient checkpointing"
+        )
     return (
         f"no single change of {stage}_* makes it fit: take a smaller model, a larger GPU (preflight knows it by "
         "training_gpu_memory_gib), more of them with "
@@ -150,11 +194,12 @@ def _fix(shape: Shape, stage: str, settings: Sft | Grpo, usable: float, scale: S
     )
 
 
-def _changes(settings: Sft | Grpo) -> Iterator[tuple[str, Any]]:
+def _changes(settings: Sft | Grpo, scale: Scale) -> Iterator[tuple[str, Any]]:
     """(name=value, settings with it), the gentlest first."""
-    size = settings.micro_batch_size
-    smaller = [n for n in range(size - 1, 0, -1) if size % n == 0]
-    for n in smaller:
+    rows = settings.rows_per_step // scale.world
+    for n in range(min(settings.micro_batch_size, rows) - 1, 0, -1):
+        if rows % n:
+            continue
         yield f"micro_batch_size={n}", replace(settings, micro_batch_size=n)
     if isinstance(settings, Grpo):
         for n in (settings.rollout_batch_size // 2, settings.rollout_batch_size // 4):
@@ -174,37 +219,43 @@ def _changes(settings: Sft | Grpo) -> Iterator[tuple[str, Any]]:
         yield "lora_rank=32", replace(settings, lora_rank=32)
 
 
-def _tokens(settings: Sft | Grpo) -> int:
-    """Tokens of the largest forward pass."""
-    longest = settings.max_tokens if isinstance(settings, Sft) else PROMPT_TOKENS + settings.max_new_tokens
-    return settings.micro_batch_size * longest
+def _tokens(settings: Sft | Grpo, scale: Scale) -> int:
+    """Tokens of the largest forward pass; a prompt of several rows is read once, where grpo/trainer.py can."""
+    rows = min(settings.micro_batch_size, settings.rows_per_step // scale.world)
+    if isinstance(settings, Sft):
+        return rows * settings.max_tokens
+    shared = not settings.gradient_checkpointing and scale.sharding == "none"
+    prompts = -(-rows // settings.generations) if shared else rows
+    return rows * settings.max_new_tokens + prompts * PROMPT_TOKENS
 
 
-def _saved(shape: Shape, tokens: int, checkpointing: bool) -> float:
+def _saved(shape: Shape, tokens: int, checkpointing: bool, device: Device) -> float:
     """Bytes that a forward pass keeps for the backward pass."""
-    attention = NORMS * shape.hidden + MLP * shape.mlp + QUERY * shape.query + KEY_VALUE * shape.key_value
-    width = 2 * shape.linear_key + shape.linear_value
-    linear = NORMS * shape.hidden + MLP * shape.mlp + LINEAR_WIDTH * width + BF16 * shape.linear_state / CHUNK
+    both = device.norms * shape.hidden + device.mlp * shape.mlp
+    attention = both + device.query * shape.query + device.key_value * shape.key_value
+    linear = both + device.linear_key * shape.linear_key + device.linear_value * shape.linear_value
+    linear += device.linear_state * shape.linear_state
     if checkpointing:  # the input of every layer, and all of the one that is being done again
         layers = shape.attention_layers + shape.linear_layers
         return tokens * (layers * FP32 * shape.hidden + max(attention, linear if shape.linear_layers else 0))
     return tokens * (shape.attention_layers * attention + shape.linear_layers * linear)
 
 
-def _head(shape: Shape, tokens: int) -> float:
+def _head(shape: Shape, tokens: int, device: Device) -> float:
     """Bytes of the LM head's tile, of the hidden states' gradient, and of its weight's gradient before it is added."""
-    tile = BF16 * min(tokens, TILE[0]) * min(shape.vocabulary, TILE[1])
+    tile = device.tile * min(tokens, TILE[0]) * min(shape.vocabulary, TILE[1])
     return tile + FP32 * tokens * shape.hidden + FP32 * shape.vocabulary * shape.hidden
 
 
-def _writing(shape: Shape, settings: Grpo, processes: int) -> float:
+def _writing(shape: Shape, settings: Grpo, processes: int, device: Device) -> float:
     """Bytes of the caches and logits of the completions that are written together."""
-    rows = min(settings.rollout_batch_size, settings.prompts_per_step * settings.generations // processes)
+    rows = min(settings.rollout_batch_size, settings.rows_per_step // processes)
     context = PROMPT_TOKENS + settings.max_new_tokens
     cache = (
-        BF16 * 2 * shape.key_value * shape.attention_layers * context + FP32 * shape.linear_state * shape.linear_layers
+        device.number * 2 * shape.key_value * shape.attention_layers * context
+        + FP32 * shape.linear_state * shape.linear_layers
     )
-    if settings.compile_decode:  # static caches of all rows, of half of them, of a quarter, ...
+    if settings.compile_decode and device is GPU:  # static caches of all rows, of half of them, of a quarter, ...
         cache *= 2
-    copied = BF16 * 2 * shape.key_value * context  # one layer's cache is copied when it grows
+    copied = device.number * 2 * shape.key_value * context  # one layer's cache is copied when it grows
     return rows * (cache + copied + 3 * FP32 * shape.vocabulary)

@@ -1,10 +1,16 @@
 """The memory estimate: shapes from configs, what the parts are, and what it tells a user to change."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
-from components.lib.recipe.recipes import QWEN
+from components.lib.models import config_of
+from components.lib.recipe.recipes import QWEN, TINY
 from components.lib.recipe.settings import replace
 from components.lib.training import vram
+from tests import ROOT
 
 CONFIG = {
     "text_config": {
@@ -91,6 +97,51 @@ def test_each_knob_moves_its_part():
 def test_vllm_leaves_the_rest_to_the_training():
     with pytest.raises(ValueError, match="can have 11.8 of 31.8"):
         vram.check(CONFIG, "grpo", replace(GRPO, rollouts="vllm", vllm_memory_share=0.6), 31.8, ONE)
+
+
+def test_without_a_gpu_the_machines_memory_counts():
+    """In fp32, with no CUDA context, no copies in bf16; its processes share it."""
+    settings = replace(GRPO, gradient_checkpointing=False, micro_batch_size=4, max_new_tokens=256)
+    with pytest.raises(ValueError, match=r"grpo needs about 22.7 GiB of memory and can have 20.0 of 20.0") as caught:
+        vram.check(CONFIG, "grpo", settings, 20.0, ONE, vram.CPU)
+    assert "one of these would fit: grpo_max_new_tokens=128, grpo_lora_rank=32" in str(caught.value)
+    assert "bf16" not in str(caught.value) and "are needed" in vram.check(
+        CONFIG, "grpo", replace(settings, lora_rank=32), 20.0, ONE, vram.CPU
+    )
+    with pytest.raises(ValueError, match="can have 16.0 of 16.0"):
+        vram.check(CONFIG, "grpo", settings, 32.0, TWO, vram.CPU)
+    with pytest.raises(ValueError, match="no single change of grpo_.* a machine with more memory"):
+        vram.check(CONFIG, "grpo", settings, 4.0, ONE, vram.CPU)
+
+
+def test_a_tiny_model_is_never_refused():
+    config = config_of("tiny", "main")
+    for stage in ("sft", "grpo"):
+        assert "are needed" in vram.check(config, stage, getattr(TINY, stage), 0.01, ONE, vram.CPU)
+
+
+@pytest.mark.slow
+def test_the_estimate_is_near_the_peak_of_a_cpu(tmp_path):
+    """Within a quarter of what the resident memory rises by, at three sizes of SFT and one of GRPO."""
+    pytest.importorskip("torch", reason="needs torch: nothing is trained")
+    command = [sys.executable, "-m", "tests.lib.training.peak", tmp_path, "sft:256", "sft:512", "sft:768", "grpo:256"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(found) == 4 and found[2]["above"] > 1.5 * found[0]["above"]
+    for row in found:
+        assert 0.8 < row["counted"] / row["above"] < 1.25, found
+
+
+def test_no_more_rows_count_than_a_step_has():
+    shape = vram.shape_of(CONFIG)
+    for settings in (
+        replace(SFT, batch_size=8, micro_batch_size=8),
+        replace(GRPO, micro_batch_size=GRPO.rows_per_step),
+    ):
+        more = replace(settings, micro_batch_size=4096)
+        assert vram.estimate(shape, more, ONE) == vram.estimate(shape, settings, ONE)
+    names = [name for name, _ in vram._changes(replace(SFT, batch_size=12, micro_batch_size=5), ONE)]
+    assert names[:4] == [f"micro_batch_size={n}" for n in (4, 3, 2, 1)], "they divide the rows of a step"
 
 
 def test_a_config_with_other_names_is_not_judged():
