@@ -24,6 +24,7 @@ STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT = "GRPO_PARENT"  # environment variable: the process that started this one
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+AGAIN_S = 5.0
 SAVING_S = 600  # that a step may take to save its work
 
 
@@ -39,10 +40,17 @@ class Ended(SystemExit):
 
 
 def end(number: int) -> None:
-    """Raise Ended, once: what follows is only to be written down."""
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+    """Raise Ended, and again after a while: Python drops what is raised in a callback. `deaf` ends that."""
+    deaf()
+    signal.signal(signal.SIGALRM, lambda *_: end(number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
     raise Ended(number)
+
+
+def deaf() -> None:
+    """Ignore all further signals: what follows is only to be written down."""
+    for other in (*SIGNALS, signal.SIGALRM):
+        signal.signal(other, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
@@ -54,9 +62,9 @@ def handling(handler: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
     for number, old in before.items():
-        if old is not signal.SIG_IGN:
+        if number in SIGNALS and old is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: handler(number))
     try:
         yield

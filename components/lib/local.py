@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
-from components.lib.registry.record import StepRecord, details_of, read_records
+from components.lib.registry.record import FAILED, LOG_LINES, StepRecord, details_of, read_records
 from components.lib.registry.store import checked_registry, open_store
 from components.lib.reporting.table import text_table
 from components.lib.reporting.tell import link_of, tell
@@ -79,11 +80,12 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
         print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
         print(f"threads of each step: {environment['OMP_NUM_THREADS']}", flush=True)
         signals: list[int] = []
+        said: list[str] = []
         try:
             with _variables(environment), ending.handling(lambda number: _told_to_end(number, signals, steps)):
-                _execute(build(recipe, run_id), output, runner, environment)
+                said += _execute(build(recipe, run_id), output, runner, environment)
         finally:
-            status = _finish(store, run_id, recipe.notify, output, started)
+            status = _finish(store, run_id, recipe.notify, output, started, said)
         return 128 + signals[0] if signals else status
 
 
@@ -96,7 +98,7 @@ def _holding(output: Path, run_id: str, recipe: Recipe) -> Iterator[TextIO]:
         with ending.locked(output / STEPS_LOCK, ending.SAVING_S) or _in_use(output) as steps:
             if left:
                 store = open_store(left["registry"])
-                _outcome(store, left["run_id"], recipe.notify)
+                _outcome(store, left["run_id"], recipe.notify, [])
                 lock.release(store, left["run_id"])
             about = {"run_id": run_id, "process": os.getpid(), "registry": recipe.registry}
             _note(file, json.dumps(about | {"since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}))
@@ -167,14 +169,16 @@ def _told_to_end(number: int, signals: list[int], steps: TextIO) -> None:
     print(f"{name}: the running step saves its work and ends; a second signal does not wait for it", flush=True)
 
 
-def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str]) -> None:
+def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str]) -> list[str]:
+    """Run the pipeline; returns the last lines of the first step that failed, none if none did."""
     from kfp import local
 
     chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output, environment)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
-    with warnings.catch_warnings(), _quiet(output / "run.log"):
+    with warnings.catch_warnings(), _quiet(output / "run.log") as console:
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
+    return console.failed
 
 
 def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
@@ -193,11 +197,11 @@ def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
     )
 
 
-def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: float) -> int:
+def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: float, said: list[str]) -> int:
     """Close the run, write its summary and print its end; returns the exit status."""
     (output / RESERVE).unlink(missing_ok=True)
     try:
-        outcome = _outcome(store, run_id, settings)
+        outcome = _outcome(store, run_id, settings, said)
         lock.release(store, run_id)  # the exit handler does it, unless it was kept from running
         summary = summarise(store, outcome, output, time.monotonic() - started)
     except (ValueError, OSError) as error:
@@ -208,17 +212,24 @@ def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: 
     return 1 if outcome.ending == "failed" else 0
 
 
-def _outcome(store: Store, run_id: str, settings: Notify) -> Outcome:
-    """The outcome of a run; written and told here if its exit handler was kept from it."""
-    if (found := store.read_json(f"runs/{run_id}/outcome.json")) is not None:
+def _outcome(store: Store, run_id: str, settings: Notify, said: list[str]) -> Outcome:
+    """The outcome of a run; written and told here if its exit handler was kept from it, written if it knows too little.
+
+    `said` is what the failed step printed at its end, which counts where it could not write its record.
+    """
+    found, records = store.read_json(f"runs/{run_id}/outcome.json"), read_records(store, run_id)
+    unsaid = bool(said) and (not records or records[-1]["outcome"] == "running")
+    if found is not None and not unsaid:
         return Outcome(**found)
-    records = read_records(store, run_id)
-    failure = failure_of("KILLED", records) or Failure(
-        step=records[-1]["step"] if records else "preflight", why="was the last step to run", log=[]
-    )
+    step = records[-1]["step"] if records else "preflight"
+    failure = failure_of("KILLED", records) or Failure(step=step, why="was the last step to run", log=[])
+    if unsaid:
+        why = next((line.partition(FAILED)[2] for line in reversed(said) if FAILED in line), said[-1])
+        failure = Failure(step=step, why=f"failed: {why}", log=said)
     outcome = conclude(store, run_id, state="KILLED", ended=time.time(), failure=failure)
     write_outcome(store, outcome)
-    tell(outcome, link_of(store, run_id, settings), settings)
+    if found is None:
+        tell(outcome, link_of(store, run_id, settings), settings)
     return outcome
 
 
@@ -283,6 +294,8 @@ class _Console:
     def __init__(self, console: TextIO, log: TextIO) -> None:
         self.console, self.log, self.rest = console, streams.Steady(log), ""
         self.step, self.in_json, self.started = "", False, 0.0
+        self.tail: deque[str] = deque(maxlen=LOG_LINES)  # of the step
+        self.failed: list[str] = []  # the tail of the first step that failed
 
     def write(self, text: str) -> int:
         self.log.write(text)
@@ -307,8 +320,10 @@ class _Console:
     def _task(self, begun: str | None, ended: str | None, status: str | None) -> None:
         if begun:
             self.step, self.started = begun, time.monotonic()
+            self.tail.clear()
         elif ended:
             word = "done" if status == "SUCCESS" else "FAILED"
+            self.failed = self.failed or (list(self.tail) if word == "FAILED" else [])
             print(f"[{ended}] {word} in {time.monotonic() - self.started:.1f} s", file=self.console, flush=True)
             self.step = ""
 
@@ -319,17 +334,18 @@ class _Console:
             self.in_json = line != "}"
         elif line.strip():
             # KFP indents a step's first line once and the others twice.
-            print(f"[{self.step}] {line.removeprefix(_INDENT)}", file=self.console, flush=True)
+            self.tail.append(line.removeprefix(_INDENT))
+            print(f"[{self.step}] {self.tail[-1]}", file=self.console, flush=True)
 
 
 @contextlib.contextmanager
-def _quiet(path: Path) -> Iterator[None]:
+def _quiet(path: Path) -> Iterator[_Console]:
     """Everything that is printed goes to the file `path`, and what a reader wants to see to the console."""
     log = path.open("w", encoding="utf-8", buffering=1)
     console = _Console(sys.stdout, log)
     try:
         with contextlib.redirect_stdout(console):  # type: ignore[type-var]
-            yield
+            yield console
     finally:
         if console.log.broken:
             print(f"{path} is not complete: it could not be written to its end")

@@ -116,7 +116,7 @@ def test_a_stream_that_breaks_says_no_more():
     assert os.read(read, 100) == b"first\n"
     os.close(read)
     print("second", file=stream, flush=True)
-    assert stream.encoding == streams.Steady(None).encoding == "utf-8" and stream.write("third") == 5
+    assert stream.encoding.lower() == streams.Steady(None).encoding and stream.write("third") == 5
 
 
 @pytest.mark.fault("the clock is set back by a day during a step")

@@ -22,7 +22,7 @@ TINY = {
     "evaluate_gate_problems": 4, "evaluate_max_new_tokens": 8, "evaluate_protocols": "zero-shot",
 }  # fmt: skip
 SOON_S = 30  # in which all processes of a run are gone
-WAIT_S = 240
+WAIT_S = 600
 
 
 def command(output: Path, **changes) -> list[str]:
@@ -84,6 +84,7 @@ def wait_until_alone(output: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.fault("pipeline.py run is ended by SIGTERM, SIGHUP or SIGKILL in a step")
 def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
     output = tmp_path / "out"
@@ -133,7 +134,7 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
 def test_ctrl_c_ends_a_run_with_its_outcome_and_no_traceback(tmp_path, seen):
     output = tmp_path / "out"
     run = Run(output, **TINY)
-    run.wait_for_step("preflight")
+    run.wait_for_step("standardize", "standardize: evaluation:")
     before = {path: path.read_bytes() for path in (output / "recipe.yaml", output / ".run.lock")}
     second = subprocess.run(command(output, seed=7), capture_output=True, text=True, check=False)
     assert second.returncode == 2 and len(second.stderr.splitlines()) == 1, second.stderr

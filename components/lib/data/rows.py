@@ -4,8 +4,10 @@ Evaluation sources are read first, then the problems, then the SFT conversations
 what it must not hold: problems against the evaluation set, conversations against that and the held-out problems.
 """
 
+import errno
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from components.lib.data.reasons import MISFIT, Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
+from components.lib.files import naming
 from components.lib.generation.prompts import assistant_text, question_messages
 from components.lib.recipe.schema import Source, Standardize
 from components.lib.registry.plan import Plan
@@ -52,11 +55,14 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     _check_sources(training, evaluation)
     training, evaluation = tuple(map(sources.pinned, training)), tuple(map(sources.pinned, evaluation))
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
+    with naming(out), tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
         ledger = Ledger(Path(folder))
         try:
             run = _Run(plan, settings, ledger, Path(folder))
             error = run.all(training, evaluation)
+        except sqlite3.OperationalError as failed:  # of the index: its volume is full, or ails
+            number = errno.ENOSPC if failed.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(number, os.strerror(number), str(out)) from failed
         finally:
             ledger.close()
         for name in FILES:

@@ -29,6 +29,7 @@ from components.lib.streams import Steady
 
 LOG_LINES = 40
 BEAT_S = 5.0
+FAILED = "failed: "  # between a step's name and its error, where it cannot be written into the record
 RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
@@ -113,13 +114,17 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
                 yield record
         except BaseException as error:
             if isinstance(error, ending.Ended):
+                ending.deaf()
                 writer.end("failed", str(error))
                 raise
             last = traceback.format_exception_only(error)[-1].strip()
             last = f"{type(error).__name__}: {explained(error)}" if isinstance(error, OSError) else last
             # The traceback is printed after this process has left the record, so it is added here.
             tail.extend(traceback.format_exc().splitlines())
-            writer.end("failed", last)
+            try:
+                writer.end("failed", last)
+            except (OSError, ValueError) as unwritten:  # the volume that the step has filled may be the registry's
+                print(f"{unwritten}\n{step} {FAILED}{last}", flush=True)
             raise
         writer.end("succeeded", None)
     for name, number in record.numbers.items() if metrics is not None else ():
