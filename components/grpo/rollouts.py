@@ -4,7 +4,8 @@ TRL would call `generate` with padding, its caches growing row by row; its rollo
 backend needs none: TRL drives vLLM itself.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +18,10 @@ from components.lib.generation import prompts
 from components.lib.generation.decode import Decoder, NotFinite, Row, Text, mixed_seed
 from components.lib.generation.static_decode import StaticDecoder
 from components.lib.training import common
+from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
+
+SIGN_S = 10.0  # between two signs of life
 
 
 class Policy:
@@ -77,6 +81,7 @@ class Rollouts:
         """`end_ids` are the tokens that end a completion."""
         self.job, self.tokenizer, self.settings = job, tokenizer, job.settings
         self.text = Text(tokenizer, end_ids)
+        self.alive, self.signed = TrainingDir(job.directory).alive, 0.0
         self.policy = Policy(job)
         limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))
         together = self.settings.rollout_batch_size
@@ -103,11 +108,18 @@ class Rollouts:
     def write(self, trained: Any, ids: list[list[int]], seed: int, *, greedy: bool = False) -> list[list[int]]:
         """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""
         decoder = self.greedy if greedy else self.sampling
-        rows = [Row(row, self.text.ended) for row in ids]
+        rows = [Row(row, self._ended) for row in ids]
         generator = torch.Generator(self.policy.device_of(trained)).manual_seed(seed)
         with self.policy.of(trained) as model:
             decoder.decode(model, rows, generator)
         return [row.written for row in rows]
+
+    def _ended(self, ids: Sequence[int]) -> str:
+        """`Text.ended`, asked after every token; a sign of life now and then, since a batch may take hours on a CPU."""
+        if time.monotonic() - self.signed > SIGN_S:
+            self.signed = time.monotonic()
+            self.alive.touch()
+        return self.text.ended(ids)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, conversations: list[list[prompts.Message]]) -> list[list[int]]:
