@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from tests import ROOT
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
-from components.lib.files import read_json  # noqa: E402
+from components.lib.files import read_json, write_json  # noqa: E402
+from components.lib.models import model_directory  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import pace, supervise  # noqa: E402
 from tests.lib.training.runs import (  # noqa: E402
@@ -169,6 +171,16 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(data, tmp_path, monkey
     assert "micro_batch_size=8 instead of 16" in printed and "micro_batch_size=4 instead of 8" in printed
     assert numbers["steps"] == 12 and read_json(directory_in(tmp_path).path / "fit.json") == {"micro_batch_size": 4}
     assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == list(range(1, 13))
+
+
+@pytest.mark.fault("a training is too large for the machine that it runs on")
+def test_what_cannot_fit_is_refused_before_anything_is_loaded(data, tmp_path, seen):
+    model = tmp_path / "model"
+    shutil.copytree(model_directory("tiny", "main"), model)
+    write_json(model / "config.json", read_json(model / "config.json") | {"hidden_size": 2**15, "vocab_size": 2**20})
+    printed = finish(start("sft", data, tmp_path, model), status=2)
+    assert "of memory and can have" in printed and "Traceback" not in printed
+    seen(printed.splitlines()[-1])
 
 
 @pytest.mark.slow
