@@ -2,6 +2,7 @@
 
 import time
 
+from components.lib import machine
 from components.lib.generation import backends, prompts
 from components.lib.models import model_directory
 from components.lib.recipe.recipes import QWEN
@@ -19,7 +20,12 @@ def ask(question: str, *, model: str, revision: str, max_new_tokens: int, temper
     backend = backends.TransformersBackend(model_directory(model, revision), sampling)
     prompt = prompts.render(backend.tokenizer, prompts.question_messages(question))
     started = time.perf_counter()
-    [[(_, answer)]] = backend.batches([prompt], [seed])
+    try:
+        [[(_, answer)]] = backend.batches([prompt], [seed])
+    except RuntimeError as error:
+        if machine.out_of_memory(error):
+            raise ValueError(f"{error}; lower --max-new-tokens, or take a smaller model") from error
+        raise
     seconds = time.perf_counter() - started
     print((f"{prompts.OPEN}\n" if prompts.prefilled(prompt) else "") + answer.text.rstrip())
     cut = ", cut off at the length limit" if answer.finish_reason == "length" else ""

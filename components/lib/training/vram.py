@@ -7,7 +7,8 @@ the LM head (TRL never has all logits), and, while rollouts are written, their K
 The bytes saved per token and layer are fitted. GPU: to what autograd saves on a CPU under bf16 autocast (benchmarks/
 vram.py), those of DeltaNet estimated for flash-linear-attention's kernels, which save less than the torch path; not
 held against a peak on a GPU yet. CPU: to what autograd saves in fp32 on the torch path, and held against the peak
-resident memory of 24 trainings (SFT and GRPO, LoRA, checkpointing, 128 to 768 wide): 0.85 to 1.2 of it.
+resident memory of trainings 256 to 768 wide: within a factor of 1.25 (tests/lib/training/test_vram.py); GRPO with few
+rows in a forward pass takes less, up to a third.
 """
 
 from collections.abc import Iterator, Mapping
