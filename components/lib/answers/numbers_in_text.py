@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from components.lib.answers.number_context import commits, scale_after, sign_before, without_closers
+from components.lib.answers.headings import may_be_heading
+from components.lib.answers.number_context import (
+    LABEL_END,
+    commits,
+    is_money,
+    is_pair,
+    scale_after,
+    sign_before,
+    without_closers,
+    without_hour,
+)
+from components.lib.answers.number_words import NUMBER_WORDS, words_value
 from components.lib.answers.plain_text import NOISE_MASK, plain_text, split_remarks
 
 LONGEST_TEXT = 1_000
@@ -27,20 +38,25 @@ _VULGAR = {
     for top, bottom in [unicodedata.normalize("NFKC", char).split("\u2044")]
 }
 _HAS_NUMBER = re.compile(f"[0-9{''.join(_VULGAR)}]")
-_GROUPED = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])"
-_SPACED = r"[1-9][0-9]{0,2}(?:[ \u00a0\u2007\u2009\u202f][0-9]{3})+(?![0-9])"
+_APOSTROPHES = "'\u2019\u02bc"
+_GROUPED = (
+    rf"[1-9][0-9]{{0,2}}+(?=[,_{_APOSTROPHES}])(?:(?:,[0-9]{{3}})++|(?:[{_APOSTROPHES}][0-9]{{3}})++|(?:_[0-9]{{3}})++"
+    r"|(?<![0-9]{3})(?:,[0-9]{2}(?=,))++,[0-9]{3})(?![0-9])"  # the last of them reads 1,23,45,678
+)
+_SPACED = r"[1-9][0-9]{0,2}+(?: [0-9]{3})++(?![0-9])"
+_AND = r"(?:(?i:and|&)\s+)?"
 _INT = f"(?:{_GROUPED}|[0-9]+)"
 _WHOLE = f"(?:{_GROUPED}|{_SPACED}|[0-9]+)"
 _NUMBER = re.compile(
     rf"(?=[.0-9{''.join(_VULGAR)}])(?:"
-    rf"(?:(?P<whole>{_WHOLE})\s+)?(?P<top>{_INT})\s?[/\u2044\u2215]\s?(?P<bottom>{_INT})"
-    rf"|(?:(?P<count>{_WHOLE})\s?)?(?P<vulgar>[{''.join(_VULGAR)}])"
+    rf"(?:(?P<whole>{_WHOLE})\s+{_AND})?(?P<top>{_INT})\s?[/\u2044\u2215]\s?(?P<bottom>{_INT})"
+    rf"|(?:(?P<count>{_WHOLE})\s?{_AND})?(?P<vulgar>[{''.join(_VULGAR)}])"
     rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:[eE](?P<exponent>[-+\u2212]?[0-9]+)(?!\.?[0-9]))?)"
 )
 _PLAIN = re.compile(rf"(?P<sign>[-\u2212]?)\$?(?P<plain>{_INT}(?:\.[0-9]+)?)\.?")
-_NOT_DIGITS = re.compile("[, \u00a0\u2007\u2009\u202f]")
+_NOT_DIGITS = re.compile(f"[, _{_APOSTROPHES}]")
 _CALL = re.compile(r"(?<=[A-Za-z])\(")
-_EXPRESSION_TOKEN = re.compile(r"[0-9][0-9.,]*|[^\W\d_]+|\S")
+_EXPRESSION_TOKEN = re.compile(rf"[0-9](?:[0-9.,]|[_{_APOSTROPHES}](?=[0-9]))*|[^\W\d_]+|\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +83,12 @@ def read_number(text: str) -> Reading:
         value = _decimal(match["plain"], None)
         return Reading(-value if match["sign"] and value is not None else value, True)
     cleaned = plain_text(text).strip()
-    if len(cleaned) > LONGEST_TEXT or not _HAS_NUMBER.search(cleaned) or _foreign_digits(cleaned):
+    if (
+        len(cleaned) > LONGEST_TEXT
+        or not _HAS_NUMBER.search(cleaned)
+        or _foreign_digits(cleaned)
+        or may_be_heading(cleaned)
+    ):
         return NOTHING
     return _read_equation(cleaned) if "=" in cleaned else _read_single(cleaned)
 
@@ -118,19 +139,39 @@ def _read_single(text: str) -> Reading:
     """Read a text without equation: one number outside the remarks, or one inside the only brackets."""
     masked, remarks = split_remarks(text)
     if not _HAS_NUMBER.search(masked):
+        if said := _read_said(masked, remarks):
+            return said
         masked, remarks = re.sub(r"[()\[\]]", " ", _CALL.sub(r"\\", text)), []
     found = list(islice(_NUMBER.finditer(masked), 2))
     if len(found) != 1:
         return NOTHING
     match = found[0]
     before = masked[: match.start()].replace(NOISE_MASK, " ")
-    after = without_closers(masked[match.end() :].replace(NOISE_MASK, " "))
-    value, sign, (scale, after) = _value(match), sign_before(before), scale_after(before, after)
+    rest = masked[match.end() :].replace(NOISE_MASK, " ")
+    money = is_money(before, rest)
+    scale, after = scale_after(without_closers(rest), money)
+    value, factor = _value(match), sign_before(before) * scale
     lone = any(char.isdecimal() for char in match[0])
-    if value is None or not sign or not scale or not commits(before, after, "." in match[0]):
+    if factor == 1 and not money:
+        after = without_hour(before, match[0], after)
+    if value is None or not factor or is_pair(match[0], text) or not commits(before, after, "." in match[0]):
         return Reading(None, lone)
-    value = sign * value * scale
+    value = value if factor == 1 else value * factor  # a product of fractions takes 5 µs
     return Reading(None if any(_contradicts(remark, value) for remark in remarks) else value, lone)
+
+
+def _read_said(masked: str, remarks: list[str]) -> Reading | None:
+    """Read number words with their digits in brackets, as in "twelve (12)"; None if the text is not of this kind."""
+    words = list(islice(NUMBER_WORDS.finditer(masked), 2))
+    inside = [remark for remark in remarks if _HAS_NUMBER.search(remark)]
+    if len(words) != 1 or len(inside) != 1 or LABEL_END.search(masked, words[0].end()):
+        return None
+    value, written = words_value(words[0][0]), _read_single(inside[0])
+    if value is None or written.value is None:
+        return Reading(None, written.lone)
+    said = _read_single(f"{masked[: words[0].start()]}{value}{masked[words[0].end() :]}").value
+    agreed = said == written.value and not any(_contradicts(remark, said) for remark in remarks)
+    return Reading(said if agreed else None, written.lone)
 
 
 _ALTERNATIVE = re.compile(
@@ -145,7 +186,10 @@ _RETRACTION = re.compile(
 _SECOND_THOUGHT = re.compile(
     r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b", re.IGNORECASE
 )
-_BARE_REMARK = re.compile(r"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/\s]*[!?]?\s*")
+_BARE_REMARK = re.compile(rf"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/_{_APOSTROPHES}\s]*[!?]?\s*")
+_WORDS_REMARK = re.compile(
+    rf"\W*({NUMBER_WORDS.pattern})(?:\s+(?:dollars?|euros?|pounds|rupees|percent|only)\b)*\W*", re.IGNORECASE
+)
 
 
 def _contradicts(remark: str, value: Fraction) -> bool:
@@ -153,7 +197,8 @@ def _contradicts(remark: str, value: Fraction) -> bool:
     if _RETRACTION.search(remark):
         return True
     if not _HAS_NUMBER.search(remark):
-        return bool(_SECOND_THOUGHT.match(remark))
+        words = _WORDS_REMARK.fullmatch(remark)
+        return words_value(words[1]) != value if words else bool(_SECOND_THOUGHT.match(remark))
     if not _ALTERNATIVE.search(remark) and not _BARE_REMARK.fullmatch(remark):
         return False
     found = list(islice(_NUMBER.finditer(remark), 2))

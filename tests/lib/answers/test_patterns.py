@@ -4,12 +4,13 @@ import re
 
 import pytest
 
-from components.lib.answers import number_context, numbers_in_text, plain_text
+from components.lib.answers import headings, number_context, numbers_in_text, plain_text
 from components.lib.answers.parser import parse_strict
 
 # Two have no example: _PLAIN is a short way for plain numbers, and what _EQUAL joins is read without it too.
 PATTERNS = {
     plain_text: [
+        ("_INVISIBLE", "what has no width is not there", "-\u200b5"),
         ("_TAGS", "tags, stop tokens and calculator annotations are no text", "42<|im_end|>"),
         ("_IN_ANGLES", "angle brackets around a number are quotes", "<42>"),
         ("_SPACE_ENTITY", "&nbsp; is a space", "42&nbsp;km"),
@@ -38,6 +39,9 @@ PATTERNS = {
         ("_RETRACTION", "a remark takes the number back", "42 (wrong)"),
         ("_SECOND_THOUGHT", "a remark without digits begins with a doubt", "42 (no)"),
         ("_BARE_REMARK", "a remark is another number alone", "42 (43)"),
+        ("_WORDS_REMARK", "or another number in words", "42 (forty-three)"),
+        ("NUMBER_WORDS", "words with their digits are one number", "twelve (12)"),
+        ("LABEL_END", "but not those of a label", "Total for three days: (42)"),
     ],
     number_context: [
         ("_SCALE_WORD", "million multiplies", "3 million"),
@@ -45,15 +49,24 @@ PATTERNS = {
         ("_MONEY", "m is million after a currency", "$3m"),
         ("_BEFORE_SMALL", "a word in front denies, doubts or bounds", "not 42"),
         ("_NEAR_SMALL", "a word in front multiplies", "twice 42"),
-        ("_LABEL_END", "but not one in a label of its own", "Total for three days: 42"),
+        ("LABEL_END", "but not one in a label of its own", "Total for three days: 42"),
         ("_BLOCKING_END", "a sign in front multiplies or goes on", "× 42"),
         ("_CLOSERS", "closing signs do not hide what follows", "$42$ pm"),
         ("_AFTER_START", "a sign or letter behind calculates", "42x"),
-        ("_AFTER_START_SMALL", "a time of day, a number's word", "3 pm"),
+        ("_AFTER_START_SMALL", "a time of day, a number's word", "3 dozen"),
         ("_AFTER_SMALL", "a word behind doubts or offers more", "42 or so"),
         ("_ODD", "signs of inequality, roots, crosses", "±42"),
         ("_DOTS", "a decimal that goes on", "0.333..."),
         ("_MINUS_WORD", "minus in words", "minus 5"),
+        ("_HOUR", "an hour is a number", "10 PM"),
+        ("_HOURS", "no other hour than the twelve", "10 o'clock"),
+        ("_PAIR", "two numbers are no mixed one", "both 2 and 1/2"),
+    ],
+    headings: [
+        ("_MAY_BE", "a numbered heading states no answer", "3. Add"),
+        ("_SURE", "one in front of the answer does no harm", "1. Add\n#### 42"),
+        ("_ANSWER", "unless it states an answer too", "1. The answer is 41\n#### 42"),
+        ("_SENTENCE", "or is a sentence", "5. Done.\n#### 42"),
     ],
 }
 ROWS = [(module, *row) for module, rows in PATTERNS.items() for row in rows]
