@@ -8,9 +8,9 @@ _NAMED = (
 )
 _VERBS = "Add|Subtract|Multiply|Divide|Sum|Calculate|Compute|Find|Determine|Solve|Identify|Check|Verify|Convert"
 _MAY_BE = re.compile(
-    rf"[\s#>•-]*(?:(?i:{_NAMED})|(?:[0-9]{{1,2}}(?:\.[0-9]{{1,2}})*"
-    rf"(?:[.)][^\w(\[]*[^\W\d_]|\s?:\s*[^\W\d_]|\s[-\u2013\u2014]\s+[A-Z]|\s+(?:{_VERBS})\b(?!-))"
-    r"|\([0-9]{1,2}\)\s*[A-Z]))"
+    rf"[\s#>•-]*(?:(?i:{_NAMED})|(?:[0-9]{{1,2}}[a-z]?(?:\.[0-9]{{1,2}})*"
+    rf"(?:[.)](?:[^\w(\[]|\([^()]*\)|\[[^\[\]]*\])*[^\W\d_]|\s?:\s*[^\W\d_]|\s[-\u2013\u2014]\s+[A-Z]|\s+(?:{_VERBS})\b(?!-))"
+    r"|[(\[][0-9]{1,2}[)\]]\s*[A-Z]))"
 )
 _MARKUP = r"[\s*_`>]*"
 _SURE = re.compile(

@@ -14,7 +14,7 @@ _SCALES = {
 }  # fmt: skip
 _LETTER_SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "B": 9, "bn": 9, "tn": 12}
 _SPACED_SCALES = {"mln": 6, "bn": 9}
-_MONEY_SCALES = _LETTER_SCALES | {"m": 6, "b": 9, "t": 12, "T": 12, "mm": 6}
+_MONEY_SCALES = _LETTER_SCALES | {"m": 6, "b": 9, "t": 12, "T": 12, "mm": 6, "cr": 7, "L": 5}
 _SCALE_WORD = re.compile(rf"[\s-]*({'|'.join(_SCALES)})s?\b(?!-)", re.IGNORECASE)
 _SCALE_LETTERS = re.compile(r"(\s?)([A-Za-z]{1,3})(?![A-Za-z])")
 _MONEY = re.compile(r"[$€£¥₹]\s*[-+\u2212]?\s*$")
@@ -49,7 +49,8 @@ _HOURS = re.compile("0?[1-9]|1[0-2]")
 _BLOCKING_HOURS = frozenset("before after to".split())
 _JOINING = frozenset("andAND&")
 _PAIR = re.compile(
-    r"\b(?:both|(?<!there )(?:are|were)|roots|zeros|solutions|answers|values|numbers|respectively)\b|\b[a-z]\s*[:=]",
+    r"\b(?:both|(?<!there )(?:are|were)|roots|zero(?:e?s)|solutions|answers|values|numbers"
+    r"|points|sides|lengths|pair|order|respectively)\b|\b[a-z]\s*[:=]",
     re.IGNORECASE,
 )
 LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b")
@@ -67,13 +68,14 @@ _AFTER_START = re.compile(
     rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?(?:{_MONTHS})\b|[mbt]\s*[$€£]"
 )
 _AFTER_START_SMALL = re.compile(
-    rf"[\s/:,;&|\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
+    rf"[\s/:,;&|=\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
     rf"|\s*(?:{_HALF}|{_CLOCK}|cr\b)|\s+[mt]n\b|-?ish\b|[mbt]\s*(?:dollars?|usd|euros?|eur|pounds)"
     r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b"
 )
 _AFTER_SMALL = re.compile(
     r"\b(?:or|nor|either|versus|vs|wrong|incorrect|false|wait|oops|sorry|mistake\w*|maybe|perhaps|possibly|probably"
-    r"|approx\w*|roughly|guess|at least|at most|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
+    r"|approx\w*|roughly|guess|at (?:the )?(?:least|most|latest|earliest)"
+    r"|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
     r"|(?:is|was|ai)nt|below zero|give or take|not(?! (?:counting|including|considering|included))"
     rf"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n{_APOSTROPHE}t\b|[+不非没]"
     rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b|\b(?:to|in)\s+one\s*[.!]?$"

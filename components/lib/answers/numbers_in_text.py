@@ -184,11 +184,15 @@ _RETRACTION = re.compile(
     re.IGNORECASE,
 )
 _SECOND_THOUGHT = re.compile(
-    r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b", re.IGNORECASE
+    r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b"
+    r"|\W*(?:about|approx\w*|around|roughly|estimat\w*)\W*\Z",
+    re.IGNORECASE,
 )
 _BARE_REMARK = re.compile(rf"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/_{_APOSTROPHES}\s]*[!?]?\s*")
 _WORDS_REMARK = re.compile(
-    rf"\W*({NUMBER_WORDS.pattern})(?:\s+(?:dollars?|euros?|pounds|rupees|percent|only)\b)*\W*", re.IGNORECASE
+    rf"\W*(?:(?:i\.?e|that is|in words|namely|exactly)\b\W+)?({NUMBER_WORDS.pattern})"
+    r"(?:\s+(?:dollars?|euros?|pounds|rupees|percent|only)\b)*\W*",
+    re.IGNORECASE,
 )
 
 

@@ -88,7 +88,9 @@ READ = [
     """),
     ("5", "$5$ m | $5 m$ | $5\\text{ m}$ | 5 m | 5 GB | 5 mm | 5 t"),
     ("5000000", "$5m | $5 m | $5 M | $5 mn | $5MM | €5 m"),
-    ("3", "3. | 3 ducks | (3) | 3 Adders"),
+    ("300000", "₹3 L | ₹3L | Rs 3 L | 3 lakh | 3 lac (300,000)"),
+    ("12000000", "Rs 1.2 Cr | ₹1.2cr | 1.2 crore"),
+    ("3", "3. | 3. (Add) | 3 (i.e. three) | (3) three | 3 L | 3L | 3 ducks | (3) | 3 Adders"),
 ]  # fmt: skip
 
 # What is no answer.
@@ -119,6 +121,8 @@ REFUSED = r"""
     ten to 3 pm
     before 10 PM | after 10 o'clock | not 10 PM | quarter past 10 pm | 3k pm | 10.0 PM | 10 PM (or 11 PM) | 10h30
     42 pm
+    12 = thirteen | 42 (i.e. forty-three) | (13) twelve | 42 (approximately) | 10 PM (about) | 10 PM at the latest
+    42 at the earliest | Points: 2 and 1/2 | 3a. Add | [3] Add | 3. (Optional) Add | 3. [x] Add | 3 cr
     2 mn | 2 tn | 5T | 5G | 5MM | $42$ K | $42 K$ | $42$ M | the numbers 2 & 1/2 | 5 cr | $10 PM
     3. Add | 3. Add the numbers | 3. add | 3) Add | 3: Add | 3 - Add the numbers | 3 – Multiply | **3. Add**
     **3.** Add
