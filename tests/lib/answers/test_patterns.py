@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from components.lib.answers import headings, number_context, numbers_in_text, plain_text
+from components.lib.answers import headings, number_context, number_forms, numbers_in_text, plain_text
 from components.lib.answers.parser import parse_strict
 
-# Two have no example: _PLAIN is a short way for plain numbers, and what _EQUAL joins is read without it too.
+# Two have no example: PLAIN is a short way for plain numbers, and what _EQUAL joins is read without it too.
 PATTERNS = {
     plain_text: [
         ("_INVISIBLE", "what has no width is not there", "-\u200b5"),
@@ -30,9 +30,6 @@ PATTERNS = {
         ("_BRACKET", "brackets hold remarks", "42 (not 43)"),
     ],
     numbers_in_text: [
-        ("_HAS_NUMBER", "a text without digits is no answer", "½"),
-        ("_NUMBER", "what a number looks like", "42 apples"),
-        ("_NOT_DIGITS", "separators of thousands are no digits", "1 234 567"),
         ("_CALL", "a letter in front of brackets is a function", "f(42)"),
         ("_EXPRESSION_TOKEN", "what stands before = is a calculation", "6*7 = 42"),
         ("_ALTERNATIVE", "a remark offers another number", "42 (or 43)"),
@@ -62,6 +59,11 @@ PATTERNS = {
         ("_HOURS", "no other hour than the twelve", "10 o'clock"),
         ("_PAIR", "two numbers are no mixed one", "both 2 and 1/2"),
     ],
+    number_forms: [
+        ("HAS_NUMBER", "a text without digits is no answer", "½"),
+        ("NUMBER", "what a number looks like", "42 apples"),
+        ("_NOT_DIGITS", "separators of thousands are no digits", "1 234 567"),
+    ],
     headings: [
         ("_MAY_BE", "a numbered heading states no answer", "3. Add"),
         ("_SURE", "one in front of the answer does no harm", "1. Add\n#### 42"),
@@ -89,4 +91,4 @@ def test_each_pattern_is_needed(module, name, effect, example, monkeypatch):
 def test_every_pattern_has_its_row():
     known = {(module, name) for module, name, *_ in ROWS}
     found = {(m, name) for m in PATTERNS for name, value in vars(m).items() if isinstance(value, re.Pattern)}
-    assert found - known == {(plain_text, "_EQUAL"), (numbers_in_text, "_PLAIN")}
+    assert found - known == {(plain_text, "_EQUAL"), (number_forms, "PLAIN")}
