@@ -138,7 +138,9 @@ def _read_said(masked: str, remarks: list[str]) -> Reading | None:
     """Read number words with their digits in brackets, as in "twelve (12)"; None if the text is not of this kind."""
     words = list(islice(NUMBER_WORDS.finditer(masked), 2))
     inside = [remark for remark in remarks if forms.HAS_NUMBER.search(remark)]
-    if len(words) != 1 or len(inside) != 1 or LABEL_END.search(masked, words[0].end()):
+    if len(words) != 1 or len(inside) != 1:
+        return None
+    if LABEL_END.search(masked, words[0].end()) or masked.startswith(" of ", words[0].end()):
         return None
     value, written = words_value(words[0][0]), _read_single(inside[0])
     if value is None or written.value is None:

@@ -121,6 +121,7 @@ REFUSED = r"""
     ten to 3 pm
     before 10 PM | after 10 o'clock | not 10 PM | quarter past 10 pm | 3k pm | 10.0 PM | 10 PM (or 11 PM) | 10h30
     42 pm
+    half of (1/2) | two thirds of (2/3) | twelve (~12) | twelve: (13) | 5 (five hundred)
     12 = thirteen | 42 (i.e. forty-three) | (13) twelve | 42 (approximately) | 10 PM (about) | 10 PM at the latest
     42 at the earliest | Points: 2 and 1/2 | 3a. Add | [3] Add | 3. (Optional) Add | 3. [x] Add | 3 cr
     2 mn | 2 tn | 5T | 5G | 5MM | $42$ K | $42 K$ | $42$ M | the numbers 2 & 1/2 | 5 cr | $10 PM
