@@ -8,11 +8,15 @@ import re
 import unicodedata
 from string import ascii_letters
 
-_SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12}
+_SCALES = {
+    "hundred": 2, "thousand": 3, "lakh": 5, "lac": 5, "million": 6, "crore": 7, "billion": 9, "trillion": 12,
+    "quadrillion": 15,
+}  # fmt: skip
 _LETTER_SCALES = {"k": 3, "K": 3, "M": 6, "mn": 6, "mln": 6, "B": 9, "bn": 9, "tn": 12}
-_MONEY_SCALES = {"m": 6, "b": 9, "t": 12, "T": 12, "MM": 6}
+_SPACED_SCALES = {"mln": 6, "bn": 9}
+_MONEY_SCALES = _LETTER_SCALES | {"m": 6, "b": 9, "t": 12, "T": 12, "mm": 6, "cr": 7, "L": 5}
 _SCALE_WORD = re.compile(rf"[\s-]*({'|'.join(_SCALES)})s?\b(?!-)", re.IGNORECASE)
-_SCALE_LETTERS = re.compile(r"[A-Za-z]{1,3}(?![A-Za-z])")
+_SCALE_LETTERS = re.compile(r"(\s?)([A-Za-z]{1,3})(?![A-Za-z])")
 _MONEY = re.compile(r"[$€£¥₹]\s*[-+\u2212]?\s*$")
 
 _NUMBER_WORDS = (
@@ -39,7 +43,17 @@ _BEFORE_SMALL = re.compile(
 _NEAR_SMALL = re.compile(
     rf"\b(?:no|without|except|excluding|unlike|double|twice|triple|thrice|quarter|root|{_NUMBER_WORDS}|zero)\b"
 )
-_LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b")
+_HALF, _CLOCK = r"[ap]\.?\s?m\b", r"o\s?['\u2019]?\s?clock\b"
+_HOUR = re.compile(rf"\s*(?:{_HALF}|{_CLOCK}(?:\s*{_HALF})?)", re.IGNORECASE)
+_HOURS = re.compile("0?[1-9]|1[0-2]")
+_BLOCKING_HOURS = frozenset("before after to".split())
+_JOINING = frozenset("andAND&")
+_PAIR = re.compile(
+    r"\b(?:both|(?<!there )(?:are|were)|roots|zero(?:e?s)|solutions|answers|values|numbers"
+    r"|points|sides|lengths|pair|order|respectively)\b|\b[a-z]\s*[:=]",
+    re.IGNORECASE,
+)
+LABEL_END = re.compile(r"\w\s*[:=]|\b(?:is|are|was|were|equals)\b")
 _BLOCKING_LAST_WORDS = frozenset(
     "about around roughly nearly almost near over under above below beyond past between than but from one plus times "
     "log ln exp sqrt x y z n".split()
@@ -50,27 +64,28 @@ _BLOCKING_END = re.compile(r"(?:[\u00d7÷·⋅%]\s{0,3}|[!¬/&^@A-Za-z\u00c0-\u0
 _CLOSERS = re.compile(r"(?:\*{2,3})?[\s$€£¥₹_\"'“”\u2018\u2019«»]*")
 _AFTER_START = re.compile(
     r"\s*[\u00d7÷·⋅^]|\s*\*\s*\w|\s*[-\u2212\u2013+]\s*[b-zB-HJ-Z]\b(?!['\u2019])|\s*/\s*[xyzn]\b"
-    r"|(?:[xXyznieE]|pi|kk|mil|mio)\b|\s+(?:[xyznikKMB]|e(?!\.)|pi)\b(?!['\u2019])"
+    r"|(?:[xXyznieEGT]|MM|pi|kk|mil|mio)\b|\s+(?:[xyznikKMB]|e(?!\.)|pi)\b(?!['\u2019])"
     rf"|(?:st|nd|rd|th)?[\s,]*(?:of\s+)?(?:{_MONTHS})\b|[mbt]\s*[$€£]"
 )
 _AFTER_START_SMALL = re.compile(
-    rf"[\s/:,;&|\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
-    r"|\s*(?:[ap]\.?m\b|o['\u2019]?clock\b)|-?ish\b|[mbt]\s*(?:dollars?|usd|euros?|eur|pounds)"
+    rf"[\s/:,;&|=\u2013-]*(?:and\s+)?(?:an?\s+)?(?:{_NUMBER_WORDS}|one|zero)\b"
+    rf"|\s*(?:{_HALF}|{_CLOCK}|cr\b)|\s+[mt]n\b|-?ish\b|[mbt]\s*(?:dollars?|usd|euros?|eur|pounds)"
     r"|\s*(?:π|mille|mil|mio|mrd|milli(?:on(?:en|es)?|ard\w*)|grand|тыс|млн|млрд)\b"
 )
 _AFTER_SMALL = re.compile(
     r"\b(?:or|nor|either|versus|vs|wrong|incorrect|false|wait|oops|sorry|mistake\w*|maybe|perhaps|possibly|probably"
-    r"|approx\w*|roughly|guess|at least|at most|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
+    r"|approx\w*|roughly|guess|at (?:the )?(?:least|most|latest|earliest)"
+    r"|squared|cubed|factorial|repeating|recurring|plus|minus|cannot"
     r"|(?:is|was|ai)nt|below zero|give or take|not(?! (?:counting|including|considering|included))"
     rf"|nicht|не|no(?=\W*(?:$|wait\b|that\b|it\b)))\b|n{_APOSTROPHE}t\b|[+不非没]"
     rf"|\b(?:or|and|to|of|by|over|through|times)\s+(?:an?\s+)?(?:{_NUMBER_WORDS})\b|\b(?:to|in)\s+one\s*[.!]?$"
 )
-_ODD = re.compile(r"[<>≤≥≈≠±∓√∛∞¬\u223c≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩∉∌∑∏∫⌊⌈✗✘❌✖🚫⛔]")
+_ODD = re.compile(r"[\u202d\u202e<>≤≥≈≠±∓√∛∞¬\u223c≃≅∝≲≳⩽⩾‰‱\\^⁰¹²³⁴⁵⁶⁷⁸⁹⁻⟨⟩∉∌∑∏∫⌊⌈✗✘❌✖🚫⛔]")
 _DOTS = re.compile(r"\.{2,}|…|\s?\.{3}")
 _MINUS_WORD = re.compile(r"(?:^|(?<=[\s:=]))(?:minus|negative)[\s$]*$", re.IGNORECASE)
-_TIGHT = frozenset(" \t\u00a0\u2009$€£¥₹*_`\"'“”#")
+_TIGHT = frozenset(" \t$€£¥₹*_`\"'“”#")
 _MINUS = frozenset("-\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d")
-_OTHER_DASHES = frozenset("\u2014\u2015\u2796\u02d7\u2043\u2500\u2501\u30fc\u23af\u208b\u2e3a\u2e3b|")
+_OTHER_DASHES = frozenset("\u2014\u2015\u2796\u02d7\u2043\u2500\u2501\u30fc\u23af\u208b\u2e3a\u2e3b\u00ad|")
 
 
 def sign_before(before: str) -> int:
@@ -107,15 +122,36 @@ def without_closers(after: str) -> str:
     return " " * any(char.isspace() for char in run[0]) + after[run.end() :]
 
 
-def scale_after(before: str, after: str) -> tuple[int, str]:
+def is_money(before: str, after: str) -> bool:
+    """Tell whether a sign of currency stands in front of a number; two `$` are LaTeX's."""
+    return "$" not in after and _MONEY.search(before) is not None
+
+
+def scale_after(after: str, money: bool) -> tuple[int, str]:
     """Return the factor named directly after a number, 1 if none, and the text that remains behind it."""
-    if match := _SCALE_WORD.match(after):
-        return 10 ** _SCALES[match[1].lower()], after[match.end() :]
-    if match := _SCALE_LETTERS.match(after):
-        scales = _LETTER_SCALES | _MONEY_SCALES if _MONEY.search(before) else _LETTER_SCALES
-        if power := scales.get(match[0]):
+    total = largest = 0
+    # "2 hundred million": each size is as large as the one in front of it, or larger.
+    while (match := _SCALE_WORD.match(after)) and (power := _SCALES[match[1].lower()]) >= largest:
+        total, largest, after = total + power, power, after[match.end() :]
+    if not total and (match := _SCALE_LETTERS.match(after)):
+        scales = _MONEY_SCALES if money else _SPACED_SCALES if match[1] else _LETTER_SCALES
+        name = match[2] if len(match[2]) == 1 else match[2].lower()
+        if power := scales.get(name, 0):
             return 10**power, after[match.end() :]
-    return 1, after
+    return 10**total, after
+
+
+def without_hour(before: str, number: str, after: str) -> str:
+    """Drop the "PM" or "o'clock" behind a full hour; where it stays, it takes the commitment away."""
+    match = _HOUR.match(after)
+    if not match or not _HOURS.fullmatch(number) or _last_word(before).lower() in _BLOCKING_HOURS:
+        return after
+    return after[match.end() :]
+
+
+def is_pair(number: str, text: str) -> bool:
+    """Tell whether "2 and 1/2" may be two numbers in this text, as in "the roots are 2 and 1/2", and not 5/2."""
+    return not _JOINING.isdisjoint(number) and _PAIR.search(text) is not None
 
 
 def commits(before: str, after: str, decimal: bool) -> bool:
@@ -137,7 +173,7 @@ def _front_commits(before: str) -> bool:
         return False
     near = [match.end() for match in _NEAR_SMALL.finditer(small)]
     # A number's word in a label of its own ("Three days: 42") does no harm.
-    return not near or _LABEL_END.search(small, near[-1]) is not None
+    return not near or LABEL_END.search(small, near[-1]) is not None
 
 
 def _last_word(text: str) -> str:

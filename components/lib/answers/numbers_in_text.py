@@ -7,40 +7,30 @@ Nothing is ever evaluated, and all arithmetic is on `int` and `Fraction`.
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from components.lib.answers.number_context import commits, scale_after, sign_before, without_closers
+from components.lib.answers import number_forms as forms
+from components.lib.answers.headings import may_be_heading
+from components.lib.answers.number_context import (
+    LABEL_END,
+    commits,
+    is_money,
+    is_pair,
+    scale_after,
+    sign_before,
+    without_closers,
+    without_hour,
+)
+from components.lib.answers.number_words import NUMBER_WORDS, words_value
 from components.lib.answers.plain_text import NOISE_MASK, plain_text, split_remarks
 
 LONGEST_TEXT = 1_000
 """Characters of cleaned text, beyond which a text that is not a plain number is refused: it bounds the work."""
 
-MOST_DIGITS = 1_000
-"""Digits of one part of a number; `int` refuses more than 4,300, and products of parts must stay below that."""
-
-_VULGAR = {
-    char: Fraction(int(top), int(bottom))
-    for char in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
-    for top, bottom in [unicodedata.normalize("NFKC", char).split("\u2044")]
-}
-_HAS_NUMBER = re.compile(f"[0-9{''.join(_VULGAR)}]")
-_GROUPED = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])"
-_SPACED = r"[1-9][0-9]{0,2}(?:[ \u00a0\u2007\u2009\u202f][0-9]{3})+(?![0-9])"
-_INT = f"(?:{_GROUPED}|[0-9]+)"
-_WHOLE = f"(?:{_GROUPED}|{_SPACED}|[0-9]+)"
-_NUMBER = re.compile(
-    rf"(?=[.0-9{''.join(_VULGAR)}])(?:"
-    rf"(?:(?P<whole>{_WHOLE})\s+)?(?P<top>{_INT})\s?[/\u2044\u2215]\s?(?P<bottom>{_INT})"
-    rf"|(?:(?P<count>{_WHOLE})\s?)?(?P<vulgar>[{''.join(_VULGAR)}])"
-    rf"|(?P<plain>{_WHOLE}(?:\.[0-9]+)?|\.[0-9]+)(?:[eE](?P<exponent>[-+\u2212]?[0-9]+)(?!\.?[0-9]))?)"
-)
-_PLAIN = re.compile(rf"(?P<sign>[-\u2212]?)\$?(?P<plain>{_INT}(?:\.[0-9]+)?)\.?")
-_NOT_DIGITS = re.compile("[, \u00a0\u2007\u2009\u202f]")
 _CALL = re.compile(r"(?<=[A-Za-z])\(")
-_EXPRESSION_TOKEN = re.compile(r"[0-9][0-9.,]*|[^\W\d_]+|\S")
+_EXPRESSION_TOKEN = re.compile(rf"[0-9](?:[0-9.,]|[_{forms.APOSTROPHES}](?=[0-9]))*|[^\W\d_]+|\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +53,37 @@ def read_number(text: str) -> Reading:
     Reading(value=None, lone=True)
     """
     text = text.strip()
-    if match := _PLAIN.fullmatch(text):
-        value = _decimal(match["plain"], None)
+    if match := forms.PLAIN.fullmatch(text):
+        value = forms.decimal_value(match["plain"], None)
         return Reading(-value if match["sign"] and value is not None else value, True)
     cleaned = plain_text(text).strip()
-    if len(cleaned) > LONGEST_TEXT or not _HAS_NUMBER.search(cleaned) or _foreign_digits(cleaned):
+    if (
+        len(cleaned) > LONGEST_TEXT
+        or not forms.HAS_NUMBER.search(cleaned)
+        or _foreign_digits(cleaned)
+        or may_be_heading(cleaned)
+    ):
         return NOTHING
     return _read_equation(cleaned) if "=" in cleaned else _read_single(cleaned)
 
 
 def _foreign_digits(text: str) -> bool:
     """Tell whether a digit or numeral outside ASCII stands in the text, the vulgar fractions apart."""
-    return not text.isascii() and any(char.isnumeric() and char not in _VULGAR for char in text if char > "\x7f")
+    return not text.isascii() and any(char.isnumeric() and char not in forms.VULGAR for char in text if char > "\x7f")
 
 
 def _read_equation(text: str) -> Reading:
     """Read what stands after the last `=`; parts with numbers in front of it must be expressions or the same number."""
     masked, _ = split_remarks(text)
     cut = masked.rfind("=")
-    while cut >= 0 and not _HAS_NUMBER.search(text, cut):
+    while cut >= 0 and not forms.HAS_NUMBER.search(text, cut):
         cut = masked.rfind("=", 0, cut)
-    if cut < 0 or not _HAS_NUMBER.search(text, 0, cut):
+    if cut < 0 or not forms.HAS_NUMBER.search(text, 0, cut):
         return _read_single(text)
     words = " ".join(re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*|≠", text[:cut]))
     reading = _read_single(f"{words} = {text[cut + 1 :]}")
     for part in _split_at(text[:cut], masked, "="):
-        if _HAS_NUMBER.search(part) and not _is_expression(part) and _read_single(part).value != reading.value:
+        if forms.HAS_NUMBER.search(part) and not _is_expression(part) and _read_single(part).value != reading.value:
             return NOTHING
     return reading
 
@@ -117,20 +112,42 @@ def _is_expression(text: str) -> bool:
 def _read_single(text: str) -> Reading:
     """Read a text without equation: one number outside the remarks, or one inside the only brackets."""
     masked, remarks = split_remarks(text)
-    if not _HAS_NUMBER.search(masked):
+    if not forms.HAS_NUMBER.search(masked):
+        if said := _read_said(masked, remarks):
+            return said
         masked, remarks = re.sub(r"[()\[\]]", " ", _CALL.sub(r"\\", text)), []
-    found = list(islice(_NUMBER.finditer(masked), 2))
+    found = list(islice(forms.NUMBER.finditer(masked), 2))
     if len(found) != 1:
         return NOTHING
     match = found[0]
     before = masked[: match.start()].replace(NOISE_MASK, " ")
-    after = without_closers(masked[match.end() :].replace(NOISE_MASK, " "))
-    value, sign, (scale, after) = _value(match), sign_before(before), scale_after(before, after)
+    rest = masked[match.end() :].replace(NOISE_MASK, " ")
+    money = is_money(before, rest)
+    scale, after = scale_after(without_closers(rest), money)
+    value, factor = forms.number_value(match), sign_before(before) * scale
     lone = any(char.isdecimal() for char in match[0])
-    if value is None or not sign or not scale or not commits(before, after, "." in match[0]):
+    if factor == 1 and not money:
+        after = without_hour(before, match[0], after)
+    if value is None or not factor or is_pair(match[0], text) or not commits(before, after, "." in match[0]):
         return Reading(None, lone)
-    value = sign * value * scale
+    value = value if factor == 1 else value * factor  # a product of fractions takes 5 µs
     return Reading(None if any(_contradicts(remark, value) for remark in remarks) else value, lone)
+
+
+def _read_said(masked: str, remarks: list[str]) -> Reading | None:
+    """Read number words with their digits in brackets, as in "twelve (12)"; None if the text is not of this kind."""
+    words = list(islice(NUMBER_WORDS.finditer(masked), 2))
+    inside = [remark for remark in remarks if forms.HAS_NUMBER.search(remark)]
+    if len(words) != 1 or len(inside) != 1:
+        return None
+    if LABEL_END.search(masked, words[0].end()) or masked.startswith(" of ", words[0].end()):
+        return None
+    value, written = words_value(words[0][0]), _read_single(inside[0])
+    if value is None or written.value is None:
+        return Reading(None, written.lone)
+    said = _read_single(f"{masked[: words[0].start()]}{value}{masked[words[0].end() :]}").value
+    agreed = said == written.value and not any(_contradicts(remark, said) for remark in remarks)
+    return Reading(said if agreed else None, written.lone)
 
 
 _ALTERNATIVE = re.compile(
@@ -143,51 +160,26 @@ _RETRACTION = re.compile(
     re.IGNORECASE,
 )
 _SECOND_THOUGHT = re.compile(
-    r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b", re.IGNORECASE
+    r"\W*(?:or|maybe|perhaps|possibly|alternatively|wait|no|oops|sorry|actually)\b"
+    r"|\W*(?:about|approx\w*|around|roughly|estimat\w*)\W*\Z",
+    re.IGNORECASE,
 )
-_BARE_REMARK = re.compile(r"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/\s]*[!?]?\s*")
+_BARE_REMARK = re.compile(rf"[\s=:]*[-+\u2212]?[\s$]*[0-9][0-9.,/_{forms.APOSTROPHES}\s]*[!?]?\s*")
+_WORDS_REMARK = re.compile(
+    rf"\W*(?:(?:i\.?e|that is|in words|namely|exactly)\b\W+)?({NUMBER_WORDS.pattern})"
+    r"(?:\s+(?:dollars?|euros?|pounds|rupees|percent|only)\b)*\W*",
+    re.IGNORECASE,
+)
 
 
 def _contradicts(remark: str, value: Fraction) -> bool:
     """Tell whether a remark in brackets offers another value, or takes the number back."""
     if _RETRACTION.search(remark):
         return True
-    if not _HAS_NUMBER.search(remark):
-        return bool(_SECOND_THOUGHT.match(remark))
+    if not forms.HAS_NUMBER.search(remark):
+        words = _WORDS_REMARK.fullmatch(remark)
+        return words_value(words[1]) != value if words else bool(_SECOND_THOUGHT.match(remark))
     if not _ALTERNATIVE.search(remark) and not _BARE_REMARK.fullmatch(remark):
         return False
-    found = list(islice(_NUMBER.finditer(remark), 2))
-    return len(found) != 1 or sign_before(remark[: found[0].start()]) * (_value(found[0]) or 0) != value
-
-
-def _value(match: re.Match[str]) -> Fraction | None:
-    """Return the value of one match of `_NUMBER`, without sign and scale; None if it is too long or is no number."""
-    if match["plain"]:
-        return _decimal(match["plain"], match["exponent"])
-    if match["vulgar"]:
-        whole, part = _integer(match["count"] or "0"), _VULGAR[match["vulgar"]]
-        return None if whole is None else whole + part
-    whole, top, bottom = _integer(match["whole"] or "0"), _integer(match["top"]), _integer(match["bottom"])
-    if whole is None or top is None or not bottom or (match["whole"] and top >= bottom):
-        return None
-    return whole + Fraction(top, bottom)
-
-
-def _integer(text: str) -> int | None:
-    """Return the value of digits with thousands separators, or None if they are too many."""
-    digits = _NOT_DIGITS.sub("", text)
-    return int(digits) if len(digits) <= MOST_DIGITS else None
-
-
-def _decimal(text: str, exponent: str | None) -> Fraction | None:
-    """Return the exact value of a decimal number with an optional exponent, or None if it would be too long."""
-    digits, _, decimals = _NOT_DIGITS.sub("", text).partition(".")
-    if len(digits) + len(decimals) > MOST_DIGITS or len(exponent or "") > 5:
-        return None
-    if not decimals and not exponent:
-        return Fraction(int(digits))
-    power = int((exponent or "0").replace("\u2212", "-")) - len(decimals)
-    if abs(power) > MOST_DIGITS:
-        return None
-    number = int(digits + decimals)
-    return Fraction(number * 10**power) if power >= 0 else Fraction(number, 10**-power)
+    found = list(islice(forms.NUMBER.finditer(remark), 2))
+    return len(found) != 1 or sign_before(remark[: found[0].start()]) * (forms.number_value(found[0]) or 0) != value

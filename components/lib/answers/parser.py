@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from components.lib.answers.headings import is_heading
 from components.lib.answers.numbers_in_text import NOTHING, Reading, read_number
 
 THINK_OPEN, THINK_CLOSE, MARKER = "<think>", "</think>", "####"
@@ -20,16 +21,11 @@ MOST_ANSWERS = 32
 _MARKER = re.compile("#{4,}")
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_START = re.compile(
-    r"(?:[\s>*_`|$\"'~+\-•([]|\\(?:boxed|text\w{0,10})\s?\{|\\[(\[]|</?[A-Za-z]{1,20}>|<\|[^<>|]{0,60}\|>)*"
+    r"(?:[\s\u200b-\u200f\u2060\ufeff>*_`|$\"'~+\-•([]|\\(?:boxed|text\w{0,10})\s?\{|\\[(\[]|</?[A-Za-z]{1,20}>|<\|[^<>|]{0,60}\|>)*"
 )
 _VISIBLE = re.compile(
     "[^\\s\x00-\x1f\x7f-\xa0\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
     "\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff]"
-)
-_HEADING = re.compile(
-    r"[\s*_`]*(?:(?:step|part|case|section|phase|stage|question|problem|example|method|approach|solution)\s*#?[0-9]{1,2}\b"
-    r"|calculat\w*|comput\w*|find\w*|determin\w*|understand\w*|set\s?up\b)(?!.*\b(?:answer|final)\b)",
-    re.IGNORECASE,
 )
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correct(?:ion|ed|ing)|sorry|oops|mistaken?|wrong|incorrect|scratch that|my bad|apolog\w+"
@@ -177,7 +173,7 @@ def _uncontested(region: str, markers: list[tuple[int, int]], last: Reading) -> 
 
 def _is_answer(text: str) -> bool:
     """Tell whether the text behind an earlier marker offers a value and is not a heading such as 'Step 1'."""
-    return any(char.isnumeric() for char in text) and not _HEADING.match(text)
+    return any(char.isnumeric() for char in text) and not is_heading(text)
 
 
 def _corrected(region: str, start: int, end: int) -> bool:

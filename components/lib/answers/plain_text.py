@@ -9,6 +9,10 @@ import re
 NOISE_MASK = "\x00"
 """Stands for each character of a remark in brackets: neither space nor letter, so numbers do not join across it."""
 
+_AS_WIDE_AS_SEEN = dict.fromkeys(map(ord, "\u2000\u2001\u2002\u2003\u3000"), "  ")
+_AS_WIDE_AS_SEEN |= dict.fromkeys(map(ord, "\u00a0\u1680\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"), " ")
+_NO_WIDTH = "[\u200b-\u200f\u202a-\u202c\u2060-\u2064\u2066-\u2069\ufeff]"
+_INVISIBLE = re.compile(f"(?<!{_NO_WIDTH})(?:(?<![0-9]){_NO_WIDTH}++|{_NO_WIDTH}++(?![0-9]))")
 _TAGS = re.compile(
     r"<<[^<>]*>>"  # GSM8K's calculator annotations
     r"|<[|\uff5c][^<>]{0,60}[|\uff5c]>"  # stop tokens: <|im_end|>
@@ -28,7 +32,7 @@ _DEGREE = re.compile(r"\^\s?\{?\s?\\(?:circ|degree)\b\s?\}?")
 _COMMAND = re.compile(r"\\([A-Za-z]+|.|$)", re.DOTALL)
 _SYMBOLS = dict.fromkeys(("times", "cdot", "ast"), "\u00d7") | dict.fromkeys(("dots", "ldots", "cdots"), "…")
 _SYMBOLS |= {"div": "÷", "degree": "°"}
-_SPACES = {",": "\u2009", "!": "", "\\": " ", "(": " ", ")": " ", "[": " ", "]": " ", ";": " ", ":": " ", "": " "}
+_SPACES = {",": " ", "!": "", "\\": " ", "(": " ", ")": " ", "[": " ", "]": " ", ";": " ", ":": " ", "": " "}
 _WRAPPERS = frozenset(
     "boxed fbox framebox text textbf textit textrm texttt textsf textnormal emph underline mathrm mathbf mathit mathsf "
     "mathtt mathnormal mathbb mbox hbox bf rm it left right big Big bigl bigr Bigl Bigr displaystyle textstyle large "
@@ -59,6 +63,9 @@ _BRACKET = re.compile(r"[()\[\]]")
 
 def plain_text(text: str) -> str:
     """Translate the markup of one line into plain characters; the values and the order of its numbers stay."""
+    if not text.isascii():
+        # Two digits with something invisible between them stay apart.
+        text = _INVISIBLE.sub("", text.translate(_AS_WIDE_AS_SEEN))
     if "<" in text:
         text = _IN_ANGLES.sub(r" \1 ", _TAGS.sub(" ", text))
     if "&" in text:

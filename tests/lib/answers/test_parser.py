@@ -109,7 +109,7 @@ REFUSED = r"""
     **42** **43** | 42/forty-three
     40-42 | 40 – 42 | 40 to 42 | from 40 to 42 | between 40 and 42 | 10-20% | [40, 42] | 42+ | 42 or more
     42-43 apples | 40..42
-    3:2 | 3 : 2 | 3 to 2 | 42 out of 50 | 3 to one | 1:1 | 3:30 | 3:30 pm | 3 pm | 3pm | 3 p.m. | 3 o'clock | 12:05:00
+    3:2 | 3 : 2 | 3 to 2 | 42 out of 50 | 3 to one | 1:1 | 3:30 | 3:30 pm | 12:05:00
     3h 30min
     2024-01-05 | 5/6/2020 | January 5, 2024 | May 5 | 5 May | 5th of May | 05.06.2020 | Jan. 5
     not 42 | Not 42 | isn't 42 | isn’t 42 | is not 42 | The answer is not: 42 | never 42 | ≠ 42 | != 42 | \neq 42
@@ -126,7 +126,7 @@ REFUSED = r"""
     42 and a half | 2 thirds | two times 42 | 42 × | × 42 | 42 * x | 42 + tax | log 42
     x = 3, y = 42 | 3 apples = 42 | 1 foot = 12 inches | 43 because 6*7 = 42 | 41 = 42 | 5 feet 3 inches | 5'3"
     42 apples and 3 pears
-    1,23 | 1,2345 | 12,34 | 0,234 | 1.234,56 | 1'234 | 1_234 | 12 34 | 42,5 | 1.2.3 | 4 2 | 4\u200b2 | ,42 | 1/0
+    1,23 | 1,2345 | 12,34 | 0,234 | 1.234,56 | 12 34 | 42,5 | 1.2.3 | 4 2 | 4\u200b2 | ,42 | 1/0
     \frac{1}{0} | 1/2/3 | 1.5/2
     0x2A | 0b11 | 2e | 1e999999999 | 1e-999999999 | 0.333... | 0.(3) | 0.\overline{3} | 42万 | 4️⃣2️⃣ | v42beta
     answer42 | 42 3 2

@@ -131,8 +131,13 @@ NASTY = {
     "invisible": ("<think>", "\u200b", "</think>#### 42"), "stars": ("#### ", "*", "42"),
     "backslashes": ("#### ", "\\", "42"), "exponent": ("#### 1e", "9", ""), "vulgar": ("#### ", "½", ""),
     "tokens": ("#### 42", "<|im_end|>", ""), "dots": ("#### 42", ".", ""), "numerals": ("#### ", "四", ""),
-    "entities": ("#### ", "&nbsp;", "42"),
-
+    "entities": ("#### ", "&nbsp;", "42"), "lakhs": ("#### 1", ",23", ""), "apostrophes": ("#### 1", "'234", ""),
+    "underscores": ("#### 1", "_234", ""), "no width": ("#### 4", "\u200b", "2"), "wide": ("#### ", "\u3000", "42"),
+    "section": ("#### 3", ".1", ""), "stops": ("#### 3", ".", ""), "headings": ("", "#### 3. Add ", "#### 42"),
+    "answers": ("#### 3. ", "answer ", "#### 42"), "stopped": ("#### 3. a", ".", "#### 42"),
+    "words": ("#### ", "twelve ", "(12)"), "word remarks": ("#### 42 ", "(twelve)", ""),
+    "nested words": ("#### ", "twelve (", "12"), "short nested words": ("#### ", "one (" * 150 + "1\n", ""),
+    "sizes": ("#### 3", " million", ""),
 }  # fmt: skip
 
 

@@ -4,12 +4,13 @@ import re
 
 import pytest
 
-from components.lib.answers import number_context, numbers_in_text, plain_text
+from components.lib.answers import headings, number_context, number_forms, numbers_in_text, plain_text
 from components.lib.answers.parser import parse_strict
 
-# Two have no example: _PLAIN is a short way for plain numbers, and what _EQUAL joins is read without it too.
+# Two have no example: PLAIN is a short way for plain numbers, and what _EQUAL joins is read without it too.
 PATTERNS = {
     plain_text: [
+        ("_INVISIBLE", "what has no width is not there", "-\u200b5"),
         ("_TAGS", "tags, stop tokens and calculator annotations are no text", "42<|im_end|>"),
         ("_IN_ANGLES", "angle brackets around a number are quotes", "<42>"),
         ("_SPACE_ENTITY", "&nbsp; is a space", "42&nbsp;km"),
@@ -29,15 +30,15 @@ PATTERNS = {
         ("_BRACKET", "brackets hold remarks", "42 (not 43)"),
     ],
     numbers_in_text: [
-        ("_HAS_NUMBER", "a text without digits is no answer", "½"),
-        ("_NUMBER", "what a number looks like", "42 apples"),
-        ("_NOT_DIGITS", "separators of thousands are no digits", "1 234 567"),
         ("_CALL", "a letter in front of brackets is a function", "f(42)"),
         ("_EXPRESSION_TOKEN", "what stands before = is a calculation", "6*7 = 42"),
         ("_ALTERNATIVE", "a remark offers another number", "42 (or 43)"),
         ("_RETRACTION", "a remark takes the number back", "42 (wrong)"),
         ("_SECOND_THOUGHT", "a remark without digits begins with a doubt", "42 (no)"),
         ("_BARE_REMARK", "a remark is another number alone", "42 (43)"),
+        ("_WORDS_REMARK", "or another number in words", "42 (forty-three)"),
+        ("NUMBER_WORDS", "words with their digits are one number", "twelve (12)"),
+        ("LABEL_END", "but not those of a label", "Total for three days: (42)"),
     ],
     number_context: [
         ("_SCALE_WORD", "million multiplies", "3 million"),
@@ -45,15 +46,29 @@ PATTERNS = {
         ("_MONEY", "m is million after a currency", "$3m"),
         ("_BEFORE_SMALL", "a word in front denies, doubts or bounds", "not 42"),
         ("_NEAR_SMALL", "a word in front multiplies", "twice 42"),
-        ("_LABEL_END", "but not one in a label of its own", "Total for three days: 42"),
+        ("LABEL_END", "but not one in a label of its own", "Total for three days: 42"),
         ("_BLOCKING_END", "a sign in front multiplies or goes on", "× 42"),
         ("_CLOSERS", "closing signs do not hide what follows", "$42$ pm"),
         ("_AFTER_START", "a sign or letter behind calculates", "42x"),
-        ("_AFTER_START_SMALL", "a time of day, a number's word", "3 pm"),
+        ("_AFTER_START_SMALL", "a time of day, a number's word", "3 dozen"),
         ("_AFTER_SMALL", "a word behind doubts or offers more", "42 or so"),
         ("_ODD", "signs of inequality, roots, crosses", "±42"),
         ("_DOTS", "a decimal that goes on", "0.333..."),
         ("_MINUS_WORD", "minus in words", "minus 5"),
+        ("_HOUR", "an hour is a number", "10 PM"),
+        ("_HOURS", "no other hour than the twelve", "10 o'clock"),
+        ("_PAIR", "two numbers are no mixed one", "both 2 and 1/2"),
+    ],
+    number_forms: [
+        ("HAS_NUMBER", "a text without digits is no answer", "½"),
+        ("NUMBER", "what a number looks like", "42 apples"),
+        ("_NOT_DIGITS", "separators of thousands are no digits", "1 234 567"),
+    ],
+    headings: [
+        ("_MAY_BE", "a numbered heading states no answer", "3. Add"),
+        ("_SURE", "one in front of the answer does no harm", "1. Add\n#### 42"),
+        ("_ANSWER", "unless it states an answer too", "1. The answer is 41\n#### 42"),
+        ("_SENTENCE", "or is a sentence", "5. Done.\n#### 42"),
     ],
 }
 ROWS = [(module, *row) for module, rows in PATTERNS.items() for row in rows]
@@ -76,4 +91,4 @@ def test_each_pattern_is_needed(module, name, effect, example, monkeypatch):
 def test_every_pattern_has_its_row():
     known = {(module, name) for module, name, *_ in ROWS}
     found = {(m, name) for m in PATTERNS for name, value in vars(m).items() if isinstance(value, re.Pattern)}
-    assert found - known == {(plain_text, "_EQUAL"), (numbers_in_text, "_PLAIN")}
+    assert found - known == {(plain_text, "_EQUAL"), (number_forms, "PLAIN")}
