@@ -11,24 +11,16 @@ import torch
 from components.lib.training import worker
 from components.lib.training.job import Job
 from components.lib.training.survive import Guarded
-from tests.fixtures.memory import limit
 
 HOW, TEXT = sys.argv[1:]
 MARK = Path(Job.read(TEXT).directory) / "failed-once"
 FITS = 4  # rows per forward pass
-MIB = 160  # that a step may take: one of 8 rows needs more, one of 4 rows less
 
 
 def memory(trainer):
     """The GPU has no more memory, as long as more than FITS rows go through at once."""
     if trainer.args.per_device_train_batch_size > FITS and trainer.state.global_step == 2:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-
-def small(trainer):
-    """From step 2 on the machine has MIB more, and no more."""
-    if trainer.state.global_step == 2 and not hasattr(trainer, "before"):
-        trainer.before = limit(MIB)
 
 
 def device(trainer):
@@ -48,7 +40,7 @@ step = Guarded.training_step
 
 def failing_step(self, *arguments, **named):
     """The real step, after the fault."""
-    {"memory": memory, "small": small, "device": device, "bug": bug}[HOW](self)
+    {"memory": memory, "device": device, "bug": bug}[HOW](self)
     return step(self, *arguments, **named)
 
 

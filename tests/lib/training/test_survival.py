@@ -20,7 +20,7 @@ from tests import ROOT
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
-from components.lib.files import read_json, read_jsonl, write_json, write_jsonl  # noqa: E402
+from components.lib.files import read_json, write_json  # noqa: E402
 from components.lib.models import model_directory  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import pace, supervise  # noqa: E402
@@ -171,32 +171,6 @@ def test_out_of_memory_halves_the_micro_batch_and_goes_on(data, tmp_path, monkey
     assert "micro_batch_size=8 instead of 16" in printed and "micro_batch_size=4 instead of 8" in printed
     assert numbers["steps"] == 12 and read_json(directory_in(tmp_path).path / "fit.json") == {"micro_batch_size": 4}
     assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == list(range(1, 13))
-
-
-@pytest.mark.fault("a training is too large for the machine that it runs on")
-def test_what_cannot_fit_is_refused_before_anything_is_loaded(data, tmp_path, seen):
-    model = tmp_path / "model"
-    shutil.copytree(model_directory("tiny", "main"), model)
-    write_json(model / "config.json", read_json(model / "config.json") | {"hidden_size": 2**15, "vocab_size": 2**20})
-    printed = finish(start("sft", data, tmp_path, model), status=2)
-    assert "of memory and can have" in printed and "Traceback" not in printed
-    seen(printed.splitlines()[-1])
-
-
-@pytest.mark.slow
-@pytest.mark.fault("memory runs out while a training on a CPU computes")
-def test_out_of_the_machines_memory_halves_it_too(data, tmp_path, monkeypatch, capfd, seen):
-    """The recipe has more rows per forward pass than a step has: 48 of 16."""
-    rows = list(read_jsonl(data / "sft.jsonl"))
-    for row in rows:
-        row["messages"][1]["content"] *= 12
-    write_jsonl(tmp_path / "sft.jsonl", rows)
-    numbers = trained("sft", tmp_path, tmp_path, "tiny", monkeypatch, "small", micro_batch_size=48, max_steps=4,
-                      max_tokens=4096)  # fmt: skip
-    told = [line for line in capfd.readouterr().out.splitlines() if "out of memory" in line]
-    assert "micro_batch_size=8 instead of 16" in told[0] and numbers["steps"] == 4
-    assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == [1, 2, 3, 4]
-    seen(told[0])
 
 
 @pytest.mark.fault("a training is too large for the machine that it runs on")
