@@ -21,6 +21,7 @@ Same = Callable[[str, str, str], bool]
 
 _RELATION = re.compile(r"=|<|>|\\(?:le|ge|ne|in|equiv|approx|sim|simeq)(?![A-Za-z])")
 _MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+_BRACKETED = re.compile(r"[(\[]\s*(\\begin\{(?:array|matrix)\}.*\\end\{(?:array|matrix)\})\s*[)\]]", re.DOTALL)
 _UNION = re.compile(r"\\cup(?![A-Za-z])")
 _OPEN, _CLOSE = ("(", "[", "\\{", "\\langle", "{", "\\begin"), (")", "]", "\\}", "\\rangle", "}", "\\end")
 _TOKEN = re.compile(r"\\(?:[A-Za-z]+|.)|.", re.DOTALL)
@@ -60,7 +61,7 @@ def equal(gold: str, answer: str, same: Same) -> bool:
         said = _as_text(answer)
         if text == (normalized(answer).strip("()") if said is None else said):
             return True
-        if "\\text" in gold or len(text) > LONGEST_PRODUCT:
+        if "\\text" in gold or len(text) > LONGEST_PRODUCT or set("eiou") & set(text):
             return False
     if not readable(answer, gold):
         return False
@@ -135,7 +136,7 @@ def _spread(parts: Sequence[str]) -> list[str]:
 
 
 def _read_one(text: str) -> Node:
-    if matrix := _MATRIX.fullmatch(text):
+    if matrix := _MATRIX.fullmatch(_BRACKETED.sub(r"\1", text)):
         rows = [row for row in re.split(r"\\\\", matrix[2]) if row.strip()]
         return Node("matrix", tuple(Node("row", tuple(_read_one(c.strip()) for c in row.split("&"))) for row in rows))
     relations = _split(text, _RELATION)

@@ -25,7 +25,7 @@ _SAME = [
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits)(?![A-Za-z])\.?"), " "),
     (re.compile(r"\\[!]"), ""),
-    (re.compile(r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])|(?<=[\w}])~(?=[\w\\])|&nbsp;"), " "),
+    (re.compile(r"(?<!\\)\\[,;: ]|\\q?quad(?![A-Za-z])|(?<=[\w}])~(?=[\w\\])|(?<=\{)~(?=[A-Za-z])|&nbsp;"), " "),
     (re.compile(r"\\leq(?:slant)?(?![A-Za-z])|<="), r"\\le "),
     (re.compile(r"\\geq(?:slant)?(?![A-Za-z])|>="), r"\\ge "),
     (re.compile(r"\\neq(?![A-Za-z])|!="), r"\\ne "),
@@ -50,6 +50,8 @@ _SAME = [
 _PLAIN = [
     (re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\\sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![\\A-Za-z])sqrt(?=\s*[\d{])"), r"\\sqrt"),
+    (re.compile(r"(\\sqrt\s*\[\w\])\s*(\w)"), r"\1{\2}"),
     (re.compile(r"\\sqrt\s*(\d+|[A-Za-z](?![A-Za-z]))"), r"\\sqrt{\1}"),
     (
         re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|ln|log|exp|pi|infty|theta|alpha|beta)(?![A-Za-z])"),

@@ -31,7 +31,8 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers, out = sys.stdin, os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
-    _same("\\frac{1}{2}x", "x^{2}")  # builds antlr's tables, before the first question's time runs
+    for answer in ("x^{2}+2x+1", "\\frac{1}{2}x"):  # loads what is loaded lazily, before the first question's time runs
+        _same("(x+1)(x+1)", answer)
     signal.signal(signal.SIGPROF, _raise)
     print("ready", file=out, flush=True)
     for line in answers:

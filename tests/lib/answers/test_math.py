@@ -13,6 +13,10 @@ pytest.importorskip(
 )
 
 RIGHT = r"""
+\sqrt{2} ~ sqrt 2
+\sqrt[3]{5} ~ \sqrt[3]5
+72 ~ 72 \mathrm{~km/h}
+\begin{pmatrix}1&2\\3&4\end{pmatrix} ~ \left[\begin{array}{cc}1&2\\3&4\end{array}\right]
 \frac{1}{2} ~ 0.5
 \frac{1}{2} ~ 1/2
 \frac{1}{2} ~ \dfrac12
@@ -234,6 +238,12 @@ x-2 ~ -(2-x)
 """.strip().splitlines()
 
 WRONG = r"""
+no ~ on
+5 ~ 5, 5
+12 ~ 1 2
+12 ~ 1,2
+0.1 ~ 0.1000001
+\sqrt{2} ~ \frac{99}{70}
 \frac{1}{3} ~ 0.333333
 \frac{1}{3} ~ 0.33
 \sqrt{2} ~ 1.41421356237
