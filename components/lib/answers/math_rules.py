@@ -16,6 +16,8 @@ MOST_PARTS = 40
 LONGEST_PRODUCT = 3
 """Letters that may stand together and be variables; more of them are a word."""
 DEEPEST = 12
+MOST_STEPS = 6
+"""Members of a chain of equations; a longer one is stuffed."""
 Same = Callable[[str, str, str], bool]
 """Whether two expressions are mathematically the same: exactly, or up to a `positive` or `nonzero` factor."""
 
@@ -30,7 +32,7 @@ _AND = re.compile(r"(?<![A-Za-z])and(?![A-Za-z])")
 _ORDER = re.compile(r"<|>|\\(?:le|ge|ne|in)(?![A-Za-z])")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _NAME = re.compile(
-    r"\\?[A-Za-z]+'?(?:_\{?\w+\}?)?(?:\s*\(\s*\\?[A-Za-z]\s*(?:,\s*[A-Za-z]\s*)*\))?|\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\)"
+    r"\\?[A-Za-z]+'?(?:_\{?\w+\}?)?(?:\s*\(\s*\\?\w\s*(?:,\s*\w\s*)*\))?|\(\s*[A-Za-z](?:\s*,\s*[A-Za-z])+\s*\)"
 )
 _FUNCTIONS = frozenset(
     "frac sqrt pi infty sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp cdot times theta "
@@ -284,7 +286,7 @@ def _equal_value(gold: Node, answer: Node, same: Same) -> bool:
     if gold.kind == "value" and gold.text and answer.text and gold.text != answer.text:
         return False
     expected = gold.parts[-1] if gold.kind == "value" else gold
-    if gold.kind in ("named", "equation"):
+    if gold.kind in ("named", "equation") or len(answer.parts) > MOST_STEPS:
         return False
     last = answer.parts[-1]
     # The unit may stand behind the last member only.

@@ -13,6 +13,7 @@ pytest.importorskip(
 )
 
 RIGHT = r"""
+5 ~ f(2) = 5
 \sqrt{2} ~ sqrt 2
 \sqrt[3]{5} ~ \sqrt[3]5
 72 ~ 72 \mathrm{~km/h}
@@ -238,6 +239,7 @@ x-2 ~ -(2-x)
 """.strip().splitlines()
 
 WRONG = r"""
+42 ~ 42=42=42=42=42=42=42=42=42
 no ~ on
 5 ~ 5, 5
 12 ~ 1 2
