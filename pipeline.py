@@ -221,10 +221,13 @@ def _score(verb: argparse.ArgumentParser) -> None:
     def function(given: argparse.Namespace) -> int:
         from components.lib.answers.score import score_file
 
-        return score_file(given.file, given.output)
+        return score_file(given.file, given.output, given.answers, given.form)
 
     verb.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
     verb.add_argument("--output", metavar="FILE", type=Path, help="the judged lines (default: standard output)")
+    kinds, forms = ("number", "math", "choice", "text"), ("marker", "boxed")
+    verb.add_argument("--answers", default="number", choices=kinds, help="of lines that name none (default: number)")
+    verb.add_argument("--form", default="marker", choices=forms, help="of lines that name none (default: marker)")
     verb.set_defaults(function=function)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from components.lib.answers import kinds as every
+from components.lib.answers import math_process
 from components.lib.answers.parser import judge, parse_lenient
 from components.lib.answers.score import score_file
 
@@ -91,6 +93,31 @@ def worst() -> None:
         print(f"{name:12} {times[name] * 1e3:6.2f} ms for {LENGTH} characters")
 
 
+KINDS: dict[str, tuple[every.Kind, str, str]] = {
+    "number": ("number", "42", "42"),
+    "math, number": ("math", "\\frac{1}{2}", "0.5"),
+    "math, text": ("math", "3\\sqrt{13}", "$3 \\sqrt{13}$."),
+    "math, proof": ("math", "2x+{0}", "{0}+x+x"),
+    "math, wrong": ("math", "x^2+{0}", "x^2-{0}"),
+    "choice": ("choice", "B", "(B)"),
+    "text": ("text", "New York", "**new york**."),
+}
+
+
+def kinds() -> None:
+    """Print µs of wall time per completion of each kind, on answers that were not seen before where `math` proves."""
+    steps = "She has 7 and buys 5 more at the shop.\n" * 14
+    every.judge("#### 2x", every.Question("x+x", "math"))  # starts the process
+    for name, (kind, gold, answer) in KINDS.items():
+        count = 100 if "{0}" in gold else 2_000
+        begin = time.monotonic()
+        for number in range(1, count + 1):
+            said = f"<think>{steps}</think>\n#### {answer.replace('{0}', str(number))}"
+            every.judge(said, every.Question(gold.replace("{0}", str(number)), kind))
+        print(f"{name:12} {(time.monotonic() - begin) * 1e6 / count:8.1f} µs per completion")
+    math_process.end()
+
+
 def scoring() -> None:
     """Print the seconds that scoring a file takes."""
     kinds = list(ANSWERS.values())
@@ -108,4 +135,5 @@ def scoring() -> None:
 if __name__ == "__main__":
     ordinary()
     worst()
+    kinds()
     scoring()

@@ -1,0 +1,116 @@
+"""One judgement for every kind of answer, in both forms: what reward, evaluation, gate, sample and `score` ask.
+
+`number` has the rules of `parser`. The other kinds take the last final answer of a completion and compare it with the
+gold: `math_process`, `choice_answer`, `text_answer`. Every kind fails closed: what is not understood is wrong.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from components.lib.answers import choice_answer, math_process, parser, text_answer
+from components.lib.answers.final import FORMS, Form, boxes_as_markers, final_answer
+from components.lib.answers.markup import unwrapped
+from components.lib.answers.math_text import LONGEST
+
+Kind = Literal["number", "math", "choice", "text"]
+KINDS: tuple[str, ...] = get_args(Kind)
+BATCH_S = 60.0
+"""Seconds that the answers of one batch may take together, beyond those that text or number settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one completion is worth; `text` is its answer as it was read, None where there is none."""
+
+    text: str | None
+    correct: bool
+    think_ok: bool
+    answer_marked: bool
+    unparsed: bool
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the judge must know beside the completion."""
+
+    gold: str
+    kind: Kind = "number"
+    form: Form = "marker"
+    options: Sequence[str] = ()
+    prefilled: bool = False
+
+
+def judge(completion: str, question: Question, deadline: float | None = None) -> Judgement:
+    r"""Judge `completion`; a ValueError of `check_gold` is all that is raised. `deadline` as in `math_process.equal`.
+
+    >>> judge("<think>6 * 7</think>\n#### (b)", Question("B", "choice")).correct
+    True
+    """
+    gold = check_gold(question)
+    completion = parser.THINK_OPEN + completion if question.prefilled else completion
+    if question.kind == "number":
+        return _judge_number(completion, question)
+    found = final_answer(completion, question.form)
+    text = read_answer(found.text, question.kind, question.options)
+    correct = timed_out = False
+    if text is not None:
+        try:
+            correct = _equal(gold, text, question.kind, deadline)
+        except math_process.OutOfTime:
+            timed_out = True
+    return Judgement(
+        text=text,
+        correct=correct,
+        think_ok=parser.judge(completion, "0").think_ok,
+        answer_marked=text is not None and found.marked,
+        unparsed=text is None,
+        timed_out=timed_out,
+    )
+
+
+def judge_all(pairs: Iterable[tuple[str, Question]], limit_s: float = BATCH_S) -> list[Judgement]:
+    """Judge a batch; an answer of `math` that needs longer than `limit_s` since its begin is wrong and `timed_out`."""
+    deadline = time.monotonic() + limit_s
+    return [judge(completion, question, deadline) for completion, question in pairs]
+
+
+def check_gold(question: Question) -> str:
+    """Return the gold as it is compared; ValueError if it is none of its kind, or kind or form are unknown."""
+    gold = question.gold
+    if question.kind not in KINDS or question.form not in FORMS:
+        raise ValueError(
+            f"answers {question.kind!r} in the form {question.form!r} are unknown; "
+            f"take one of {', '.join(KINDS)} and one of {', '.join(FORMS)}"
+        )
+    if question.kind == "number":
+        parser.parse_gold(gold)
+    elif question.kind == "choice":
+        return choice_answer.parse_gold(gold, question.options)
+    elif question.kind == "text":
+        text_answer.check_gold(gold)
+    elif not 0 < len(gold.strip()) <= LONGEST:
+        raise ValueError(f"gold {gold[:80]!r} has {len(gold.strip())} characters; 1 to {LONGEST} can be compared")
+    return gold
+
+
+def read_answer(text: str, kind: Kind, options: Sequence[str] = ()) -> str | None:
+    """Return what the text of a final answer states, None where that is nothing."""
+    if kind == "choice":
+        return choice_answer.read_letter(text, options)
+    return unwrapped(text).strip() or None
+
+
+def _equal(gold: str, text: str, kind: Kind, deadline: float | None) -> bool:
+    if kind == "math":
+        return math_process.equal(gold, text, deadline)
+    if kind == "text":
+        return text_answer.normalized(gold) == text_answer.normalized(text)
+    return gold == text
+
+
+def _judge_number(completion: str, question: Question) -> Judgement:
+    judged = parser.judge(completion if question.form == "marker" else boxes_as_markers(completion), question.gold)
+    return Judgement(judged.text, judged.correct, judged.think_ok, judged.answer_marked, judged.unparsed)
