@@ -24,6 +24,7 @@ STEPS_VARIABLE = "GRPO_STEPS_LOCK"  # the file whose lock a step waits for
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PARENT = "GRPO_PARENT"  # environment variable: the process that started this one
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+ENDED = "was ended by "  # begins what a step's record says of it
 AGAIN_S = 5.0
 SAVING_S = 600  # that a step may take to save its work
 
@@ -36,7 +37,7 @@ class Ended(SystemExit):
         self.signal = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
     def __str__(self) -> str:
-        return f"was ended by {self.signal}"
+        return f"{ENDED}{self.signal}"
 
 
 def end(number: int) -> None:

@@ -14,6 +14,7 @@ POD_VARIABLE = "KFP_POD_NAME"  # set by KFP; the host name of a Pod with a long 
 PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
 ASK_S = 5
+TOLD_TO_END = 143  # the exit status after SIGTERM
 MAIN = "main"  # the container of a step's Pod that does the work
 WORKERS = (MAIN, "node", "probe")  # the same, and those of a TrainJob's Pod and of doctor's
 # What a container waits for that will not come by itself.
@@ -108,7 +109,8 @@ def why(pod: Any) -> str:
     status = pod.status
     for found in status.container_statuses or []:
         ended, waiting = found.state.terminated, found.state.waiting
-        if ended and ended.exit_code and found.name in WORKERS:
+        told_to_end = ended and ended.exit_code == TOLD_TO_END and status.reason  # which says more: Evicted
+        if ended and ended.exit_code and found.name in WORKERS and not told_to_end:
             return f"{ended.reason or 'Error'}, exit code {ended.exit_code}"
         if waiting and waiting.reason in STUCK:
             return f"{waiting.reason}: {waiting.message or found.image}"

@@ -6,12 +6,10 @@ cluster from the step's Pod.
 
 import time
 
-from minio.error import MinioException
-
 from components.lib.recipe.schema import Notify
 from components.lib.registry import lock
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
+from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, was_ended, write_outcome
 from components.lib.registry.record import iso, read_records, redact
 from components.lib.registry.store import open_store
 from components.lib.reporting.tell import link_of, tell, ui_link
@@ -29,7 +27,7 @@ def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outco
         store = open_store(registry)
         outcome = _close(store, state, run_id)
         link = link_of(store, run_id, settings)
-    except (ValueError, OSError, MinioException) as error:
+    except (ValueError, OSError) as error:
         tell(_without_registry(run_id, error), ui_link(run_id, settings), settings)
         raise
     print(f"run {run_id}: {outcome.ending}: {outcome.sentence}")
@@ -42,9 +40,9 @@ def _close(store: Store, state: str, run_id: str) -> Outcome:
     records, ended = read_records(store, run_id), time.time()
     failure = failure_of(state, records)
     outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
-    if outcome.ending == "failed" and not any(record["outcome"] == "failed" for record in records):
-        running = [record for record in records if record["outcome"] == "running"]
-        failure = _found_out(run_id, failure, running[-1]["pod"] if running else None)
+    silent = [record for record in records if record["outcome"] == "running" or was_ended(record)]
+    if outcome.ending == "failed" and not any(r["outcome"] == "failed" for r in records if r not in silent):
+        failure = _found_out(run_id, failure, silent[-1]["pod"] if silent else None)
         outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
     write_outcome(store, outcome)
     lock.release(store, run_id)

@@ -7,6 +7,7 @@ pipeline-runner may, manifests/overlays/kubeflow grants it. What is refused or g
 from typing import Any
 
 from components.lib import inside
+from components.lib.ending import ENDED
 from components.lib.registry.outcome import Failure
 from components.lib.registry.record import LOG_LINES, redact
 
@@ -20,7 +21,8 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
     if known:
         found = next((p for p in pods if p.metadata.name == pod), None)
         reason, log = (redact(inside.why(found)), _log(found)) if found else ("", [])
-        why = f"died before it could say why: {reason}" if reason else known.why
+        silent = known.why if known.why.startswith(ENDED) else "died before it could say why"
+        why = f"{silent}: {reason}" if reason else known.why
         return Failure(step=known.step, why=why, log=log or known.log)
     for found in reversed(pods):
         if reason := redact(inside.why(found)):

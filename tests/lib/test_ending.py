@@ -116,6 +116,7 @@ def test_a_stream_that_breaks_says_no_more():
     assert os.read(read, 100) == b"first\n"
     os.close(read)
     print("second", file=stream, flush=True)
+    stream.close()
     assert stream.encoding.lower() == streams.Steady(None).encoding and stream.write("third") == 5
 
 

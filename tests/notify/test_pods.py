@@ -1,7 +1,10 @@
 """What the exit handler finds out about a step that died, by asking the cluster from inside its Pod."""
 
 import json
+import os
 import shutil
+import signal
+import time
 
 import pytest
 
@@ -61,6 +64,19 @@ def test_a_killed_step_gets_its_pods_reason_and_last_lines(cluster, monkeypatch)
         step="grpo", why="died before it could say why: OOMKilled, exit code 137", log=["step 7/60 with <HF_TOKEN>"]
     )
     assert investigate(RUN, known, "another") == known, "a Pod that is gone adds nothing"
+
+
+@pytest.mark.fault("the node of a step runs short of memory, and evicts its Pod")
+def test_a_step_that_was_told_to_end_gets_its_pods_reason(cluster, tmp_path, seen):
+    shortage = {"reason": "Evicted", "message": "The node was low on resource: memory."}
+    state = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    cluster.pods = [pod("notify-pod", "grpo", state=state, phase="Failed", **shortage)]
+    with pytest.raises(SystemExit), recorded(str(tmp_path), RUN, "grpo"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    found = report(state="FAILED", registry=str(tmp_path), run_id=RUN, settings=recipes.TINY.notify)
+    assert found.sentence == "grpo was ended by SIGTERM: Evicted: The node was low on resource: memory."
+    seen(found.sentence, lost="what came after the last checkpoint")
 
 
 def test_a_step_without_any_record_is_found_by_its_pod(cluster):

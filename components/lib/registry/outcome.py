@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
+from components.lib.ending import ENDED
 from components.lib.recipe.settings import replace
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
@@ -71,12 +72,16 @@ class Failure:
     log: list[str]
 
 
+def was_ended(record: StepRecord) -> bool:
+    """Whether a step was told to end, by whom its record does not know."""
+    return (record.get("error") or "").startswith(ENDED)
+
+
 def failure_of(state: str, records: Sequence[StepRecord]) -> Failure | None:
     """What the records say of the step that failed, or was killed, in a run that KFP ended in `state`."""
     for record in records:
         if record["outcome"] == "failed":
-            error = record["error"] or ""
-            why = error if error.startswith("was ended by") else f"failed: {error}"
+            why = str(record["error"]) if was_ended(record) else f"failed: {record['error']}"
             return Failure(step=record["step"], why=why, log=record["log"])
     running = [record for record in records if record["outcome"] == "running"]
     if state in GOOD_STATES or not running:
