@@ -18,6 +18,7 @@ def evaluate(
     from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
+        from functools import partial
         from pathlib import Path
 
         from components.evaluate.champion import measure_champion
@@ -31,12 +32,10 @@ def evaluate(
         out, asked, files = Path(items.path), from_json(Evaluate, settings), Path(data.path)
         place = Path(checkpoints) if checkpoints else None
 
-        def measured() -> dict[str, float]:
-            return measure_champion(
-                version=champion, registry=registry, candidate=out, data=files, checkpoints=place, seed=inputs.seed,
-                settings=asked,
-            )  # fmt: skip
-
+        measured = partial(
+            measure_champion, version=champion, registry=registry, candidate=out, data=files, checkpoints=place,
+            seed=inputs.seed, settings=asked,
+        )  # fmt: skip
         record.numbers = evaluate(
             model=model, revision=revision, checkpoint=checkpoint, data=files, out=out, checkpoints=place,
             seed=inputs.seed, settings=asked, after=measured if champion else dict,

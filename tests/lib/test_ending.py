@@ -82,13 +82,14 @@ def test_ctrl_c_is_one_line(tmp_path, seen):
 
 
 def test_a_signal_is_recorded_as_the_end_of_a_step(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as raised, recorded(str(tmp_path), "r1", "sample"):
         os.kill(os.getpid(), signal.SIGTERM)
         threading.Event().wait(10)
     assert raised.value.code == 143
     (found,) = read_records(open_store(str(tmp_path)), "r1")
     assert (found["outcome"], found["error"]) == ("failed", "was ended by SIGTERM")
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_signal_that_nohup_ignores_stays_ignored():

@@ -76,7 +76,7 @@ def test_restarts_end(directory, job):
 
 @pytest.mark.fault("a training crashes again and again, with new steps between")
 def test_restarts_count_anew_after_progress(directory, job, capsys, seen):
-    assert len(ending(directory, job, *[-signal.SIGKILL] * 6, 0, steps=[5, 5, 9, 9, 10, 11])) == 7
+    assert len(ending(directory, job, *[-signal.SIGSEGV] * 6, 0, steps=[5, 5, 9, 9, 10, 11])) == 7
     printed = capsys.readouterr().out
     counts = re.findall(r"restart (\d) of 2", printed)
     assert counts == ["1", "2", "1", "2", "1", "1"], counts
