@@ -34,10 +34,10 @@ picture: .venv/ready ## draw docs/demo.svg from the demo's run
 	$(PYTHON) -m components.lib.reporting.picture out/demo/results/results.json docs/demo.svg
 
 test: .venv/ready ## run the tests that take minutes, not hours
-	$(PYTEST) -m "not slow and $(HERE)"
+	$(PYTEST) -m "not slow and not fault and $(HERE)"
 
 test-slow: .venv/ready ## run the slow tests, the demo's learning among them
-	$(PYTEST) -m "slow and $(HERE)"
+	$(PYTEST) -m "slow and not fault and $(HERE)"
 
 test-faults: .venv/ready ## provoke what goes wrong, and print what was seen and lost
 	$(PYTEST) -m "fault and $(HERE)"

@@ -15,11 +15,13 @@ LONGEST = (
 # How `-m` leaves tests out, or a skip reason begins -> what was not tested, with the command that would.
 UNTESTED = {
     "not slow": "what takes long (make test-slow)",
+    "not fault": "what goes wrong (make test-faults)",
     "not release": "the demo with more seeds (make test-demo)",
     "not docker": "containers (make image TRAINER=slim test-docker)",
     "not cluster": "a cluster (make test-cluster)",
     "not gpu": "a GPU (.venv/bin/python -m pytest -m gpu)",
     "slow and": "what is quick (make test)",
+    "fault and": "what goes right (make test test-slow)",
     "needs the right to mount": "full and read-only volumes (as root)",
     "needs MinIO": "S3 (make minio)",
     "needs the trackers": "live metrics (make live)",

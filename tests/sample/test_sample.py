@@ -174,6 +174,15 @@ def test_a_read_only_volume_is_named(plan, written, tmp_path, volume, seen, plac
     seen(said)
 
 
+@pytest.mark.fault("a symbolic link of a sampling points nowhere")
+def test_a_link_that_points_nowhere_is_named(plan, written, tmp_path, seen):
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OSError) as raised:
+        drawn(plan, SETTINGS, tmp_path / "samples", tmp_path / "checkpoints")
+    assert f"{tmp_path / 'checkpoints'} is a symbolic link" in explained(raised.value)
+    seen(explained(raised.value))
+
+
 def test_useless_samples_end_a_run_only_if_there_is_nothing_else(plan, tmp_path):
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "samples.jsonl").write_text("")

@@ -39,9 +39,10 @@ def test_a_full_volume_loses_no_checkpoint(data, tmp_path, volume, seen, stage):
 
 
 @pytest.mark.fault("the volume of the checkpoints is read-only before a training")
-def test_a_read_only_volume_is_named(data, tmp_path, volume, seen):
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_read_only_volume_is_named(data, tmp_path, volume, seen, stage):
     volume.remount("ro")
-    said = said_in(finish(start("sft", data, tmp_path, checkpoints=volume.path), status=2), "sft")
+    said = said_in(finish(start(stage, data, tmp_path, checkpoints=volume.path), status=2), stage)
     assert "Read-only file system" in said and str(volume.path) in said and "make it writable" in said
     seen(said)
 
@@ -55,18 +56,19 @@ def test_a_worker_that_could_not_say_why_it_ended_is_told_of(job, volume, seen):
 
 
 @pytest.mark.fault("a symbolic link of a training points nowhere")
-@pytest.mark.parametrize("what", ["checkpoints", "model", "weights", "data"])
+@pytest.mark.parametrize("what", ["checkpoints", "model", "weights", "sft.jsonl", "problems.jsonl"])
 def test_a_link_that_points_nowhere_is_named(data, tmp_path, seen, what):
     shutil.copytree(model_directory("tiny", ""), tmp_path / "model")
     shutil.copytree(data, tmp_path / "data")
     link = {
         "checkpoints": tmp_path / "checkpoints", "model": tmp_path / "model",
-        "weights": tmp_path / "model" / "model.safetensors", "data": tmp_path / "data" / "sft.jsonl",
-    }[what]  # fmt: skip
+        "weights": tmp_path / "model" / "model.safetensors",
+    }.get(what, tmp_path / "data" / what)  # fmt: skip
     if link.exists():
         link.rename(tmp_path / "elsewhere")
     link.symlink_to(tmp_path / "nowhere")
-    process = start("sft", tmp_path / "data", tmp_path, tmp_path / "model", checkpoints=tmp_path / "checkpoints")
-    said = said_in(finish(process, status=2), "sft")
+    stage = "grpo" if what == "problems.jsonl" else "sft"
+    process = start(stage, tmp_path / "data", tmp_path, tmp_path / "model", checkpoints=tmp_path / "checkpoints")
+    said = said_in(finish(process, status=2), stage)
     assert f"{link} is a symbolic link" in said
     seen(said, fault=f"a symbolic link of a training points nowhere: {what}")
