@@ -18,7 +18,7 @@ from components.lib.files import write_text
 from components.lib.machine import SMALL_BYTES
 
 # Hidden size -> layers.
-SHAPES = {96: 4, 192: 6, 320: 8, 512: 8, 768: 12}
+SHAPES = {96: 4, 320: 8, 768: 12}
 ROWS, TOKENS, DECODED, REPEATS = 8, 128, 24, 3
 VOCABULARY = 8_192
 

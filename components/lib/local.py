@@ -218,14 +218,14 @@ def _outcome(store: Store, run_id: str, settings: Notify, said: list[str]) -> Ou
     `said` is what the failed step printed at its end, which counts where it could not write its record.
     """
     found, records = store.read_json(f"runs/{run_id}/outcome.json"), read_records(store, run_id)
-    unsaid = bool(said) and (not records or records[-1]["outcome"] == "running")
+    running = not records or records[-1]["outcome"] == "running"
+    unsaid = next((line.partition(FAILED)[2] for line in reversed(said) if running and FAILED in line), "")
     if found is not None and not unsaid:
         return Outcome(**found)
     step = records[-1]["step"] if records else "preflight"
-    failure = failure_of("KILLED", records) or Failure(step=step, why="was the last step to run", log=[])
+    failure = failure_of("KILLED", records) or Failure(step=step, why="was the last step to run", log=said)
     if unsaid:
-        why = next((line.partition(FAILED)[2] for line in reversed(said) if FAILED in line), said[-1])
-        failure = Failure(step=step, why=f"failed: {why}", log=said)
+        failure = Failure(step=step, why=f"failed: {unsaid}", log=said)
     outcome = conclude(store, run_id, state="KILLED", ended=time.time(), failure=failure)
     write_outcome(store, outcome)
     if found is None:
