@@ -18,7 +18,7 @@ COMMIT_VARIABLE = "GRPO_COMMIT"  # set in the images
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ASK_S = 10
 CHOSEN_VARIABLE = "GRPO_THREADS"  # the threads that `pipeline.py run` chose, unset if the user did
-SMALL_BYTES = 40 << 20  # of weights, with which several threads take longer than one
+SMALL_BYTES = 40 << 20  # of weights, below which one thread is enough; a guess, see benchmarks/threads.py
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 # Of a cgroup: the files of its limit and of what it holds, and what of that the kernel gives back first.
 VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
@@ -46,7 +46,7 @@ def threads(weights: int | None) -> int:
     """How many threads torch should have for a model whose weights have so many bytes, on the CPUs that are idle now.
 
     None stands for a model that is not here yet, and so is no toy. Threads that share a CPU with other work wait for
-    each other: two of them were measured 5 times slower than one (`benchmarks/threads.md`).
+    each other; `benchmarks/threads.py` measures how much that costs.
     """
     if weights is not None and weights < SMALL_BYTES:
         return 1
