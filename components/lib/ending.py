@@ -50,6 +50,7 @@ def end(number: int) -> None:
 
 def deaf() -> None:
     """Ignore all further signals: what follows is only to be written down."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for other in (*SIGNALS, signal.SIGALRM):
         signal.signal(other, signal.SIG_IGN)
 
@@ -69,6 +70,9 @@ def handling(handler: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, lambda number, _: handler(number))
     try:
         yield
+    except Ended:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # it was heard
+        raise
     finally:
         for number, old in before.items():
             signal.signal(number, old)

@@ -226,7 +226,8 @@ def _outcome(store: Store, run_id: str, settings: Notify, said: list[str]) -> Ou
     failure = failure_of("KILLED", records) or Failure(step=step, why="was the last step to run", log=said)
     if unsaid:
         failure = Failure(step=step, why=f"failed: {unsaid}", log=said)
-    outcome = conclude(store, run_id, state="KILLED", ended=time.time(), failure=failure)
+    ended = lock.last_sign(store, run_id) or time.time()  # a run that was killed may have been so days ago
+    outcome = conclude(store, run_id, state="KILLED", ended=ended, failure=failure)
     write_outcome(store, outcome)
     if found is None:
         tell(outcome, link_of(store, run_id, settings), settings)

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -90,6 +92,28 @@ def test_a_signal_is_recorded_as_the_end_of_a_step(tmp_path):
     (found,) = read_records(open_store(str(tmp_path)), "r1")
     assert (found["outcome"], found["error"]) == ("failed", "was ended by SIGTERM")
     assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0  # else SIGALRM would kill a process that lives on
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_a_callback_swallows_comes_again(tmp_path, monkeypatch):
+    """Python drops what is raised while it calls back that an object is gone, as its imports have it do."""
+    monkeypatch.setattr(ending, "AGAIN_S", 0.2)
+    called = []
+
+    def gone(_):
+        called.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    with pytest.raises(ending.Ended), recorded(str(tmp_path), "r1", "sample"):
+        thing = threading.Event()
+        watched = weakref.ref(thing, gone)
+        del thing
+        assert called and watched() is None  # the step goes on, although it was told to end
+        time.sleep(10)
+    (found,) = read_records(open_store(str(tmp_path)), "r1")
+    assert found["error"] == "was ended by SIGTERM" and found["seconds"] < 5
 
 
 def test_a_signal_that_nohup_ignores_stays_ignored():
