@@ -20,13 +20,17 @@ _ANNOTATION = re.compile(r"<<[^<>]*>>")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What an adapter found in a row: texts in normal form, `gold` as the row writes it, None if it names none."""
+    """What an adapter found in a row: texts in normal form, `gold` as the row writes it, None if it names none.
+
+    The question does not show the `options`, the texts of a choice; `reasoning` is empty where there is no trace.
+    """
 
     question: str
     reasoning: str
     answer: str
     gold: str | None
     annotated: str = ""  # the worked solution with its <<...>>, where there is one
+    options: tuple[str, ...] = ()
 
 
 def chat(row: dict[str, Any]) -> Draft:

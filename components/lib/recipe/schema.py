@@ -10,7 +10,8 @@ from pydantic import Field
 from components.lib.recipe.settings import Settings
 
 Stage = Literal["sft", "grpo"]
-Adapter = Literal["chat", "thinking-solution", "gsm8k", "prompt-completion"]
+Adapter = Literal["auto", "chat", "thinking-solution", "gsm8k", "prompt-completion"]
+Form = Literal["marker", "boxed"]
 Protocol = Literal["zero-shot", "8-shot", "8-shot-think"]
 Backend = Literal["transformers", "vllm"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -22,10 +23,18 @@ class Source(Settings):
     """One source of rows for `standardize`: where it lies, how it is read, and what its rows are for."""
 
     path: str = Field(description="Hub dataset id, local path, s3:// address, or tiny:SCHEMA for generated rows")
-    adapter: Adapter = Field(description="how a row is read")
+    adapter: Adapter = Field(default="auto", description="how a row is read; auto: as most of the first rows want it")
+    answers: str = Field(
+        default="",
+        description="kind of the answers: number, math, choice, text, or python:FILE.py, a checker of your "
+        "own; empty: what the adapter's rows usually have",
+    )
+    fields: dict[str, str] = Field(
+        default={}, description="field that the adapter wants -> where the row has it, as {gold: meta.answers.0}"
+    )
     name: str = Field(default="", description="shown in counts and provenance; empty: the path")
-    use: Literal["", "sft", "problems"] = Field(
-        default="", description="what the rows are for; empty: problems for gsm8k, sft for the others"
+    use: Literal["", "sft", "problems", "both"] = Field(
+        default="", description="what the rows are for; empty: what they hold decides"
     )
     revision: str = Field(default="main", description="Hub branch, tag or commit; preflight resolves it to a commit")
     config: str = Field(default="", description="configuration of a Hub dataset, as gsm8k's main")
@@ -303,6 +312,13 @@ class Recipe(Settings):
     sources: tuple[Source, ...] = Field(description="where SFT conversations and RL problems come from")
     evaluation: tuple[Source, ...] = Field(description="where the evaluation problems come from")
     stages: tuple[Stage, ...] = Field(description="the training stages of the run")
+    form: Form = Field(
+        description="how a final answer is given: marker, a last line #### ANSWER, or boxed, \\boxed{ANSWER}"
+    )
+    system_prompt: str = Field(description="what the model is told before each question; empty: by form and answers")
+    checkers: dict[str, str] = Field(
+        description="`answers` of a source -> its checker's code, base64 of gzip; filled in when the recipe is read"
+    )
     seed: int = Field(description="seed of data, training and sampling", ge=0)
     registry: str = Field(description="directory or s3:// address of run records and models; empty: under --output")
     checkpoints: str = Field(

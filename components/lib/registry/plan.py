@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from components.lib.recipe.schema import Source
+from components.lib.recipe.schema import Form, Source
 from components.lib.recipe.settings import Settings, from_json, to_json
 
 
@@ -20,6 +20,11 @@ class Plan(Settings):
     sources: tuple[Source, ...] = Field(description="sources with `revision` resolved")
     evaluation: tuple[Source, ...] = Field(description="evaluation sources with `revision` resolved")
     seed: int = Field(description="seed of the run")
+    form: Form = Field(default="marker", description="how final answers are given")
+    system_prompt: str = Field(default="", description="the recipe's own, empty: by form and answers")
+    checkers: dict[str, str] = Field(
+        default={}, description="`answers` of a source -> base64 of the gzip of the checker's code"
+    )
     generation: int = Field(
         default=0, description="how often what was made from all this has been cleaned away: a cache must not name that"
     )
