@@ -1,4 +1,7 @@
-"""The command line of standardize: sources by hand, with the settings of a recipe, or all of a recipe's file."""
+"""The command line of standardize: sources by hand, with the settings of a recipe, or all of a recipe's file.
+
+`python -m components.standardize inspect PATH` shows one source instead: see inspect.py.
+"""
 
 import json
 import sys
@@ -9,6 +12,7 @@ from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
+from components.standardize import inspect
 from components.standardize.standardize import standardize
 
 
@@ -54,6 +58,8 @@ def read_sources(path: Path) -> tuple[Source, ...]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["inspect"]:
+        sys.exit(inspect.command(sys.argv[2:]))
     told = {
         "evaluation": "evaluation problems, as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
         "model": "model whose tokenizer counts tokens; without: an estimate by bytes",
