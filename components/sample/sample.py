@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.answers.judging import verdicts
+from components.lib.data.detect import resolved
 from components.lib.data.rows import write_rows
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation import prompts
@@ -31,8 +32,8 @@ def sample(
     wrong one is written: standardize refuses it with its reason. `split` must be what standardize will get.
 
     Returns `problems` asked, solutions `asked` for, `written` and `truncated`; of those written how many are `right`
-    and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the `####` that standardize
-    then adds; `tokens` and `seconds` of all. A killed run goes on where it stopped, with the completions that lie
+    and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the form that standardize
+    then gives them; `tokens` and `seconds` of all. A killed run goes on where it stopped, with the completions that lie
     below `checkpoints` (see `partial.kept`). `ValueError` if no training problem is left.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def sample(
         numbers = _written(requests, partial, out / "samples.jsonl") | {"problems": len(chosen)}
     print(
         f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
-        f"{numbers['right_unmarked']:,} more but for the {prompts.MARKER}"
+        f"{numbers['right_unmarked']:,} more but for the form"
     )
     return {name: float(number) for name, number in numbers.items()}
 
@@ -73,7 +74,8 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
 
     SFT sources have no say in which problems are kept, and are not read.
     """
-    sources = tuple(source for source in plan.sources if source.purpose == "problems")
+    known = [resolved(source, plan.seed)[0] for source in plan.sources]
+    sources = tuple(replace(source, use="problems") for source in known if source.use in ("problems", "both"))
     if not sources:
         raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".standardize-") as made:
@@ -95,7 +97,7 @@ def _solution(request: Request, made: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": problem["id"], "sample": request.sample, "question": problem["question"], "gold": problem["gold"],
         "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"], "finish_reason": reason,
-        **verdicts(made["text"], gold=problem["gold"], prefilled=prefilled, finish_reason=reason),
+        **verdicts(made["text"], problem, prefilled=prefilled, finish_reason=reason),
     }  # fmt: skip
 
 

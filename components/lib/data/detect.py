@@ -42,6 +42,14 @@ class Found:
     schemas: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
+    def told(self, source: Source) -> str:
+        """What was found, in words."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.schemas.most_common())
+        return (
+            f"the first {self.rows:,} rows are {counts}: read as {source.adapter}, for {source.use}, "
+            f"answers of the kind {source.answers}"
+        )
+
 
 def _has(*names: str) -> Callable[[Row], bool]:
     return lambda row: all(row.get(name) is not None for name in names)

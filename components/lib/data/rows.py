@@ -15,18 +15,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from components.lib.data import checks, sources
-from components.lib.data.adapters import ADAPTERS, Draft
+from components.lib.data import checks, fields, sources
+from components.lib.data.adapters import Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
 from components.lib.data.dedup import Index, Seen
+from components.lib.data.detect import Found, resolved
+from components.lib.data.gold import Gold, problem_gold
 from components.lib.data.normal import digest, same
 from components.lib.data.reasons import MISFIT, Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
 from components.lib.files import naming
-from components.lib.generation.prompts import assistant_text, question_messages
-from components.lib.recipe.schema import Source, Standardize
+from components.lib.generation import prompts
+from components.lib.recipe.schema import NAMED, Form, Source, Standardize, Use
+from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 
 T = TypeVar("T")
@@ -47,19 +50,21 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     """Write sft, problems, plateau, gate, evaluation and rejects (.jsonl) to `out`.
 
     Rows of sft.jsonl are {"id", "messages", "gold", "source", "index", "revision", "licence", "hash"}, of the four
-    problem files {"id", "question", "gold", "solution", "source", ...}, of rejects.jsonl {"source", "index",
-    "reason", "row", ...}; reasons.py lists the reasons. `ValueError` if a source cannot be read.
+    problem files {"id", "question", "solution", "gold", "answers", "form", "options", "system", "source", ...}: all
+    that is needed to ask and to judge. Those of rejects.jsonl are {"source", "index", "reason", "row", ...};
+    reasons.py lists the reasons. `ValueError` if a source cannot be read.
     """
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
     _check_sources(training, evaluation)
-    training, evaluation = tuple(map(sources.pinned, training)), tuple(map(sources.pinned, evaluation))
+    known = [resolved(sources.pinned(source), plan.seed) for source in training]
+    asked = [resolved(sources.pinned(source), plan.seed, evaluation=True) for source in evaluation]
     out.mkdir(parents=True, exist_ok=True)
     with naming(out), tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
         ledger = Ledger(Path(folder))
         try:
             run = _Run(plan, settings, ledger, Path(folder))
-            error = run.all(training, evaluation)
+            error = run.all(known, asked)
         except sqlite3.OperationalError as failed:  # of the index: its volume is full, or ails
             number = errno.ENOSPC if failed.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
             raise OSError(number, os.strerror(number), str(out)) from failed
@@ -93,23 +98,40 @@ class _Run:
         ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
         ledger.histograms["problems"] = Histogram("words")
 
-    def all(self, training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> str:
-        """Read every source; returns what is wrong with the whole, "" if nothing is."""
+    def all(self, training: list[tuple[Source, Found]], evaluation: list[tuple[Source, Found]]) -> str:
+        """Read every source; returns what is wrong with the whole, "" if nothing is.
+
+        A source for both is read twice, and each of its rows is counted twice.
+        """
+        uses: set[Use] = set()
         try:
-            for source in evaluation:
-                self.problems(source, evaluation=True)
-            for source in (s for s in training if s.use == "problems"):
-                self.problems(source, evaluation=False)
-            for source in (s for s in training if s.use == "sft"):
-                self.conversations(source)
+            for source, found in evaluation:
+                self.problems(self._begin(source, found, "problems"), evaluation=True)
+            passes: dict[Use, Callable[[Tally], None]] = {"problems": self._training, "sft": self.conversations}
+            for use, read in passes.items():
+                for source, found in training:
+                    if source.use in (use, "both"):
+                        uses.add(use)
+                        read(self._begin(source, found, use))
         finally:
             self.index.close()
-        return _misfit(self.ledger.tallies) or _empty(self.ledger.written, {source.use for source in training})
+        return _misfit(self.ledger.tallies) or _empty(self.ledger.written, uses)
 
-    def problems(self, source: Source, *, evaluation: bool) -> None:
+    def _begin(self, source: Source, found: Found, use: Use) -> Tally:
+        """Begin the count of what the rows of a source become, and say how it is read where the recipe does not."""
+        if found.rows:
+            print(f"standardize: {source.label}: {found.told(source)}", flush=True)
+        return self.ledger.begin(replace(source, use=use), found.schemas)
+
+    def _training(self, tally: Tally) -> None:
+        self.problems(tally, evaluation=False)
+
+    def problems(self, tally: Tally, *, evaluation: bool) -> None:
         """Send the rows of a source of problems to evaluation, plateau, gate or problems."""
-        tally = self.ledger.begin(source)
-        for index, raw, problem in self._sound(tally, _problem):
+        source = tally.source
+        kind, form = source.kind, self.plan.form
+        system = self.plan.system_prompt or prompts.system_prompt(form, kind)
+        for index, raw, problem in self._sound(tally, lambda draft: _problem(draft, kind, form)):
             tally.golds += 1
             decided = self.rules.problem(problem, tally, evaluation=evaluation)
             if isinstance(decided, Refused):
@@ -119,16 +141,23 @@ class _Run:
                 self.ledger.refuse(tally, index, raw, decided)
                 continue
             draft = problem.draft
-            row = {"question": draft.question, "gold": problem.gold, "solution": draft.reasoning}
-            seen = self._keep(tally, index, raw, decided, "question", problem.key, row)
+            question = prompts.shown_question(draft.question, problem.gold.options)
+            row = {
+                "question": question,
+                "solution": draft.solution or draft.reasoning,
+                **problem.gold.fields(),
+                "system": system,
+            }
+            seen = self._keep(tally, index, raw, decided, "question", problem.key, row, problem.gold)
             if seen.split != "problems":
                 self.index.add_grams(problem.key, seen)
+                if problem.gold.options:  # who asks the same without showing them asks the same
+                    self.index.add("question", same(draft.question), seen)
             self.ledger.histograms["problems"].add(len(draft.question.split()))
         _report(tally)
 
-    def conversations(self, source: Source) -> None:
+    def conversations(self, tally: Tally) -> None:
         """Send the rows of a source of conversations to sft."""
-        tally = self.ledger.begin(source)
         found = self._sound(tally, lambda draft: self._conversation(tally, draft))
         while batch := list(islice(found, _BATCH)):
             counts = self.tokens.count([conversation.messages for _, _, conversation in batch])
@@ -138,26 +167,30 @@ class _Run:
                 if isinstance(decided, Refused):
                     self.ledger.refuse(tally, index, raw, decided)
                     continue
-                row = {"messages": conversation.messages, "gold": conversation.gold}
-                self._keep(tally, index, raw, decided, "conversation", conversation.key, row)
+                gold = conversation.gold
+                row = {"messages": conversation.messages, "gold": gold.answer if gold else None}
+                self._keep(tally, index, raw, decided, "conversation", conversation.key, row, gold)
         _report(tally)
 
     def _conversation(self, tally: Tally, draft: Draft) -> Conversation:
         """The conversation in normal form, its answer settled against the gold where one is known."""
-        question, answer = same(draft.question), draft.answer
-        gold = self.rules.asked(draft, question)
+        kind, form, answer = tally.source.kind, self.plan.form, draft.answer
+        shown = prompts.shown_question(draft.question, draft.options)
+        question = same(shown)
+        gold = self.rules.asked(draft, question, kind, form)
         if gold is not None:
             tally.golds += 1
             checks.check_own_gold(draft, gold)
             answer = checks.settled_answer(draft, gold)
-            tally.notes["answer marked with ####"] += "####" not in draft.answer
-        text = assistant_text(draft.reasoning, answer)
-        messages = [*question_messages(draft.question), {"role": "assistant", "content": text}]
+            tally.notes[f"answer marked with {NAMED[form]}"] += NAMED[form] not in draft.answer
+        text = prompts.assistant_text(draft.reasoning, answer)
+        system = self.plan.system_prompt or prompts.system_prompt(form, gold.kind if gold else kind)
+        messages = [*prompts.question_messages(shown, system), {"role": "assistant", "content": text}]
         return Conversation(f"{question}\n{same(text)}", question, messages, gold)
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
         """(index, row, prepared) of the rows that fit the adapter and pass `prepare`; the others are refused."""
-        adapter = ADAPTERS[tally.source.adapter]
+        adapter = fields.reader(tally.source)
         for record in sources.records(tally.source, self.plan.seed):
             self.ledger.count(tally)
             try:
@@ -172,26 +205,34 @@ class _Run:
             yield record.index, record.row, prepared
 
     def _keep(
-        self, tally: Tally, index: int, raw: Any, placement: Placement, kind: str, key: str, row: dict[str, Any]
-    ) -> Seen:
+        self, tally: Tally, index: int, raw: Any, placement: Placement, kind: str, key: str, row: dict[str, Any],
+        gold: Gold | None,
+    ) -> Seen:  # fmt: skip
         """Write a row with its id, where it came from, and the hash of its normal form; remember it for later rows."""
         source, split = tally.source, placement.split
-        content = json.dumps(row, sort_keys=True, ensure_ascii=False)
+        content = json.dumps(_content(row), sort_keys=True, ensure_ascii=False)
         origin = {"source": source.name, "index": index, "revision": source.revision, "licence": source.licence}
         whole = {"id": digest(key)[:16], **row, **origin, "hash": digest(content)}
         self.ledger.accept(tally, split, whole, raw, placement.copies)
-        seen = Seen(split, row["gold"], source.name, index)
+        seen = Seen(split, gold, source.name, index)
         self.index.add(kind, key, seen)
         if placement.near:
             self.index.add_near(placement.near, seen)
         return seen
 
 
-def _problem(draft: Draft) -> Problem:
-    return Problem(same(draft.question), draft, checks.problem_gold(draft))
+def _problem(draft: Draft, kind: str, form: Form) -> Problem:
+    gold = problem_gold(draft, kind, form)
+    return Problem(same(prompts.shown_question(draft.question, gold.options)), draft, gold)
 
 
-def _empty(written: Mapping[str, int], uses: set[str]) -> str:
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a row is content, by which it is known again whatever is asked how; of a number its kind goes without."""
+    asked = ("form", "system", "answers") if row.get("answers") == "number" else ("form", "system")
+    return {name: value for name, value in row.items() if name not in asked}
+
+
+def _empty(written: Mapping[str, int], uses: set[Use]) -> str:
     if not written["evaluation"]:
         return "no evaluation problem is left"
     if "problems" in uses and not written["problems"]:
@@ -215,4 +256,7 @@ def _misfit(tallies: list[Tally]) -> str:
 def _report(tally: Tally) -> None:
     kept = ", ".join(f"{count:,} {split}" for split, count in tally.accepted.items()) or "none"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejected.most_common()) or "none"
-    print(f"standardize: {tally.source.name}: {tally.read:,} rows: kept {kept}; refused {reasons}", flush=True)
+    print(
+        f"standardize: {tally.source.name} for {tally.source.use}: {tally.read:,} rows: kept {kept}; refused {reasons}",
+        flush=True,
+    )

@@ -18,6 +18,9 @@ Use = Literal["", "sft", "problems", "both"]
 Form = Literal["marker", "boxed"]
 Protocol = Literal["zero-shot", "8-shot", "8-shot-think"]
 Backend = Literal["transformers", "vllm"]
+KINDS = ("number", "math", "choice", "text")  # of answers; a fifth is `CHECKER` and the path of a file
+CHECKER = "python:"
+NAMED: dict[Form, str] = {"marker": "####", "boxed": "\\boxed"}  # what a system prompt must say of the form
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
@@ -58,6 +61,11 @@ class Source(Settings):
     def purpose(self) -> Use:
         """What the rows are for: `use`, or what the adapter's rows always are for, "" where what they hold decides."""
         return self.use or _PURPOSES.get(self.adapter, "")
+
+    @property
+    def kind(self) -> str:
+        """The kind of its answers: `answers`, or what the adapter's rows usually have."""
+        return self.answers or "number"
 
     @property
     def label(self) -> str:

@@ -37,14 +37,25 @@ def stated(text: str) -> list[str]:
     inside = [(start, end) for start, end, _ in boxes(text)]
     last = text.rstrip().rpartition("\n")[2].strip()
     for match in _MARKER.finditer(text):
-        said = match[1].strip()
-        numeric = any(char.isnumeric() for char in said) and not (is_heading(said) or may_be_heading(said))
-        if said and "\\boxed" not in said and (numeric or match[0].strip() == last or _LETTER.fullmatch(said)):
-            found.append((match.start(), said))
+        if "\\boxed" not in match[1] and not _is_heading(match, last):
+            found.append((match.start(), match[1].strip()))
     for match in _COLON.finditer(text):
         if visible(match[1]) and not any(start <= match.end() <= end + 3 for start, end in inside):
             found.append((match.start(), unwrapped(match[1])))
     return [said for _, said in sorted(found)] or _last_line(last)
+
+
+def without_headings(text: str) -> str:
+    """The text with its headings behind `####` one step higher, so that what is left there is an answer."""
+    last = text.rstrip().rpartition("\n")[2].strip()
+    return _MARKER.sub(lambda match: f"### {match[1]}" if _is_heading(match, last) else match[0], text)
+
+
+def _is_heading(match: re.Match[str], last: str) -> bool:
+    """Whether a `####` line states no answer: it is empty, or words alone that are not the last line."""
+    said = match[1].strip()
+    numeric = any(char.isnumeric() for char in said) and not (is_heading(said) or may_be_heading(said))
+    return not said or not (numeric or match[0].strip() == last or _LETTER.fullmatch(said) or "\\boxed" in said)
 
 
 def the_answer(text: str, field: str, choices: Sequence[str] = ()) -> str | None:
@@ -99,7 +110,7 @@ def trace(question: str, reasoning: str, answer: str, gold: str | None, choices:
     said = the_answer(answer, "answer", choices)
     if gold is not None and said is not None and not agree(gold, said, choices):
         raise Refused("contradicts-gold", gold=gold, answer=said)
-    return Draft(clean(question), clean(reasoning), clean(answer), gold, options=choices)
+    return Draft(clean(question), clean(reasoning), clean(without_headings(answer)), gold, options=choices)
 
 
 def _last_line(line: str) -> list[str]:
