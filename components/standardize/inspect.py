@@ -81,8 +81,10 @@ def _fate(source: Source, first: Sequence[Record]) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.jsonl")
         write_jsonl(path, (record.row for record in first if not record.refused))
-        copy = replace(source, path=str(path), name=source.label, fields=source.fields, revision="main", optional=True)
-        plan = Plan(model="", revision="", sources=(copy,), evaluation=(_EVALUATION,), seed=0)
+        copy = replace(source, path=str(path), name=source.label, revision="main", optional=True)
+        alone = Source(path=str(Path(folder, "none.jsonl")), adapter="gsm8k")  # there is nothing to be kept clear of
+        write_jsonl(Path(alone.path), [{"question": "?", "answer": "#### 0"}])
+        plan = Plan(model="", revision="", sources=(copy,), evaluation=(alone,), seed=0)
         with redirect_stdout(StringIO()):
             written = write_rows(plan=plan, settings=recipes.QWEN.standardize, out=Path(folder, "out"))
         tallies = [tally for tally in written.ledger.tallies if tally.source.name == source.label]
@@ -96,9 +98,6 @@ def _fate(source: Source, first: Sequence[Record]) -> Iterator[str]:
         yield f"  refused for {use}: {count:,} {reason} ({REASONS[reason]}{_example(examples.get(reason))})"
 
 
-_EVALUATION = Source(name="evaluation", path="tiny:evaluation", adapter="gsm8k")
-
-
 def _example(row: Mapping[str, Any] | None) -> str:
     if not row:
         return ""
@@ -107,18 +106,27 @@ def _example(row: Mapping[str, Any] | None) -> str:
 
 
 def _fields(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Each field with the share of rows that have it, its types, and an example."""
+    """Each place with the share of rows that have it, its types, and an example."""
     values: dict[str, list[Any]] = {}
     for row in rows:
-        for name, value in row.items():
-            if value is not None:
-                values.setdefault(name, []).append(value)
+        for name, value in _places(row):
+            values.setdefault(name, []).append(value)
     width = max(map(len, values), default=0)
     return [
         f"  {name:{width}}  {len(found) / len(rows):4.0%}  {'/'.join(sorted({_type(one) for one in found}))}  "
         f"{_short(found[0], _SHOWN)}"
         for name, found in values.items()
     ]
+
+
+def _places(value: Any, front: str = "") -> Iterator[tuple[str, Any]]:
+    """The places of a row that a field map can name, of a list its first element alone."""
+    inner = value.items() if isinstance(value, Mapping) else [("0", value[0])] if isinstance(value, list) else ()
+    for name, one in inner:
+        if one is not None:
+            yield f"{front}{name}", one
+            if isinstance(one, Mapping) or (isinstance(one, list) and one):
+                yield from _places(one, f"{front}{name}.")
 
 
 def _type(value: Any) -> str:

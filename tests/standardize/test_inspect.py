@@ -31,7 +31,7 @@ def test_a_table_with_a_field_map(tmp_path: Path) -> None:
     text = "\n".join(lines)
     assert "Adapter trace" in text and "Read for both, with answers of the kind number" in text
     assert "kept for problems: 20" in text and "refused for problems: 1 duplicate" in text
-    assert '"place": "task.keys.0"' in text
+    assert '"place": "cot"' in text
     known = recipe_of(lines, tmp_path)[0]
     assert (known.adapter, known.use, known.answers, known.fields) == ("trace", "both", "number", source.fields)
 
