@@ -27,7 +27,7 @@ def by_hand(
         model=model or "",
         revision=revision or "main",
         sources=read_sources(sources) if sources else recipe.sources,
-        evaluation=tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ()) or recipe.evaluation,
+        evaluation=tuple(Source(path=path) for path in evaluation or ()) or recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
         form=recipe.form,
         system_prompt=recipe.system_prompt,
@@ -64,7 +64,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["inspect"]:
         sys.exit(inspect.command(sys.argv[2:]))
     told = {
-        "evaluation": "evaluation problems, as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
+        "evaluation": "evaluation problems, such as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
         "model": "model whose tokenizer counts tokens; without: an estimate by bytes",
         "revision": "revision of --model (default: main)",
         "seed": "seed instead of the recipe's",

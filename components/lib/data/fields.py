@@ -56,7 +56,7 @@ def found(row: Any, path: str) -> Any:
     if isinstance(row, str) and row.lstrip()[:1] in ("{", "["):
         try:
             row = json.loads(row)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if isinstance(row, Mapping):
         if path in row:

@@ -104,24 +104,21 @@ class _Run:
         A source for both is read twice, and each of its rows is counted twice.
         """
         uses: set[Use] = set()
+        for source, found in (*evaluation, *training):
+            if found.rows:
+                print(f"standardize: {source.label}: {found.told(source)}", flush=True)
         try:
             for source, found in evaluation:
-                self.problems(self._begin(source, found, "problems"), evaluation=True)
+                self.problems(self.ledger.begin(source, found.schemas), evaluation=True)
             passes: dict[Use, Callable[[Tally], None]] = {"problems": self._training, "sft": self.conversations}
             for use, read in passes.items():
                 for source, found in training:
                     if source.use in (use, "both"):
                         uses.add(use)
-                        read(self._begin(source, found, use))
+                        read(self.ledger.begin(replace(source, use=use), found.schemas))
         finally:
             self.index.close()
         return _misfit(self.ledger.tallies) or _empty(self.ledger.written, uses)
-
-    def _begin(self, source: Source, found: Found, use: Use) -> Tally:
-        """Begin the count of what the rows of a source become, and say how it is read where the recipe does not."""
-        if found.rows:
-            print(f"standardize: {source.label}: {found.told(source)}", flush=True)
-        return self.ledger.begin(replace(source, use=use), found.schemas)
 
     def _training(self, tally: Tally) -> None:
         self.problems(tally, evaluation=False)

@@ -6,7 +6,7 @@ from typing import Any
 from components.lib.data.adapters import draft
 from components.lib.data.adapters.draft import Draft, Row, visible
 from components.lib.data.adapters.stated import trace
-from components.lib.data.adapters.thinking import joined_thinking, split_thinking
+from components.lib.data.adapters.thinking import has_tag, joined_thinking, split_thinking
 from components.lib.data.normal import clean
 from components.lib.data.reasons import Refused
 
@@ -14,14 +14,20 @@ _ROLES = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "chatgpt": "assistant",
     "model": "assistant", "bot": "assistant", "system": "system", "developer": "system",
 }  # fmt: skip
+_REASONING = ("reasoning_content", "reasoning")
 
 
 def chat(row: Row) -> Draft:
     """{"messages": [{"role", "content"}, ...]}: system (optional), user, assistant with <thought> or <think>.
 
-    `messages` may be JSON text, as CSV needs it. A field `gold` of the row, where there is one, is its gold.
+    `messages` may be JSON text, as CSV needs it. A field `gold` of the row, where there is one, is its gold. Where
+    the content does not think, what `reasoning_content` takes is read.
     """
-    question, assistant = _turns(_messages(row, "messages"), "messages")
+    messages = _messages(row, "messages")
+    last = messages[-1] if messages and isinstance(messages[-1], dict) else {}
+    if any(last.get(name) for name in _REASONING) and not has_tag(str(last.get("content"))):
+        return reasoning_content(row)
+    question, assistant = _turns(messages, "messages")
     reasoning, answer = split_thinking(assistant)
     if not visible(reasoning):
         raise Refused("empty-think")
@@ -87,7 +93,7 @@ def question_of(row: Row, name: str) -> str:
 def _conversation(row: Row, messages: list[Any], name: str) -> Draft:
     turns = list(map(_as_message, messages))
     last = turns[-1] if turns and isinstance(turns[-1], dict) else {}
-    given = {key: draft.text_or_none(last, key) for key in ("reasoning_content", "reasoning")}
+    given = {key: draft.text_or_none(last, key) for key in _REASONING}
     reasoning = next(filter(None, given.values()), "")
     if len({" ".join(text.split()) for text in given.values() if text}) > 1:
         raise Refused("several-thinks", blocks=2)

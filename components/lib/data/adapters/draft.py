@@ -73,7 +73,7 @@ def structure(row: Row, name: str, kind: Any) -> Any:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Refused("wrong-type", field=name, why=f"not JSON: {error}") from None
         return field({name: value}, name, kind)
     return value

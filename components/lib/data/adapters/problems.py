@@ -13,7 +13,7 @@ from components.lib.data.reasons import Refused
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
 _NO_GOLD = frozenset({"proof", "notfound", "not found", "n/a", "none"})  # of NuminaMath 1.5
-_METAMATH = re.compile(r"\s*(?:the\s+)?(?:final\s+)?answer\s+is\s*:?\s*(?P<said>[^\n]*)\s*\Z", re.IGNORECASE)
+_METAMATH = re.compile(r"(?:\bthe\s+)?(?:\bfinal\s+)?\banswer\s+is\s*:?\s*(?P<said>[^\n]*)\s*\Z", re.IGNORECASE)
 _MARKED_LINE = re.compile(r"^[^\S\n]*#{4}[^\n]*\n?", re.MULTILINE)
 # What DAPO's and verl's preparation put around a question.
 _WRAPPERS = (
