@@ -79,7 +79,7 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
     run = Run(output, **TINY)
     run.wait_for_step("sft", "saved step")
     run.end(signal.SIGKILL)
-    until(lambda: not left_running(output), run.text, SOON_S)
+    until(lambda: not left_running(output), lambda: run.text, SOON_S)
 
     run = Run(output, **TINY)
     run.wait_for_step("sft", "going on from step")
@@ -95,7 +95,7 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
     run = Run(output, **TINY)
     run.wait_for_step("evaluate-*")
     run.end(signal.SIGKILL)
-    until(lambda: not left_running(output), run.text, SOON_S)
+    until(lambda: not left_running(output), lambda: run.text, SOON_S)
 
     run = Run(output, **TINY)
     assert run.process.wait(WAIT_S) == 0, run.text
