@@ -11,7 +11,7 @@ from components.lib.recipe.schema import Source
 from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
-from tests.fixtures.rows import SETTINGS, Outputs, read, write
+from tests.fixtures.rows import SETTINGS, Outputs, kept, read, reasons, write
 from tests.lib.data.formats import ASKED, FORMATS, Kept
 
 SPLITS = ("problems", "plateau", "gate")
@@ -54,17 +54,37 @@ def check(found: Outputs, number: int, what: Kept | str) -> None:
     """What became of row `number` of the source "rows"."""
     problems = [row for split in SPLITS for row in found[split] if row["source"] == "rows" and row["index"] == number]
     conversations = [row for row in found["sft"] if row["source"] == "rows" and row["index"] == number]
-    reasons = [row["reason"] for row in found["rejects"] if row["source"] == "rows" and row["index"] == number]
-    told = (number, what, reasons, problems, conversations)
-    assert len(problems) + len(conversations) + len(reasons) == 2, told
+    refused = [row["reason"] for row in found["rejects"] if row["source"] == "rows" and row["index"] == number]
+    told = (number, what, refused, problems, conversations)
+    assert len(problems) + len(conversations) + len(refused) == 2, told
     if isinstance(what, str):
-        assert reasons == [what, what], told
+        assert refused == [what, what], told
         return
     assert bool(conversations) == what.trace, told
     if not what.trace:
-        assert reasons == [what.flaw or "no-trace"], told
+        assert refused == [what.flaw or "no-trace"], told
     if what.gold is not None:
         assert problems and agree(problems[0]["gold"], what.gold), told
+
+
+def test_a_mixed_file_is_read_as_most_of_it_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"a": 1}, *({"instruction": f"What is {n}?", "output": "x"} for n in range(2))]
+    rows += [
+        {"query": f"What is {n} and {n}?", "response": f"It is {2 * n}.\nThe answer is: {2 * n}"} for n in range(9)
+    ]
+    found = standardized(tmp_path / "out", Source(path=write(tmp_path / "rows.jsonl", rows), name="rows"))
+
+    assert reasons(found, "rows") == dict.fromkeys(range(3), "missing-field")
+    assert kept(found, "rows") == set(range(3, 12))
+    said = "the first 12 rows are 9 metamath, 2 alpaca, 1 no known schema: read as metamath, for problems"
+    assert said in capsys.readouterr().out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    source = next(source for source in summary["sources"] if source["name"] == "rows")
+    assert source["recognised"] == {"metamath": 9, "alpaca": 2, "no known schema": 1}
+    assert (source["adapter"], source["use"], source["answers"]) == ("metamath", "problems", "number")
+    for page in ("summary.md", "summary.html"):
+        told = (tmp_path / "out" / page).read_text()
+        assert "metamath for problems, answers number (first rows: 9 metamath, 2 alpaca, 1 no known schema)" in told
 
 
 def test_every_row_of_the_formats_shows_its_format() -> None:

@@ -102,7 +102,7 @@ _SCHEMAS: tuple[tuple[Adapter, Callable[[Row], bool]], ...] = (
     ("gsm8k", lambda row: "question" in row and "####" in str(row.get("answer", ""))),
     ("gsm8k", lambda row: {"question", "gold", "solution", "hash"} <= set(row)),
     ("deepscaler", lambda row: "problem" in row and ("answer" in row or "final_answer" in row)),
-    ("problem", lambda row: "question" in row and ("gold" in row or "answer" in row)),
+    ("problem", lambda row: "question" in row and bool({"gold", "answer", "answerKey"} & set(row))),
 )
 
 
@@ -139,7 +139,8 @@ def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
     """The source with the adapter that most of its rows fit."""
     if "question" in source.fields:
         return replace(source, adapter="trace" if "reasoning" in source.fields else "problem"), Found()
-    schemas = Counter(schema_of(fields.mapped(row, source.fields)) for row in rows)
+    counted = Counter(schema_of(fields.mapped(row, source.fields)) for row in rows)
+    schemas = Counter(dict(counted.most_common()))  # the most frequent first
     known = [name for name, _ in schemas.most_common() if name != UNKNOWN]
     if rows and not known and not source.optional:
         has = ", ".join(dict.fromkeys(key for row in rows for key in row))

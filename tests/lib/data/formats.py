@@ -327,13 +327,17 @@ PROBLEM: list[Case] = [
     ({"question": ASKED, "gold": "b", "options": ["6", "7"]}, Kept("B", trace=False)),
     ({"question": ASKED, "gold": "7", "options": ["6", "7"]}, Kept("B", trace=False)),
     ({"question": ASKED, "gold": "9", "options": ["6", "7"]}, "bad-gold"),
+    ({"question": ASKED, "answer": 1, "choices": ["six", "seven"]}, Kept("B", trace=False)),
+    ({"question": ASKED, "answer": 1, "choices": ["1", "7"]}, "bad-gold"),
+    ({"question": ASKED, "answerKey": "B", "choices": {"text": ["6", "7"], "label": ["A", "B"]}},
+     Kept("B", trace=False)),
     ({"question": ASKED, "answer": "7"}, Kept("7", trace=False)),
     ({"question": ASKED, "gold": "7", "solution": "So \\boxed{8}."}, "wrong-gold"),
     ({"question": ASKED, "gold": "7", "solution": "3+4=7\nThe answer is 8."}, "wrong-gold"),
     ({"question": ASKED, "gold": {"a": 7}}, "wrong-type"),
     ({"question": [{"role": "user", "content": ASKED}], "gold": "7"}, Kept("7", trace=False)),
     ({"question": ASKED}, "missing-field"),
-]
+]  # fmt: skip
 TRACE: list[Case] = [
     ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID}, Kept(None)),
     ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID, "gold": "7"}, Kept("7")),

@@ -118,18 +118,20 @@ def options(row: Row, name: str) -> tuple[str, ...]:
     return made
 
 
-def letter(value: str, choices: tuple[str, ...]) -> str:
-    """The letter of the option that a gold names, by its letter of either case or by its text."""
+def letter(value: str, choices: tuple[str, ...], position: int | None = None) -> str:
+    """The letter of the option that a gold names: by its letter of either case, its text, or its position from 0."""
     known = letters(choices)
     bare = value.strip().strip("()[]. ").upper()
     if bare in known:
         return bare
     said = normalized(value)
-    found = [name for name, option in known.items() if said in (normalized(option), normalized(f"{name}) {option}"))]
-    found += [name for name, option in zip(known, choices, strict=True) if said == normalized(option)]
-    if len(set(found)) != 1:
+    pairs = list(zip(known, known.values(), choices, strict=True))
+    found = {name for name, *texts in pairs if said in map(normalized, (*texts, f"{name}) {texts[0]}"))}
+    if position is not None and 0 <= position < len(pairs):
+        found.add(pairs[position][0])
+    if len(found) != 1:
         raise Refused("bad-gold", gold=value, options=list(choices))
-    return found[0]
+    return found.pop()
 
 
 def _mislabelled(choices: tuple[str, ...]) -> bool:

@@ -53,14 +53,16 @@ def gsm8k(row: Row) -> Draft:
 def problem(row: Row) -> Draft:
     r"""{"question", "gold"[, "solution"][, "options"]}: any table of questions and golds, by way of `fields`.
 
-    `answer` is the gold where there is no `gold`. A gold may be a number, alone in a list, in a \boxed{}, or behind
-    the `####` of a worked text. With `options` it is the letter of one, or its text.
+    `answer` or `answerKey` is the gold where there is no `gold`. A gold may be a number, alone in a list, in a
+    \boxed{}, or behind the `####` of a worked text. With `options` or `choices` it is the letter of one, its text, or
+    its position from 0 as a number.
     """
-    question, name = question_of(row, "question"), draft.first(row, "gold", "answer")
+    question, name = question_of(row, "question"), draft.first(row, "gold", "answer", "answerKey")
     written, solution = draft.gold(row, name), draft.text_or_none(row, "solution")
-    if row.get("options") is not None:
-        choices = draft.options(row, "options")
-        return _solved(question, draft.letter(written, choices), solution, choices)
+    if row.get(listed := draft.first(row, "options", "choices")) is not None:
+        choices = draft.options(row, listed)
+        position = row[name] if isinstance(row[name], int) else None
+        return _solved(question, draft.letter(written, choices, position), solution, choices)
     gold = _final(written, name)
     if gold != written and not solution and "\n" in written:
         solution = written
