@@ -138,7 +138,10 @@ def resolved(source: Source, seed: int, *, evaluation: bool = False) -> tuple[So
 def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
     """The source with the adapter that most of its rows fit."""
     if "question" in source.fields:
-        return replace(source, adapter="trace" if "reasoning" in source.fields else "problem"), Found()
+        adapter: Adapter = "trace" if "reasoning" in source.fields else "problem"
+        asked = sum(fields.found(row, source.fields["question"]) is not None for row in rows)
+        schemas = +Counter({adapter: asked, UNKNOWN: len(rows) - asked})
+        return replace(source, adapter=adapter), Found(schemas, len(rows))
     counted = Counter(schema_of(fields.mapped(row, source.fields)) for row in rows)
     schemas = Counter(dict(counted.most_common()))  # the most frequent first
     known = [name for name, _ in schemas.most_common() if name != UNKNOWN]

@@ -35,8 +35,9 @@ def test_a_table_is_read_by_a_field_map(tmp_path: Path) -> None:
     rows = [{"item": {"text": ASKED, "keys": [[n]]}, "cot": THOUGHT} for n in range(3)]
     path = write(tmp_path / "rows.jsonl", rows)
     places = {"question": "item.text", "gold": "item.keys.0.0"}
-    source, _ = resolved(Source(path=path, fields=places), 0)
+    source, seen = resolved(Source(path=path, fields=places), 0)
     assert (source.adapter, source.use, source.answers) == ("problem", "problems", "number")
+    assert seen.schemas == {"problem": 3}
     draft = fields.reader(source)(rows[2])
     assert (draft.question, draft.gold, draft.reasoning) == (ASKED, "2", "")
 
@@ -68,7 +69,7 @@ def test_a_refusal_names_the_field_and_its_place() -> None:
         ({"question": "q", "gold": "nope.0"}, "auto", "fields: gold: none of the first 2 rows has 'nope.0'; they have "
          "q, a"),
         ({"question": "q", "golds": "a"}, "problem", "fields: golds: the adapter problem never asks for it; it asks "
-         "for gold, options, question, solution"),
+         "for choices, gold, options, question, solution"),
         ({"gold": "q"}, "sharegpt", ""),
     ],
 )  # fmt: skip

@@ -20,7 +20,8 @@ from components.lib.data.reasons import Refused
 _MARKER = re.compile(r"#{4,}[^\S\n]*(.*)")
 _COLON = re.compile(r"\b(?:the|final|correct|right)\s+answer\s+is\s*:[^\S\n]*(.*)", re.IGNORECASE)
 _SAID = re.compile(
-    r"\b(?:answer|option|choice|ans)\b\W{0,4}(?:is\b|:|=|-)?\W{0,4}(?:option\b\W{0,3})?(\S.*)", re.IGNORECASE
+    r"\b(?:answer|option|choice|ans)\b[\s*_]{0,4}(?:is\b|[:=]|[-–]\s)?[\s*_:]{0,4}(?:option\b[\s*_:]{0,4})?(\S.*)",
+    re.IGNORECASE,
 )
 _ALONE = re.compile(r"\(?([A-H])[).]{0,2}|.*\b([A-H])\s+is\s+(?:the\s+)?(?:correct|right|answer|option)\b.*")
 _LETTER = re.compile(r"\(?([A-Ha-h])\)?(?:[).:\s].*)?")
