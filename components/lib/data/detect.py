@@ -143,8 +143,9 @@ def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
         schemas = +Counter({adapter: asked, UNKNOWN: len(rows) - asked})
         return replace(source, adapter=adapter), Found(schemas, len(rows))
     counted = Counter(schema_of(fields.mapped(row, source.fields)) for row in rows)
-    schemas = Counter(dict(counted.most_common()))  # the most frequent first
-    known = [name for name, _ in schemas.most_common() if name != UNKNOWN]
+    order = [*(name for name, _ in _SCHEMAS), UNKNOWN]  # decides between schemas of as many rows
+    schemas = Counter(dict(sorted(counted.items(), key=lambda one: (-one[1], order.index(one[0])))))
+    known = [name for name in schemas if name != UNKNOWN]
     if rows and not known and not source.optional:
         has = ", ".join(dict.fromkeys(key for row in rows for key in row))
         raise ValueError(

@@ -37,6 +37,12 @@ def test_most_rows_decide_and_never_the_first(tmp_path: Path) -> None:
     assert "5 sharegpt, 3 alpaca, 1 no known schema" in seen.told(source)
 
 
+def test_of_as_many_rows_each_the_order_of_the_file_does_not_decide(tmp_path: Path) -> None:
+    rows = [row for row, _ in (ALPACA[0], SHAREGPT[0])]
+    assert {found(tmp_path, mixed)[0].adapter for mixed in (rows * 2, rows[::-1] * 2)} == {"sharegpt"}
+    assert found(tmp_path, [])[0].adapter == "problem"
+
+
 def test_no_more_than_the_first_thousand_rows_decide(tmp_path: Path) -> None:
     rows = [{"question": ASKED, "gold": n} for n in range(ROWS)] + [row for row, _ in SHAREGPT[:1]] * 2 * ROWS
     source, seen = found(tmp_path, rows)
