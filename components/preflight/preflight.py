@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from components.lib import machine
+from components.lib.answers import checker
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
 from components.lib.models import check_hub_id, config_of, model_directory
 from components.lib.recipe import recipes
+from components.lib.recipe.checkers import check_length, hash_of, with_code
 from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import Notify, Recipe, Source
 from components.lib.recipe.settings import from_json, plain, replace, to_json
@@ -85,7 +87,7 @@ def run_preflight(
             write_text(outputs[name], text)
         record.result = checked.reason
         record.details = {
-            "recipe": checked.recipe.name, "plan": checked.plan.text(), "fingerprint": checked.fingerprint,
+            "recipe": checked.recipe.name, "plan": checked.plan.hashed().text(), "fingerprint": checked.fingerprint,
             "changed": checked.changed,
         }  # fmt: skip
         print(f"preflight: {checked.reason}; model {checked.plan.model} at {checked.plan.revision}")
@@ -130,6 +132,10 @@ def check_inputs(recipe: Recipe) -> Plan:
 
         check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
+    for answers, text in plan.checkers.items():
+        checker.load(answers, text)
+        print(f"answers {answers}: {hash_of(text)}", flush=True)
+    check_length(plan.text(), to_json(_without_code(recipe)))  # the longest inputs of a step: those of push
     _check_memory(recipe, plan)
     if recipe.checkpoints:
         check_locks(Path(recipe.checkpoints).expanduser().absolute())
@@ -169,6 +175,7 @@ def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
     for flat_name, value in parameters.items():
         recipe = recipes.with_value(recipe, flat_name, value)
     recipes.check_recipe(recipe)
+    recipe = with_code(recipe)
     if not any(source.purpose == "problems" for source in recipe.sources):
         raise ValueError("sources has no source of problems; give one with adapter gsm8k or use problems")
     return recipe
@@ -182,15 +189,16 @@ def resolve(recipe: Recipe) -> Plan:
         sources=tuple(_resolve_source(source) for source in recipe.sources),
         evaluation=tuple(_resolve_source(source) for source in recipe.evaluation),
         seed=recipe.seed,
+        checkers=recipe.checkers,
     )
 
 
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
-    settings = {k: v for k, v in plain(recipe).items() if k not in _NOT_COMPARED}
+    settings = {k: v for k, v in plain(recipe).items() if k not in (*_NOT_COMPARED, "checkers")}
     for stage, name in (("gate", "force"), ("push", "private")):
         del settings[stage][name]
-    text = json.dumps([settings, plan.text(), code_sha256()], sort_keys=True)
+    text = json.dumps([settings, plan.hashed().text(), code_sha256()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -219,9 +227,13 @@ def _reason(unchanged: str, champion: Mapping[str, Any], always: bool) -> str:
 
 def _outputs(checked: Checked) -> dict[str, str]:
     settings = {step: to_json(getattr(checked.recipe, step)) for step in STEPS}
-    return {
-        "merged": to_json(checked.recipe), "fingerprint": checked.fingerprint, "champion": checked.champion, **settings,
-    }  # fmt: skip
+    merged = to_json(_without_code(checked.recipe))
+    return {"merged": merged, "fingerprint": checked.fingerprint, "champion": checked.champion, **settings}
+
+
+def _without_code(recipe: Recipe) -> Recipe:
+    """The recipe as push gets it beside the plan, which has the checkers' code."""
+    return replace(recipe, checkers={})
 
 
 def _model_revision(model: str, revision: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from components.lib.command import main
 from components.lib.recipe import recipes
+from components.lib.recipe.checkers import with_code
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
@@ -19,12 +20,16 @@ def by_hand(
     """Turn sources into the files that every later step uses, and say what happened to every row."""
     if (sources is None) != (not evaluation):
         raise ValueError("give --sources and --evaluation together, or neither to take both from --recipe")
+    if sources:
+        by_path = tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ())
+        recipe = with_code(replace(recipe, sources=read_sources(sources), evaluation=by_path))
     plan = Plan(
         model=model or "",
         revision=revision or "main",
-        sources=read_sources(sources) if sources else recipe.sources,
-        evaluation=tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ()) or recipe.evaluation,
+        sources=recipe.sources,
+        evaluation=recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
+        checkers=recipe.checkers,
     )
     settings = recipe.standardize if max_tokens is None else replace(recipe.standardize, max_tokens=max_tokens)
     numbers = standardize(plan=plan, settings=settings, out=output)

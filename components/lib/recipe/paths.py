@@ -1,6 +1,7 @@
 """What a recipe's paths are: on this disk, in a bucket, on the Hub or made by code; and where relative ones lie."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +9,7 @@ from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import replace
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")  # of a local source, plain or .gz
+CHECKER = "python:"  # begins the `answers` that name a checker's file
 Kind = Literal["tiny", "s3", "file", "hub"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -32,15 +34,19 @@ def absolute(recipe: Recipe, folder: Path | None = None) -> Recipe:
     return replace(
         recipe,
         model=model,
-        sources=tuple(_source(source, folder) for source in recipe.sources),
-        evaluation=tuple(_source(source, folder) for source in recipe.evaluation),
+        sources=tuple(_source(source, folder, recipe.checkers) for source in recipe.sources),
+        evaluation=tuple(_source(source, folder, recipe.checkers) for source in recipe.evaluation),
         registry=_directory(folder, recipe.registry),
         checkpoints=_directory(folder, recipe.checkpoints),
     )
 
 
-def _source(source: Source, folder: Path | None) -> Source:
-    return replace(source, path=_text(folder, source.path)) if kind_of(source.path, folder) == "file" else source
+def _source(source: Source, folder: Path | None, read: Mapping[str, str]) -> Source:
+    path = _text(folder, source.path) if kind_of(source.path, folder) == "file" else source.path
+    answers = source.answers
+    if answers.startswith(CHECKER) and answers not in read:
+        answers = CHECKER + _text(folder, answers.removeprefix(CHECKER))
+    return replace(source, path=path, answers=answers)
 
 
 def _directory(folder: Path | None, text: str) -> str:
