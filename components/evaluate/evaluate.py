@@ -50,6 +50,7 @@ def evaluate(
         summary = {
             "checkpoint": checkpoint, "model": model, "revision": revision, "model_sha256": fingerprint,
             "template_sha256": text_sha256(str(tokenizer.chat_template)), "seed": seed, "settings": plain(settings),
+            "instruction": "system turn" if prompts.knows_system(tokenizer) else "user turn",
             "results": groups,
         }  # fmt: skip
         write_jsonl(out / "items.jsonl", items)
@@ -69,7 +70,7 @@ def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, setti
     for split, protocol, rows in plan:
         shots = protocols.exemplars(protocol, data, asked, seed)
         for row in rows:
-            prompt = prompts.render(tokenizer, protocols.messages(row["question"], shots))
+            prompt = prompts.render(tokenizer, prompts.asking(row, shots))
             for sample in range(settings.samples):
                 key = request_key(fingerprint, prompt, sample, seed, settings)
                 requests.append(Request(split, protocol, row, sample, prompt, key))
@@ -109,9 +110,11 @@ def _item(checkpoint: str, sampling: str, request: Request, made: dict[str, Any]
     return {
         "checkpoint": checkpoint, "split": request.split, "protocol": request.protocol, "id": row["id"],
         "sample": request.sample, "prompt_sha256": text_sha256(request.prompt), "question": row["question"],
-        "gold": row["gold"], "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
+        "gold": row["gold"], "source": row.get("source", ""), "answers": row.get("answers", "number"),
+        "form": row.get("form", "marker"), "options": row.get("options", []),
+        "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
         "finish_reason": reason, "stopped_at_answer": made["stopped_at_answer"], "sampling": sampling,
-        **verdicts(made["text"], gold=row["gold"], prefilled=prefilled, finish_reason=reason),
+        **verdicts(made["text"], row, prefilled=prefilled, finish_reason=reason),
     }  # fmt: skip
 
 

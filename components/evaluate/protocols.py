@@ -4,11 +4,12 @@ Exemplars come from the training files, never from the questions that are evalua
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from components.lib.answers.final import in_form
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
 
@@ -40,13 +41,8 @@ def exemplars(protocol: str, data: Path, asked: Iterable[str], seed: int) -> lis
     return random.Random(f"{seed} {protocol}").sample(usable, SHOTS)
 
 
-def messages(question: str, shots: Sequence[Exemplar]) -> list[prompts.Message]:
-    """The conversation that asks a question after its exemplars, all in one user turn."""
-    return prompts.few_shot_messages(question, shots)
-
-
 def _worked(row: dict[str, Any]) -> Exemplar:
-    return row["question"], f"{row['solution'].strip()}\n{prompts.MARKER} {row['gold']}"
+    return row["question"], f"{row['solution'].strip()}\n{in_form(row['gold'], row.get('form', 'marker'))}"
 
 
 def _traces(path: Path) -> list[Exemplar]:

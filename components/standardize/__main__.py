@@ -29,6 +29,8 @@ def by_hand(
         sources=recipe.sources,
         evaluation=recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
+        form=recipe.form,
+        system_prompt=recipe.system_prompt,
         checkers=recipe.checkers,
     )
     settings = recipe.standardize if max_tokens is None else replace(recipe.standardize, max_tokens=max_tokens)

@@ -140,7 +140,7 @@ def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
     if change == "a new problem":
         write_jsonl(data / "gate.jsonl", [problem(k, "gate") for k in range(7)])
     if change == "another system prompt":
-        monkeypatch.setattr(prompts, "SYSTEM_PROMPT", "Think, then write #### <number>")
+        monkeypatch.setattr(prompts, "system_prompt", lambda form, kind: "Think, then write #### <number>")
     settings = replace(SETTINGS, **settings)
     run(data, tmp_path / "base", settings)
     run(data, tmp_path / "grpo", settings, checkpoint="grpo")
@@ -339,7 +339,7 @@ def test_no_problems_is_an_error(data):
 
 def test_cut_off_is_never_right():
     text = "2+2=4\n</think>\n\n#### 4"
-    whole, cut = (verdicts(text, gold="4", prefilled=True, finish_reason=reason) for reason in ("stop", "length"))
+    whole, cut = (verdicts(text, {"gold": "4"}, prefilled=True, finish_reason=reason) for reason in ("stop", "length"))
     assert whole["correct"] and whole["answer"] == "4"
     assert not cut["correct"] and cut["lm_eval_strict"] and json.dumps(cut)
 

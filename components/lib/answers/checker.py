@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from components.lib.answers.helper import Helper, NotStarted, Silent
 from components.lib.files import write_text
 from components.lib.recipe import checkers
-from components.lib.recipe.paths import CHECKER
+from components.lib.recipe.schema import CHECKER
 
 LIMIT_S = 10.0
 """Seconds for one answer; after them its process is ended and the answer is wrong."""

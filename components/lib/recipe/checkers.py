@@ -15,8 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.lib.files import write_text
-from components.lib.recipe.paths import CHECKER
-from components.lib.recipe.schema import Recipe
+from components.lib.recipe.schema import CHECKER, Recipe
 from components.lib.recipe.settings import replace, to_json
 
 FOLDER = "checkers"  # in which code lies beside what was made with it

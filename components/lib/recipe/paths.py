@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from components.lib.recipe.schema import Recipe, Source
+from components.lib.recipe.schema import CHECKER, Recipe, Source
 from components.lib.recipe.settings import replace
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")  # of a local source, plain or .gz
-CHECKER = "python:"  # begins the `answers` that name a checker's file
 Kind = Literal["tiny", "s3", "file", "hub"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

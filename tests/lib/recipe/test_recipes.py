@@ -57,6 +57,10 @@ def test_parameters_are_few_and_exist():
         ({"sample_temperature": "0"}, "--set sample_temperature=0: temperature: 0.0 is too small"),
         ({"sample_problems": "-1"}, "at least 0"),
         ({"sample_problems": "1", "sources": '[{"path": "sampled", "adapter": "gsm8k"}]'}, "is called 'sampled'"),
+        ({"system_prompt": "Be brief."}, "does not say ####, so no model would give its answer in the form marker"),
+        ({"system_prompt": "End with ####", "form": "boxed"}, "does not say .boxed, so no model would give its answer"),
+        ({"system_prompt": "#### {{$.outputs}}"}, "takes for a placeholder of its own"),
+        ({"sources": '[{"path": "x.jsonl", "answers": "maths"}]'}, "'maths' is no kind of answer; valid: number, math"),
     ],
 )
 def test_bad_changes_are_refused(changes, said):
