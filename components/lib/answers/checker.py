@@ -86,6 +86,12 @@ def judge(short: str, completion: str, row: Mapping[str, Any]) -> Verdict:
     return _known[short].judge(completion, row)
 
 
+def counts() -> dict[str, float]:
+    """How often the checkers of this process were asked and how often they failed, as numbers to log, if at all."""
+    asked, failed = (sum(getattr(one, name) for one in _known.values()) for name in ("asked", "failed"))
+    return {"checker_asked": float(asked), "checker_failed": float(failed)} if asked else {}
+
+
 def end() -> None:
     """End the processes of all checkers, and forget these."""
     for checker in _known.values():

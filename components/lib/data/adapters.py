@@ -31,6 +31,8 @@ class Draft:
     gold: str | None
     annotated: str = ""  # the worked solution with its <<...>>, where there is one
     options: tuple[str, ...] = ()
+    checker: str = ""  # where the user's own code judges: its short hash,
+    row: dict[str, Any] | None = None  # and the row itself
 
 
 def chat(row: dict[str, Any]) -> Draft:

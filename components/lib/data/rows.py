@@ -10,11 +10,12 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from components.lib.answers import checker
 from components.lib.data import checks, sources
 from components.lib.data.adapters import ADAPTERS, Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
@@ -25,9 +26,10 @@ from components.lib.data.reasons import MISFIT, Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
+from components.lib.data.trial import TRIED, plain_row, try_checker
 from components.lib.files import naming
 from components.lib.generation import prompts
-from components.lib.recipe.schema import NAMED, Form, Source, Standardize
+from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize
 from components.lib.registry.plan import Plan
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     """
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
-    _check_sources(training, evaluation)
+    _check_sources(training, evaluation, plan.checkers)
     training, evaluation = tuple(map(sources.pinned, training)), tuple(map(sources.pinned, evaluation))
     out.mkdir(parents=True, exist_ok=True)
     with naming(out), tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
@@ -67,13 +69,17 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
             raise OSError(number, os.strerror(number), str(out)) from failed
         finally:
             ledger.close()
+        checker.write(plan.checkers, out)
         for name in FILES:
             os.replace(Path(folder) / f"{name}.jsonl", out / f"{name}.jsonl")
     ledger.check()
     return Written(ledger, run.tokens.name, error)
 
 
-def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> None:
+def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...], checkers: Mapping[str, str]) -> None:
+    for source in (*training, *evaluation):
+        if source.kind.startswith(CHECKER) and source.kind not in checkers:
+            raise ValueError(f"source {source.name!r}: the plan has no code of {source.kind}; make it by preflight")
     if not training:
         raise ValueError("sources is empty; list at least one")
     if not evaluation:
@@ -87,6 +93,7 @@ class _Run:
 
     def __init__(self, plan: Plan, settings: Standardize, ledger: Ledger, folder: Path) -> None:
         self.plan, self.ledger = plan, ledger
+        self.checkers = checker.install_codes(plan.checkers)
         self.tokens = Tokens(plan.model, plan.revision)
         self.index = Index(
             folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
@@ -113,6 +120,7 @@ class _Run:
         tally = self.ledger.begin(source)
         kind, form = source.kind, self.plan.form
         system = self.plan.system_prompt or prompts.system_prompt(form, kind)
+        golds: list[Gold] = []
         for index, raw, problem in self._sound(tally, lambda draft: _problem(draft, kind, form)):
             tally.golds += 1
             decided = self.rules.problem(problem, tally, evaluation=evaluation)
@@ -131,6 +139,9 @@ class _Run:
                 if problem.gold.options:  # who asks the same without showing them asks the same
                     self.index.add("question", same(draft.question), seen)
             self.ledger.histograms["problems"].add(len(draft.question.split()))
+            if problem.gold.checker and len(golds) < TRIED:
+                golds.append(problem.gold)
+        try_checker(tally, golds)
         _report(tally)
 
     def conversations(self, source: Source) -> None:
@@ -168,13 +179,16 @@ class _Run:
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
         """(index, row, prepared) of the rows that fit the adapter and pass `prepare`; the others are refused."""
-        adapter = ADAPTERS[tally.source.adapter]
+        adapter, kind = ADAPTERS[tally.source.adapter], tally.source.kind
+        own = self.checkers[kind] if kind.startswith(CHECKER) else ""
         for record in sources.records(tally.source, self.plan.seed):
             self.ledger.count(tally)
             try:
                 if record.refused:
                     raise record.refused
                 draft = adapter(record.row)
+                if own:
+                    draft = replace(draft, checker=own, row=plain_row(record.row))
                 checks.check_texts(draft)
                 prepared = prepare(draft)
             except Refused as refused:
