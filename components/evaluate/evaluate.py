@@ -109,18 +109,16 @@ def sampling_text(seed: int, settings: schema.Evaluate) -> str:
 def _item(checkpoint: str, sampling: str, request: Request, made: dict[str, Any]) -> Item:
     """The row of items.jsonl of a completion in partial.jsonl."""
     row, prefilled, reason = request.row, prompts.prefilled(request.prompt), made["finish_reason"]
-    item: Item = {
+    return {
         "checkpoint": checkpoint, "split": request.split, "protocol": request.protocol, "id": row["id"],
         "sample": request.sample, "prompt_sha256": text_sha256(request.prompt), "question": row["question"],
         "gold": row["gold"], "source": row.get("source", ""), "answers": row.get("answers", "number"),
         "form": row.get("form", "marker"), "options": row.get("options", []),
+        "checker": row.get("checker", ""),
         "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
         "finish_reason": reason, "stopped_at_answer": made["stopped_at_answer"], "sampling": sampling,
         **verdicts(made["text"], row, prefilled=prefilled, finish_reason=reason),
     }  # fmt: skip
-    if "checker" in row:
-        item["checker"] = row["checker"]
-    return item
 
 
 def _summary(

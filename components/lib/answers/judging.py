@@ -15,7 +15,7 @@ _WORDS: dict[Shared, str] = {
     "gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling", "answers": "kinds of answers",
     "checker": "checkers",
 }  # fmt: skip
-_OLDER = {"answers": "number"}  # what rows mean that were written before there was the field
+_OLDER = {"answers": "number", "checker": ""}  # what rows mean that were written before there was the field
 
 
 class Verdicts(TypedDict):
@@ -47,7 +47,7 @@ class Item(Verdicts):
     answers: NotRequired[str]  # kind of the answer
     form: NotRequired[str]
     options: NotRequired[list[str]]
-    checker: NotRequired[str]  # of python:FILE.py: the short hash of its code
+    checker: NotRequired[str]  # of python:FILE.py the short hash of its code, else empty
     completion: str  # without special tokens but the think tags
     prefilled: bool  # whether the prompt has opened the think block
     tokens: int  # generated, the end token included

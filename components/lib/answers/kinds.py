@@ -57,7 +57,7 @@ class Question:
         """Return the question of a problem or an item; one of an older run asks for a number behind the marker."""
         kind, form = row.get("answers", "number"), row.get("form", "marker")
         asked = Question(row["gold"], kind, form, tuple(row.get("options") or ()), prefilled)
-        if "checker" not in row:
+        if not row.get("checker"):
             return asked
         own = {**row.get("row", {}), "question": row["question"], "gold": row["gold"]}
         return replace(asked, checker=row["checker"], row=own)
