@@ -7,8 +7,9 @@ import pytest
 from components.lib.answers import checker
 from components.lib.answers.judging import champion_mismatch, read_items, rejudged, verdicts
 from components.lib.answers.kinds import Question, judge
+from components.lib.data.trial import plain_row
 from components.lib.files import read_json, read_jsonl, write_jsonl
-from components.lib.recipe.checkers import short_hash, with_code
+from components.lib.recipe.checkers import packed, short_hash, with_code
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.schema import Source
 from components.lib.recipe.settings import replace
@@ -242,3 +243,25 @@ def test_the_code_of_a_plan_is_there(tmp_path):
     plan = replace(plan_of(tmp_path, NEAR), checkers={})
     with pytest.raises(ValueError, match="source 'train': the plan has no code of python:near.py"):
         standardize(plan=plan, settings=SETTINGS, out=tmp_path / "out")
+
+
+def test_the_example_of_the_documents_works(tmp_path):
+    from tests import ROOT
+
+    page = (ROOT / "docs" / "judging.md").read_text(encoding="utf-8").partition("## A checker of your own")[2]
+    code = page.split("```python\n")[1].split("```")[0]
+    known = checker.install_codes({"python:plan.py": packed(code)})["python:plan.py"]
+    row = {"question": "Plan it.", "gold": "", "forbidden": ["hammer", "nail"]}
+    said = {
+        text: checker.judge(known, f"<think>hammer</think>{text}", row)[:3]
+        for text in ("#### A saw", "nail #### B", "saw")
+    }
+    assert said == {"#### A saw": (1.0, True, "a saw"), "nail #### B": (0.5, False, "b"), "saw": (0.0, False, None)}
+
+
+def test_a_row_is_json():
+    from datetime import date
+
+    assert plain_row({"a": float("nan"), "b": [float("inf"), 1], "c": date(2026, 1, 2)}) == {
+        "a": None, "b": [None, 1], "c": "2026-01-02",
+    }  # fmt: skip
