@@ -225,9 +225,11 @@ def _score(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument("file", metavar="FILE.jsonl", type=Path, help="lines with `completion` and `gold`")
     verb.add_argument("--output", metavar="FILE", type=Path, help="the judged lines (default: standard output)")
-    kinds, forms = ("number", "math", "choice", "text"), ("marker", "boxed")
-    verb.add_argument("--answers", default="number", choices=kinds, help="of lines that name none (default: number)")
-    verb.add_argument("--form", default="marker", choices=forms, help="of lines that name none (default: marker)")
+    kinds = "number, math, choice, text or python:FILE.py, of lines that name none (default: number)"
+    verb.add_argument("--answers", default="number", metavar="KIND", help=kinds)
+    verb.add_argument(
+        "--form", default="marker", choices=("marker", "boxed"), help="of lines that name none (default: marker)"
+    )
     verb.set_defaults(function=function)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluate import protocols
+from components.lib.answers import checker
 from components.lib.answers.judging import Item, verdicts
 from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import backends, prompts
@@ -35,6 +36,7 @@ def evaluate(
     unknown checkpoint, for several samples without temperature, for missing problems or exemplars.
     """
     _check(checkpoint, settings)
+    checker.install(data)
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
     tokenizer = backends.load_tokenizer(directory)
@@ -55,7 +57,7 @@ def evaluate(
         }  # fmt: skip
         write_jsonl(out / "items.jsonl", items)
         write_json(out / "summary.json", summary)
-        return _numbers(groups) | after()
+        return _numbers(groups) | checker.counts() | after()
 
 
 def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate) -> list[Request]:
@@ -112,6 +114,7 @@ def _item(checkpoint: str, sampling: str, request: Request, made: dict[str, Any]
         "sample": request.sample, "prompt_sha256": text_sha256(request.prompt), "question": row["question"],
         "gold": row["gold"], "source": row.get("source", ""), "answers": row.get("answers", "number"),
         "form": row.get("form", "marker"), "options": row.get("options", []),
+        "checker": row.get("checker", ""),
         "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
         "finish_reason": reason, "stopped_at_answer": made["stopped_at_answer"], "sampling": sampling,
         **verdicts(made["text"], row, prefilled=prefilled, finish_reason=reason),

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from components.lib.answers import checker
 from components.lib.answers.judging import verdicts
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation.partial import Partial
@@ -31,6 +32,7 @@ def screen(job: Job) -> None:
     Several processes share the problems, each has its own file. A killed process goes on where it stopped.
     """
     rank, world = (int(os.environ.get(name, value)) for name, value in (("RANK", 0), ("WORLD_SIZE", 1)))
+    checker.install(job.data)
     # A source's weight above 1 repeats its rows.
     problems = list({row["id"]: row for row in read_jsonl(job.data / "problems.jsonl")}.values())[rank::world]
     settings = sampling(job.settings)

@@ -18,6 +18,7 @@ from components.grpo.plateau import Plateau
 from components.grpo.rollouts import Rollouts, encode
 from components.grpo.scorer import RATES, Scorer
 from components.grpo.trainer import GrpoTrainer
+from components.lib.answers import checker
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
 from components.lib.recipe.schema import Grpo
@@ -46,6 +47,7 @@ def train(job: Job) -> dict[str, float]:
     settings, directory = job.settings, TrainingDir(job.directory)
     common.check_memory(job)
     tokenizer = common.load_tokenizer(job.model, job.revision)
+    checker.install(job.data)
     problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
         raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
@@ -69,7 +71,7 @@ def train(job: Job) -> dict[str, float]:
         common.run(trainer, Saver(directory, job.training), job.resume)
     common.save_model(trainer, tokenizer, directory.preparing / "model", plateau.weights())
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
-    return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)}
+    return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)} | checker.counts()
 
 
 def make_trainer(

@@ -21,6 +21,7 @@ from components.lib import ending, machine, streams
 from components.lib.cluster import images
 from components.lib.files import PACKAGE, write_json, write_text
 from components.lib.models import weights_bytes
+from components.lib.recipe import checkers
 from components.lib.recipe.files import write
 from components.lib.recipe.paths import absolute
 from components.lib.recipe.schema import Notify, Recipe
@@ -76,7 +77,7 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     ):  # fmt: skip
         store, started = checked_registry(recipe.registry), time.monotonic()
         environment = _environment(recipe, runner, output, temporary)
-        write_text(output / "recipe.yaml", write(recipe))
+        write_text(output / "recipe.yaml", write(checkers.unfolded(recipe, output)))
         print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
         print(f"threads of each step: {environment['OMP_NUM_THREADS']}", flush=True)
         signals: list[int] = []

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from components.lib import machine
+from components.lib.answers import checker
 from components.lib.data.detect import resolved
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
 from components.lib.models import check_hub_id, config_of, model_directory
 from components.lib.recipe import recipes
+from components.lib.recipe.checkers import check_length, hash_of, with_code
 from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import Notify, Recipe, Source
 from components.lib.recipe.settings import from_json, plain, replace, to_json
@@ -78,7 +80,7 @@ def run_preflight(
             write_text(outputs[name], text)
         record.result = checked.reason
         record.details = {
-            "recipe": checked.recipe.name, "plan": checked.plan.text(), "fingerprint": checked.fingerprint,
+            "recipe": checked.recipe.name, "plan": checked.plan.hashed().text(), "fingerprint": checked.fingerprint,
             "changed": checked.changed,
         }  # fmt: skip
         print(f"preflight: {checked.reason}; model {checked.plan.model} at {checked.plan.revision}")
@@ -118,6 +120,10 @@ def check_inputs(recipe: Recipe) -> Plan:
 
         check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
     plan = resolve(recipe)
+    for answers, text in plan.checkers.items():
+        checker.load(answers, text)
+        print(f"answers {answers}: {hash_of(text)}", flush=True)
+    check_length(plan.text(), to_json(_without_code(recipe)))  # the longest inputs of a step: those of push
     _check_memory(recipe, plan)
     if recipe.checkpoints:
         check_locks(Path(recipe.checkpoints).expanduser().absolute())
@@ -157,6 +163,7 @@ def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
     for flat_name, value in parameters.items():
         recipe = recipes.with_value(recipe, flat_name, value)
     recipes.check_recipe(recipe)
+    recipe = with_code(recipe)
     return recipe
 
 
@@ -187,10 +194,10 @@ def _use(source: Source, seed: int) -> str:
 
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
-    settings = {k: v for k, v in plain(recipe).items() if k not in _NOT_COMPARED}
+    settings = {k: v for k, v in plain(recipe).items() if k not in (*_NOT_COMPARED, "checkers")}
     for stage, name in (("gate", "force"), ("push", "private")):
         del settings[stage][name]
-    text = json.dumps([settings, plan.text(), code_sha256()], sort_keys=True)
+    text = json.dumps([settings, plan.hashed().text(), code_sha256()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -219,9 +226,13 @@ def _reason(unchanged: str, champion: Mapping[str, Any], always: bool) -> str:
 
 def _outputs(checked: Checked) -> dict[str, str]:
     settings = {step: to_json(getattr(checked.recipe, step)) for step in STEPS}
-    return {
-        "merged": to_json(checked.recipe), "fingerprint": checked.fingerprint, "champion": checked.champion, **settings,
-    }  # fmt: skip
+    merged = to_json(_without_code(checked.recipe))
+    return {"merged": merged, "fingerprint": checked.fingerprint, "champion": checked.champion, **settings}
+
+
+def _without_code(recipe: Recipe) -> Recipe:
+    """The recipe as push gets it beside the plan, which has the checkers' code."""
+    return replace(recipe, checkers={})
 
 
 def _model_revision(model: str, revision: str) -> str:

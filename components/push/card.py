@@ -194,8 +194,14 @@ def _sources(plan: Plan, data_url: str) -> str:
         for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
         for source in sources
     ]
-    table = markdown("lllll", ("source", "where", "revision", "licence", "use"), rows)
-    return f"{table}\n\nThe SFT conversations as they were used: {data_url}" if data_url else table
+    parts = [markdown("lllll", ("source", "where", "revision", "licence", "use"), rows)]
+    parts += [
+        f"Answers of {escape.code(answers)} were judged by a checker of the user's own, {escape.code(digest)}."
+        for answers, digest in plan.hashed().checkers.items()
+    ]
+    if data_url:
+        parts.append(f"The SFT conversations as they were used: {data_url}")
+    return "\n\n".join(parts)
 
 
 def _wrong(mine: list[dict[str, Any]]) -> str:

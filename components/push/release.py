@@ -92,7 +92,7 @@ def provenance(tree: Path, plan: Plan, recipe: Recipe, fingerprint: str, run_id:
         "run_id": run_id,
         "fingerprint": fingerprint,
         "seed": plan.seed,
-        "plan": _plain(plan),
+        "plan": _plain(plan.hashed()),
         "recipe": _plain(recipe),
         "files": {path.relative_to(tree).as_posix(): sha256(path) for path in files},
     }

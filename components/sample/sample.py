@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from components.lib.answers import checker
 from components.lib.answers.judging import verdicts
 from components.lib.data.detect import resolved
 from components.lib.data.rows import write_rows
@@ -49,7 +50,7 @@ def sample(
         f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
         f"{numbers['right_unmarked']:,} more but for the form"
     )
-    return {name: float(number) for name, number in numbers.items()}
+    return {name: float(number) for name, number in numbers.items()} | checker.counts()
 
 
 def _written(requests: Sequence[Request], partial: Partial, path: Path) -> dict[str, float]:

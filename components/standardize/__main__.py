@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.lib.command import main
 from components.lib.recipe import recipes
+from components.lib.recipe.checkers import with_code
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
@@ -23,11 +24,14 @@ def by_hand(
     """Turn sources into the files that every later step uses, and say what happened to every row."""
     if (sources is None) != (not evaluation):
         raise ValueError("give --sources and --evaluation together, or neither to take both from --recipe")
+    if sources:
+        by_path = tuple(Source(path=path) for path in evaluation or ())
+        recipe = with_code(replace(recipe, sources=read_sources(sources), evaluation=by_path))
     plan = Plan(
         model=model or "",
         revision=revision or "main",
-        sources=read_sources(sources) if sources else recipe.sources,
-        evaluation=tuple(Source(path=path) for path in evaluation or ()) or recipe.evaluation,
+        sources=recipe.sources,
+        evaluation=recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
         form=recipe.form,
         system_prompt=recipe.system_prompt,

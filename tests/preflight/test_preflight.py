@@ -1,5 +1,6 @@
 """Preflight: bad input is one clear error, and a run happens only when something has changed."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -9,7 +10,7 @@ import pytest
 
 from components.lib.files import read_json
 from components.lib.models import model_directory
-from components.lib.recipe import recipes
+from components.lib.recipe import checkers, recipes
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_json, replace, to_json
 from components.lib.registry import lock
@@ -174,6 +175,44 @@ def test_new_rows_in_a_source_change_the_fingerprint(tmp_path):
     with rows.open("a") as file:
         file.write(json.dumps({"question": "1+2?", "answer": "#### 3"}) + "\n")
     assert before != fingerprint_of(recipe, resolve(recipe))
+
+
+def with_checker(folder, code):
+    """The tiny recipe whose problems are judged by a checker in `folder`."""
+    folder.mkdir()
+    (folder / "own.py").write_text(code)
+    *others, problems = recipes.TINY.sources
+    return replace(recipes.TINY, sources=(*others, replace(problems, answers=f"python:{folder / 'own.py'}")))
+
+
+def test_the_code_of_a_checker_decides_and_goes_with_the_plan_alone(tmp_path):
+    code = "def check(completion, row):\n    return True\n"
+    recipe, moved, other = (
+        check_run(to_json(with_checker(tmp_path / name, text)), parameters(tmp_path / "registry"))
+        for name, text in (("here", code), ("elsewhere", code), ("changed", code + "\n"))
+    )
+    assert recipe.fingerprint == moved.fingerprint != other.fingerprint
+    assert inputs_of(recipe.plan) == inputs_of(recipe.plan.hashed()) != inputs_of(other.plan)
+    assert recipe.plan.sources[-1].answers == "python:own.py" and set(recipe.plan.checkers) == {"python:own.py"}
+    run = given(tmp_path, "r1")
+    with_code = to_json(checkers.with_code(with_checker(tmp_path / "own", code)))
+    plan = Plan.read(run_preflight(**run | {"recipe": with_code}))
+    assert checkers.unpacked(plan.checkers["python:own.py"]) == code
+    assert from_json(Recipe, run["outputs"]["merged"].read_text()).checkers == {}
+    details = open_store(str(tmp_path / "registry")).read_json("runs/r1/record/preflight.json")["details"]
+    digest = hashlib.sha256(code.encode()).hexdigest()
+    assert Plan.read(details["plan"]).checkers == {"python:own.py": f"sha256:{digest}"}
+
+
+@pytest.mark.fault("a checker of the user's own does not load")
+def test_a_checker_that_does_not_load_is_refused(tmp_path, capsys, seen):
+    recipe = with_checker(tmp_path / "own", "import no_such_module\n\ndef check(completion, row):\n    return True\n")
+    with pytest.raises(
+        ValueError, match=r"checker own\.py does not load: ModuleNotFoundError: .*'no_such_module'"
+    ) as error:
+        check_run(to_json(recipe), parameters(tmp_path / "registry"))
+    assert 'File "own.py", line 1' in capsys.readouterr().out
+    seen(str(error.value))
 
 
 @pytest.mark.parametrize(

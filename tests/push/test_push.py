@@ -1,5 +1,6 @@
 """Push to a directory registry: the release tree, the champion, doing it again, and being interrupted."""
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from huggingface_hub import ModelCard
 from components.gate.gate import champion_items
 from components.lib.files import read_json, read_jsonl, sha256, write_json
 from components.lib.models import model_directory
+from components.lib.recipe.checkers import packed
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.settings import replace, to_json
 from components.lib.registry import lock
@@ -66,6 +68,18 @@ def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: P
     for part in ("enable_thinking=True", "You are a careful problem solver", "## Limits", "`" + "c" * 40 + "`"):
         assert part in card.text
     compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
+
+
+def test_card_and_provenance_name_a_checker_by_its_hash(tmp_path: Path) -> None:
+    code = "def check(completion, row):\n    return True\n"
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run["plan"] = replace(run["plan"], checkers={"python:own.py": packed(code)})
+    tree, digest = Path(push(**run)["location"]), hashlib.sha256(code.encode()).hexdigest()
+    assert (
+        f"`python:own.py` were judged by a checker of the user's own, `sha256:{digest}`"
+        in (tree / "README.md").read_text()
+    )
+    assert read_json(tree / "provenance.json")["plan"]["checkers"] == {"python:own.py": f"sha256:{digest}"}
 
 
 GSM8K = QWEN.evaluation[0]

@@ -10,11 +10,12 @@ from components.lib.files import read_jsonl
 
 MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
 DECIDING = "zero-shot"  # the protocol in which models are compared
-Shared = Literal["gold", "prompt_sha256", "sampling", "answers"]
+Shared = Literal["gold", "prompt_sha256", "sampling", "answers", "checker"]
 _WORDS: dict[Shared, str] = {
     "gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling", "answers": "kinds of answers",
+    "checker": "checkers",
 }  # fmt: skip
-_OLDER = {"answers": "number"}  # what rows mean that were written before there was the field
+_OLDER = {"answers": "number", "checker": ""}  # what rows mean that were written before there was the field
 
 
 class Verdicts(TypedDict):
@@ -46,6 +47,7 @@ class Item(Verdicts):
     answers: NotRequired[str]  # kind of the answer
     form: NotRequired[str]
     options: NotRequired[list[str]]
+    checker: NotRequired[str]  # of python:FILE.py the short hash of its code, else empty
     completion: str  # without special tokens but the think tags
     prefilled: bool  # whether the prompt has opened the think block
     tokens: int  # generated, the end token included
@@ -60,6 +62,8 @@ Items = dict[str, Item]  # by problem id
 def verdicts(completion: str, row: Mapping[str, Any], *, prefilled: bool, finish_reason: str) -> Verdicts:
     """Judge a completion of the problem of `row` by all rules; `ValueError` if its gold is none of its kind."""
     question = kinds.Question.of(row, prefilled=prefilled)
+    if question.checker and finish_reason != "stop":
+        completion = ""  # it is not asked about what was cut off
     verdict = kinds.judge(completion, question)
     lenient, right = kinds.lenient(completion, question)
     theirs, gold = question.kind == "number", question.gold
@@ -81,13 +85,13 @@ def champion_mismatch(evaluation: Path, champion: Path) -> str:
 
     Both are an items.jsonl or the directory that holds it.
     """
-    fields: tuple[Shared, ...] = ("gold", "answers", "prompt_sha256", "sampling")
+    fields: tuple[Shared, ...] = ("gold", "answers", "checker", "prompt_sha256", "sampling")
     return mismatch(read_items(evaluation), read_items(champion), fields)
 
 
 def rejudged(items: Items) -> Items:
-    """Kept answers with the verdicts of today's parser."""
-    return {key: {**row, **_verdicts_of(row)} for key, row in items.items()}
+    """Kept answers with the verdicts of today's parser; those of a checker, which has the same code, stay."""
+    return {key: row if row.get("checker") else {**row, **_verdicts_of(row)} for key, row in items.items()}
 
 
 def _verdicts_of(item: Item) -> Verdicts:

@@ -1,19 +1,20 @@
 """One judgement for every kind of answer, in both forms: what reward, evaluation, gate, sample and `score` ask.
 
 `number` has the rules of `parser`. The other kinds take the last final answer of a completion and compare it with the
-gold: `math_process`, `choice_answer`, `text_answer`. Every kind fails closed: what is not understood is wrong.
+gold: `math_process`, `choice_answer`, `text_answer`. Of `python:FILE.py` the user's own code decides: `checker`. Every
+kind fails closed: what is not understood is wrong.
 """
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from components.lib.answers import choice_answer, math_process, parser, text_answer
+from components.lib.answers import checker, choice_answer, math_process, parser, text_answer
 from components.lib.answers.final import FORMS, anywhere, boxes_as_markers, final_answer
 from components.lib.answers.markup import unwrapped
 from components.lib.answers.math_text import LONGEST
-from components.lib.recipe.schema import KINDS, Form
+from components.lib.recipe.schema import CHECKER, KINDS, Form
 
 BATCH_S = 60.0
 """Seconds that the answers of one batch may take together, beyond those that text or number settle."""
@@ -30,11 +31,13 @@ class Judgement:
     unparsed: bool
     places: int = 1  # how many markers or boxes it has outside the think block
     timed_out: bool = False
+    paid: float | None = None  # what a checker of the user's own gave
+    failure: str = ""  # why such a checker gave no verdict
 
     @property
     def score(self) -> float:
         """What is paid, from 0 to 1."""
-        return float(self.correct)
+        return float(self.correct) if self.paid is None else self.paid
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,34 @@ class Question:
     form: Form = "marker"
     options: Sequence[str] = ()
     prefilled: bool = False
+    checker: str = ""  # of python:FILE.py: the short hash of its code
+    row: Mapping[str, Any] = field(default_factory=dict, hash=False)  # and what it gets beside the completion
 
     @staticmethod
     def of(row: Mapping[str, Any], *, prefilled: bool) -> "Question":
         """Return the question of a problem or an item; one of an older run asks for a number behind the marker."""
         kind, form = row.get("answers", "number"), row.get("form", "marker")
-        return Question(row["gold"], kind, form, tuple(row.get("options") or ()), prefilled)
+        asked = Question(row["gold"], kind, form, tuple(row.get("options") or ()), prefilled)
+        if not row.get("checker"):
+            return asked
+        own = {**row.get("row", {}), "question": row["question"], "gold": row["gold"]}
+        return replace(asked, checker=row["checker"], row=own)
 
 
 def judge(completion: str, question: Question, deadline: float | None = None) -> Judgement:
-    r"""Judge `completion`; a ValueError of `check_gold` is all that is raised. `deadline` as in `math_process.equal`.
+    r"""Judge `completion`; a ValueError of `check_gold` or `checker.judge` is all that is raised.
+
+    `deadline` is that of `math_process.equal`. A checker is not asked about an empty text, as one that was cut off is.
 
     >>> judge("<think>6 * 7</think>\n#### (b)", Question("B", "choice")).correct
     True
     """
     gold = check_gold(question)
-    completion = parser.THINK_OPEN + completion if question.prefilled else completion
+    said, completion = completion, parser.THINK_OPEN + completion if question.prefilled else completion
     if question.kind == "number":
         return _judge_number(completion, question)
+    if question.checker:
+        return _judge_checked(completion, question) if said else NOTHING
     found = final_answer(completion, question.form)
     text = read_answer(found.text, question.kind, question.options)
     correct = timed_out = False
@@ -85,6 +98,9 @@ def judge(completion: str, question: Question, deadline: float | None = None) ->
 
 def lenient(completion: str, question: Question) -> tuple[str | None, bool]:
     """Return what a generous reader finds, and whether it is right; for reports, never for a reward."""
+    if question.checker:
+        judged = judge(completion, question)
+        return judged.text, judged.correct
     completion = parser.THINK_OPEN + completion if question.prefilled else completion
     if question.kind == "number":
         value = parser.parse_lenient(completion)
@@ -108,6 +124,8 @@ def judge_all(pairs: Iterable[tuple[str, Question]], limit_s: float = BATCH_S) -
 def check_gold(question: Question) -> str:
     """Return the gold as it is compared; ValueError if it is none of its kind, or kind or form are unknown."""
     gold = question.gold
+    if question.kind.startswith(CHECKER) and question.checker:
+        return gold
     if question.kind not in KINDS or question.form not in FORMS:
         raise ValueError(
             f"answers {question.kind!r} in the form {question.form!r} are unknown; "
@@ -137,6 +155,26 @@ def _equal(gold: str, text: str, kind: str, deadline: float | None) -> bool:
     if kind == "text":
         return text_answer.normalized(gold) == text_answer.normalized(text)
     return gold == text
+
+
+NOTHING = Judgement(None, False, False, False, True, places=0, paid=0.0)
+"""The verdict on a text that a checker was not asked about."""
+
+
+def _judge_checked(completion: str, question: Question) -> Judgement:
+    """Have the user's own checker judge; its answer is what stands in the form where it names none."""
+    verdict, found = checker.judge(question.checker, completion, question.row), final_answer(completion, question.form)
+    text = read_answer(found.text, question.kind) if verdict.answer is None else verdict.answer
+    return Judgement(
+        text=text,
+        correct=verdict.right,
+        think_ok=parser.judge(completion, "0").think_ok,
+        answer_marked=found.marked,
+        unparsed=text is None and not verdict.right,
+        places=found.places,
+        paid=verdict.score,
+        failure=verdict.failure,
+    )
 
 
 def _judge_number(completion: str, question: Question) -> Judgement:

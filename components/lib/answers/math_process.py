@@ -3,24 +3,16 @@
 One such process per process that asks; it starts with the first question, in about a second, and ends with its parent.
 """
 
-import contextlib
-import json
 import os
-import selectors
-import subprocess
-import sys
-import threading
 import time
 from functools import lru_cache
-from pathlib import Path
 
+from components.lib.answers.helper import Helper, NotStarted, Silent
 from components.lib.answers.math_rules import readable
 from components.lib.answers.math_text import LONGEST, notation, number, squeezed
 
 LIMIT_S = 2.0
 """Wall time after which a question is given up and its process ended; its CPU time ends sooner (`math_worker`)."""
-START_S = 120.0
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 class OutOfTime(Exception):
@@ -66,71 +58,28 @@ def _asked(gold: str, answer: str, deadline: float | None) -> bool:
             raise OutOfTime
         if len(_verdicts) >= 32_768:
             _verdicts.clear()
-        _verdicts[key] = _worker().ask(gold, answer)
+        try:
+            _verdicts[key] = _worker().ask([gold, answer], LIMIT_S)
+        except Silent:
+            _verdicts[key] = None
+        except NotStarted as error:
+            raise OSError(
+                f"the process that compares mathematics did not start; is math-verify installed? {error}"
+            ) from None
     verdict = _verdicts[key]
     if verdict is None:
         raise OutOfTime
     return verdict
 
 
-class _Worker:
-    """A running `math_worker`; one question at a time."""
-
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def ask(self, gold: str, answer: str) -> bool | None:
-        """Return the verdict, or None where there is none in time: the process is then ended."""
-        with self._lock:
-            process = self._process or self._start()
-            assert process.stdin
-            try:
-                process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                process.stdin.flush()
-                line = _line(process, LIMIT_S)
-            except BrokenPipeError:  # it ended on its own
-                line = b""
-            except BaseException:  # its answer must not be taken for the next question's
-                self.end()
-                raise
-            if not line.endswith(b"\n"):
-                self.end()
-                return None
-            return json.loads(line)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-        path = os.pathsep.join([str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "components.lib.answers.math_worker"]
-        self._process = process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment | {"PYTHONPATH": path}
-        )
-        if _line(process, START_S) != b"ready\n":
-            self.end()
-            raise OSError("the process that compares mathematics did not start; is math-verify installed?")
-        return process
-
-    def end(self) -> None:
-        """End the process; the next question starts another."""
-        if self._process:
-            self._process.kill()
-            for pipe in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]
-            self._process.wait()
-            self._process = None
+_current: Helper | None = None
 
 
-_current: _Worker | None = None
-
-
-def _worker() -> _Worker:
+def _worker() -> Helper:
     """Return this process's own worker: a fork must not share its parent's pipes."""
     global _current
     if _current is None or _current.owner != os.getpid():
-        _current = _Worker()
+        _current = Helper("components.lib.answers.math_worker", os.environ)
     return _current
 
 
@@ -138,17 +87,3 @@ def end() -> None:
     """End this process's worker, if it has one."""
     if _current and _current.owner == os.getpid():
         _current.end()
-
-
-def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
-    """Read a line from the process; what came of it when the time is over or the process ended."""
-    assert process.stdout
-    read, until = b"", time.monotonic() + timeout_s
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not read.endswith(b"\n") and selector.select(max(0.0, until - time.monotonic())):
-            part = os.read(process.stdout.fileno(), 4096)
-            if not part:
-                break
-            read += part
-    return read

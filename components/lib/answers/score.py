@@ -2,18 +2,24 @@
 
 Input: one JSON object per line with `completion` (string) and `gold` (string or number), optionally `prefilled` (true
 where the prompt ended in `<think>`), `answers` (the kind), `form` and `options` (the texts of a choice), which go
-before what the command says; other fields travel along. Output: the same lines in the same order, with
-`correct`, `think_ok` and `answer_marked` (booleans) and `answer` (canonical string, or null where nothing parses).
+before what the command says; other fields travel along. A checker of the user's own is named by the command, gets the
+line as its row, and may do without `gold`. Output: the same lines in the same order, with
+`correct`, `think_ok` and `answer_marked` (booleans) and `answer` (canonical string, or null where nothing parses), and
+where a checker judges its `score`.
 """
 
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from components.lib.answers import checker
 from components.lib.answers.kinds import Judgement, Question, judge
 from components.lib.files import replacing
+from components.lib.recipe import checkers
+from components.lib.recipe.schema import CHECKER, KINDS
 
 
 def score_file(path: Path, out: Path | None, answers: str = "number", form: str = "marker") -> int:
@@ -22,6 +28,8 @@ def score_file(path: Path, out: Path | None, answers: str = "number", form: str 
     `answers` and `form` hold for the lines that name none. `out` appears only when every line is scored. Returns the
     exit status 0. Raises ValueError as `score_lines` does, OSError if a file cannot be read or written.
     """
+    if answers not in KINDS and not answers.startswith(CHECKER):
+        raise ValueError(f"--answers {answers} is no kind; valid: {', '.join(KINDS)}, or {CHECKER}FILE.py")
     if out is None:
         counts = _write(path, sys.stdout, answers, form)
     else:
@@ -41,8 +49,9 @@ def _write(path: Path, sink: TextIO, answers: str, form: str) -> dict[str, int]:
         counts["lines"] += 1
         for name in ("correct", "think_ok", "answer_marked", "unparsed"):
             counts[name] += getattr(judgement, name)
-        if judgement.timed_out:
-            counts["timed_out"] = counts.get("timed_out", 0) + 1
+        for name in ("timed_out", "failure"):  # both are rare
+            if getattr(judgement, name):
+                counts[name] = counts.get(name, 0) + 1
     return counts
 
 
@@ -63,12 +72,13 @@ def score_lines(
 
     Raises ValueError at the first bad line; it names `source`, the line's number from 1, the value and what to do.
     """
+    own = _installed(answers)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = _record(line)
-            judgement = judge(record["completion"], _question(record, answers, form))
+            record = _record(line, own)
+            judgement = judge(record["completion"], _question(record, answers, form, own))
         except ValueError as error:
             raise ValueError(f"{source}:{number}: {error}") from None
         record |= {
@@ -77,11 +87,20 @@ def score_lines(
             "answer_marked": judgement.answer_marked,
             "answer": judgement.text,
         }
+        if judgement.paid is not None:
+            record["score"] = judgement.paid
         # A line with \u escapes gets escapes again: only they can hold a lone surrogate, which UTF-8 cannot.
         yield json.dumps(record, ensure_ascii="\\u" in line), judgement
 
 
-def _record(line: str) -> dict[str, Any]:
+def _installed(answers: str) -> str:
+    """The short hash of the checker that the command names, empty if it names a kind."""
+    if not answers.startswith(CHECKER):
+        return ""
+    return checker.install_codes({answers: checkers.packed(checkers.read(answers))})[answers]
+
+
+def _record(line: str, own: str) -> dict[str, Any]:
     """Parse one line and check its fields; ValueError says what is wrong with it."""
     try:
         record = json.loads(line)
@@ -89,7 +108,7 @@ def _record(line: str) -> dict[str, Any]:
         raise ValueError(f"{_shown(line)} is not JSON ({error}); write one JSON object per line") from None
     if not isinstance(record, dict):
         raise ValueError(f'{_shown(line)} is not a JSON object; write {{"completion": ..., "gold": ...}}')
-    for name in ("completion", "gold"):
+    for name in ("completion",) if own else ("completion", "gold"):
         if name not in record:
             raise ValueError(f"field {name!r} is missing; found {', '.join(record) or 'none'}; add it")
     if not isinstance(record["completion"], str):
@@ -99,13 +118,21 @@ def _record(line: str) -> dict[str, Any]:
     return record
 
 
-def _question(record: dict[str, Any], answers: str, form: str) -> Question:
+def _question(record: dict[str, Any], answers: str, form: str, own: str) -> Question:
     """Return what a line asks to be judged by."""
     options = record.get("options") or []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise ValueError(f"options {_shown(repr(options))} is not a list of strings; correct or drop it")
-    asked = {"answers": answers, "form": form} | record | {"gold": _gold(record["gold"]), "options": options}
-    return Question.of(asked, prefilled=record.get("prefilled", False))
+    asked = {"answers": answers, "form": form} | record | {"gold": _gold(record.get("gold", "")), "options": options}
+    asked.pop("checker", None)  # that of an item: its code is not here
+    question = Question.of(asked, prefilled=record.get("prefilled", False))
+    if not question.kind.startswith(CHECKER):
+        return question
+    if not own:
+        raise ValueError(
+            f"answers {question.kind!r}: the command must name the checker; add --answers {CHECKER}FILE.py"
+        )
+    return replace(question, checker=own, row=record)
 
 
 def _gold(value: Any) -> str:

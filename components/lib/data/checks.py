@@ -59,10 +59,15 @@ def check_own_gold(draft: Draft, gold: Gold) -> None:
 def settled_answer(draft: Draft, gold: Gold) -> str:
     """The answer with the gold as its last line, in the form asked for, if the trace ends in it; otherwise `Refused`.
 
-    An answer in another form is read leniently, and gets that line only where it gives exactly the gold.
+    An answer in another form is read leniently, and gets that line only where it gives exactly the gold. One that a
+    checker of the user's own finds right stays as it is.
     """
     text = assistant_text(draft.reasoning, draft.answer)
     judgement = kinds.judge(text, gold.question)
+    if gold.checker:
+        if not judgement.correct:
+            raise Refused("contradicts-gold", gold=gold.answer, answer=judgement.text)
+        return draft.answer
     if judgement.places:
         if judgement.unparsed:
             raise Refused("no-answer" if judgement.places == 1 else "several-answers", gold=gold.answer)

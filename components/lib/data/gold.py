@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.lib.answers import choice_answer, kinds, parser
@@ -10,7 +10,7 @@ from components.lib.answers.final import FORMS, final_answer
 from components.lib.answers.kinds import Question
 from components.lib.data.adapters import Draft
 from components.lib.data.reasons import Refused
-from components.lib.generation.prompts import assistant_text
+from components.lib.generation.prompts import assistant_text, shown_question
 from components.lib.recipe.schema import Form
 
 
@@ -22,22 +22,29 @@ class Gold:
     kind: str
     form: Form
     options: tuple[str, ...] = ()
+    checker: str = ""  # where the user's own code judges: its short hash, and what it gets of the problem:
+    row: dict[str, Any] = field(default_factory=dict, hash=False)  # the source's own row
+    asked: str = ""  # and the question
 
     @property
     def question(self) -> Question:
         """What a judge wants to know."""
-        return Question(self.answer, self.kind, self.form, self.options)
+        own = {**self.row, "question": self.asked, "gold": self.answer} if self.checker else {}
+        return Question(self.answer, self.kind, self.form, self.options, checker=self.checker, row=own)
 
     def fields(self) -> dict[str, Any]:
         """The fields of a problem's row; options only where there are some."""
-        found = {"gold": self.answer, "answers": self.kind, "form": self.form}
+        found: dict[str, Any] = {"gold": self.answer, "answers": self.kind, "form": self.form}
+        if self.checker:
+            found |= {"checker": self.checker, "row": self.row}
         return found | {"options": list(self.options)} if self.options else found
 
     @staticmethod
     def of(row: Mapping[str, Any]) -> "Gold":
         """The gold of a problem's row."""
         found = Question.of(row, prefilled=False)
-        return Gold(found.gold, found.kind, found.form, tuple(found.options))
+        own = (found.checker, row["row"], row["question"]) if found.checker else ()
+        return Gold(found.gold, found.kind, found.form, tuple(found.options), *own)
 
     def text(self) -> str:
         """One line of JSON."""
@@ -52,8 +59,8 @@ class Gold:
 
 def problem_gold(draft: Draft, kind: str, form: Form) -> Gold:
     """The gold of a row that is to be a problem; `Refused` if it has none that is of its kind."""
-    if draft.gold is not None:
-        return parsed_gold(draft.gold, draft, kind, form)
+    if draft.gold is not None or draft.checker:  # which may do without a gold
+        return parsed_gold(draft.gold or "", draft, kind, form)
     text = assistant_text(draft.reasoning, draft.answer)
     if kind == "number":
         found = parser.parse_strict(text)
@@ -68,6 +75,9 @@ def problem_gold(draft: Draft, kind: str, form: Form) -> Gold:
 
 def parsed_gold(gold: str, draft: Draft, kind: str, form: Form) -> Gold:
     """A gold as its kind writes it."""
+    if draft.checker:
+        asked = shown_question(draft.question, draft.options)
+        return Gold(gold.strip(), kind, form, draft.options, draft.checker, draft.row or {}, asked)
     try:
         if kind == "number":
             return Gold(parser.format_answer(parser.parse_gold(gold)), kind, form)

@@ -10,11 +10,12 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from components.lib.answers import checker
 from components.lib.data import checks, fields, sources
 from components.lib.data.adapters import Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
@@ -26,10 +27,11 @@ from components.lib.data.reasons import MISFIT, Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
+from components.lib.data.trial import TRIED, plain_row, try_checker
 from components.lib.files import naming
 from components.lib.generation import prompts
-from components.lib.recipe.schema import NAMED, Form, Source, Standardize, Use
-from components.lib.recipe.settings import replace
+from components.lib.recipe import settings as recipe_settings
+from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize, Use
 from components.lib.registry.plan import Plan
 
 T = TypeVar("T")
@@ -56,7 +58,7 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     """
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
-    _check_sources(training, evaluation)
+    _check_sources(training, evaluation, plan.checkers)
     known = [resolved(sources.pinned(source), plan.seed) for source in training]
     asked = [resolved(sources.pinned(source), plan.seed, evaluation=True) for source in evaluation]
     out.mkdir(parents=True, exist_ok=True)
@@ -70,13 +72,17 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
             raise OSError(number, os.strerror(number), str(out)) from failed
         finally:
             ledger.close()
+        checker.write(plan.checkers, out)
         for name in FILES:
             os.replace(Path(folder) / f"{name}.jsonl", out / f"{name}.jsonl")
     ledger.check()
     return Written(ledger, run.tokens.name, error)
 
 
-def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> None:
+def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...], checkers: Mapping[str, str]) -> None:
+    for source in (*training, *evaluation):
+        if source.kind.startswith(CHECKER) and source.kind not in checkers:
+            raise ValueError(f"source {source.name!r}: the plan has no code of {source.kind}; make it by preflight")
     if not training:
         raise ValueError("sources is empty; list at least one")
     if not evaluation:
@@ -90,6 +96,7 @@ class _Run:
 
     def __init__(self, plan: Plan, settings: Standardize, ledger: Ledger, folder: Path) -> None:
         self.plan, self.ledger = plan, ledger
+        self.checkers = checker.install_codes(plan.checkers)
         self.tokens = Tokens(plan.model, plan.revision)
         self.index = Index(
             folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
@@ -115,7 +122,7 @@ class _Run:
                 for source, found in training:
                     if source.use in (use, "both"):
                         uses.add(use)
-                        read(self.ledger.begin(replace(source, use=use), found.schemas))
+                        read(self.ledger.begin(recipe_settings.replace(source, use=use), found.schemas))
         finally:
             self.index.close()
         return _misfit(self.ledger.tallies) or _empty(self.ledger.written, uses)
@@ -128,6 +135,7 @@ class _Run:
         source = tally.source
         kind, form = source.kind, self.plan.form
         system = self.plan.system_prompt or prompts.system_prompt(form, kind)
+        golds: list[Gold] = []
         for index, raw, problem in self._sound(tally, lambda draft: _problem(draft, kind, form)):
             tally.golds += 1
             decided = self.rules.problem(problem, tally, evaluation=evaluation)
@@ -150,6 +158,9 @@ class _Run:
                 self.index.add_grams(problem.words, seen)
                 self.index.add("question", problem.words, seen)  # who asks it without its options asks the same
             self.ledger.histograms["problems"].add(len(draft.question.split()))
+            if problem.gold.checker and len(golds) < TRIED:
+                golds.append(problem.gold)
+        try_checker(tally, golds)
         _report(tally)
 
     def conversations(self, tally: Tally) -> None:
@@ -186,13 +197,16 @@ class _Run:
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
         """(index, row, prepared) of the rows that fit the adapter and pass `prepare`; the others are refused."""
-        adapter = fields.reader(tally.source)
+        adapter, kind = fields.reader(tally.source), tally.source.kind
+        own = self.checkers[kind] if kind.startswith(CHECKER) else ""
         for record in sources.records(tally.source, self.plan.seed):
             self.ledger.count(tally)
             try:
                 if record.refused:
                     raise record.refused
                 draft = adapter(record.row)
+                if own:
+                    draft = replace(draft, checker=own, row=plain_row(record.row))
                 checks.check_texts(draft)
                 prepared = prepare(draft)
             except Refused as refused:

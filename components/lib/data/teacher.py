@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from components.lib.answers import checker
 from components.lib.data import adapters, checks
 from components.lib.data.gold import Gold
 from components.lib.data.reasons import Refused
@@ -93,6 +94,7 @@ def teach(teacher: Teacher, problems: Path, output: Path, *, samples: int, worke
     """Ask for `samples` traces of each problem that are not there yet; returns (right, refused) of this call."""
     rejects = output.with_name(output.name + ".rejects.jsonl")
     done = {(row["id"], row["sample"]) for path in (output, rejects) for row in resumed_rows(path)}
+    checker.install(problems.parent)
     pairs = [(problem, sample) for problem in read_jsonl(problems) for sample in range(samples)]
     missing = [(problem, sample) for problem, sample in pairs if (problem["id"], sample) not in done]
     print(f"teacher: {len(done):,} traces are there, {len(missing):,} to be asked for", flush=True)

@@ -34,7 +34,7 @@ def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
     given = _parsed(path)
     fields = {name: value for name, value in given.items() if name != BASE}
     values: dict[str, Any] = plain(_base(path, given, inside)) if BASE in given else {}
-    values["name"] = path.stem
+    values |= {"checkers": {}, "name": path.stem}
     for name, value in fields.items():
         merged = isinstance(value, dict) and isinstance(values.get(name), dict)
         values[name] = {**values[name], **value} if merged else value
@@ -134,6 +134,8 @@ def _line(given: CommentedMap, loc: Loc) -> int:
 def _fill(target: CommentedMap, values: Settings, indent: int) -> None:
     """Put the fields of `values` into `target`, each below a comment with its help."""
     for name, field in type(values).model_fields.items():
+        if name == "checkers":  # their code is read anew from its files
+            continue
         value = getattr(values, name)
         if isinstance(value, Settings):
             target[name] = CommentedMap()

@@ -1,10 +1,11 @@
 """What a recipe's paths are: on this disk, in a bucket, on the Hub or made by code; and where relative ones lie."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from components.lib.recipe.schema import Recipe, Source
+from components.lib.recipe.schema import CHECKER, Recipe, Source
 from components.lib.recipe.settings import replace
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")  # of a local source, plain or .gz
@@ -32,15 +33,19 @@ def absolute(recipe: Recipe, folder: Path | None = None) -> Recipe:
     return replace(
         recipe,
         model=model,
-        sources=tuple(_source(source, folder) for source in recipe.sources),
-        evaluation=tuple(_source(source, folder) for source in recipe.evaluation),
+        sources=tuple(_source(source, folder, recipe.checkers) for source in recipe.sources),
+        evaluation=tuple(_source(source, folder, recipe.checkers) for source in recipe.evaluation),
         registry=_directory(folder, recipe.registry),
         checkpoints=_directory(folder, recipe.checkpoints),
     )
 
 
-def _source(source: Source, folder: Path | None) -> Source:
-    return replace(source, path=_text(folder, source.path)) if kind_of(source.path, folder) == "file" else source
+def _source(source: Source, folder: Path | None, read: Mapping[str, str]) -> Source:
+    path = _text(folder, source.path) if kind_of(source.path, folder) == "file" else source.path
+    answers = source.answers
+    if answers.startswith(CHECKER) and answers not in read:
+        answers = CHECKER + _text(folder, answers.removeprefix(CHECKER))
+    return replace(source, path=path, answers=answers)
 
 
 def _directory(folder: Path | None, text: str) -> str:

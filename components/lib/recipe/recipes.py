@@ -237,7 +237,7 @@ def flat_fields() -> dict[str, tuple[str, type[Settings], str]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             for inner in field.annotation.model_fields:
                 names[f"{name}_{inner}"] = (name, field.annotation, inner)
-        elif name != "name":
+        elif name not in ("name", "checkers"):  # which nobody sets
             names[name] = ("", Recipe, name)
     return names
 
@@ -289,6 +289,7 @@ def shown(value: Any) -> str:
 def file_schema() -> dict[str, Any]:
     """The JSON schema of a recipe file, for an editor's completion: `base`, and any of the fields."""
     schema = Recipe.model_json_schema()
+    del schema["properties"]["checkers"]  # read from the files that `answers` names
     partial = [schema, *(part for name, part in schema["$defs"].items() if name != "Source")]
     for part in partial:
         part.pop("required", None)

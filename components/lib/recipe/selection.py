@@ -5,12 +5,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.lib.recipe import checkers
 from components.lib.recipe.recipes import RECIPES, TINY, differences, file_schema, is_file, override, shown
 from components.lib.recipe.schema import Recipe
 
 
 def chosen(name: str, changes: Sequence[str]) -> Recipe:
-    """The recipe of a name or file with every `NAME=VALUE` text of `changes` on top."""
+    """The recipe of a name or file with every `NAME=VALUE` text of `changes` on top, and its checkers' code."""
+    return checkers.with_code(_stated(name, changes))
+
+
+def _stated(name: str, changes: Sequence[str]) -> Recipe:
+    """The recipe as it is written, whether its checkers are there or not."""
     parsed = {}
     for text in changes:
         flat_name, equals, value_ = text.partition("=")
@@ -47,11 +53,11 @@ def show(given: argparse.Namespace) -> int:
     if given.schema:
         print(json.dumps(file_schema(), indent=2))
     elif given.diff:
-        one, other = (chosen(name, given.set) for name in given.diff)
+        one, other = (_stated(name, given.set) for name in given.diff)
         for name, (before, after) in differences(one, other).items():
             print(f"{name}: {shown(before)} -> {shown(after)}")
     else:
         from components.lib.recipe.files import write
 
-        print(write(chosen(given.recipe, given.set)), end="")
+        print(write(_stated(given.recipe, given.set)), end="")
     return 0

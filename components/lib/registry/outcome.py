@@ -198,7 +198,7 @@ def outcome_of(value: Any) -> Outcome | None:
 
 def inputs_of(plan: Plan) -> str:
     """A hash of what a run starts from: model, sources and evaluation at their revisions, and the seed."""
-    return hashlib.sha256(replace(plan, generation=0).text().encode()).hexdigest()[:16]
+    return hashlib.sha256(replace(plan.hashed(), generation=0).text().encode()).hexdigest()[:16]
 
 
 def gpu_hours(records: Sequence[StepRecord]) -> float:
