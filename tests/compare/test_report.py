@@ -44,6 +44,19 @@ def test_page_without_curves_gate_or_pairs(results, evaluations):
     assert markdown(alone).startswith("# base answers 25.0")
 
 
+def test_the_report_shows_each_source_where_there_are_several(results, mixed):
+    found = compute(mixed, {}, SETTINGS)
+    page, text, table = html(found), markdown(found), text_table(found)
+    check_page(page)
+    assert page.count("<svg") == 3 * (2 + 3), "each source under the first protocol"
+    for title in ("zero-shot, words", "8-shot, math", "gate split, zero-shot, gsm8k"):
+        assert f">{title}</th>" in page and f"| {title} |" in text
+    assert "zero-shot by source: gsm8k" in text and "macro" in page
+    assert max(map(len, table.split("\n"))) <= 100 and "grpo        zero-shot  words   10/13" in table
+    for quiet in (html(results), markdown(results), text_table(results)):
+        assert "macro" not in quiet and "by source" not in quiet
+
+
 def test_alarms_come_first(results):
     alarmed = results | {"alarms": ["the templates differ"]}
     assert html(alarmed).index("the templates differ") < html(alarmed).index("<h2>")
@@ -88,7 +101,9 @@ def test_maths_and_form(before, after, expected):
     assert parts(*rows) == pytest.approx(expected)
 
 
-def test_markdown_tables_have_whole_rows(results):
+@pytest.mark.parametrize("several", [False, True])
+def test_markdown_tables_have_whole_rows(results, request, several):
+    results = compute(request.getfixturevalue("mixed"), {}, SETTINGS) if several else results
     widths = []
     for line in markdown(results).split("\n"):
         if line.startswith("|"):

@@ -98,7 +98,7 @@ TINY = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(
         margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0, max_few_shot_loss=0.02,
-        force=False,
+        max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
@@ -192,7 +192,7 @@ QWEN = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),
     gate=Gate(
         margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0, max_few_shot_loss=0.02,
-        force=False,
+        max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),

@@ -17,6 +17,25 @@ def by_problem(items: Iterable[Item]) -> dict[str, list[Item]]:
     return dict(groups)
 
 
+def by_source(items: Sequence[Item]) -> dict[str, list[Item]]:
+    """Items by the name of their source, names in order; empty where all have the same, for then that tells nothing."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[source_of(item)].append(item)
+    return {name: groups[name] for name in sorted(groups)} if len(groups) > 1 else {}
+
+
+def source_of(item: Item) -> str:
+    """The name of the source that an item's problem is from; empty in items of before there were several."""
+    return str(item.get("source", ""))
+
+
+def macro(items: Sequence[Item]) -> float | None:
+    """The mean of the sources' accuracies, each counting the same; None where there is but one."""
+    accuracies = [_right(group) / len(by_problem(group)) for group in by_source(items).values()]
+    return _mean(accuracies) if accuracies else None
+
+
 def rates(items: Sequence[Item]) -> dict[str, float]:
     """Shares of items that were cut off, unread, well formed or right by other rules, and their mean tokens."""
     flags: dict[str, list[float]] = {
@@ -46,11 +65,10 @@ def right_anywhere(item: Item) -> bool:
 
 def accuracy(items: Sequence[Item], confidence: float) -> dict[str, Any]:
     """Count of problems, right ones, accuracy and Wilson interval; a problem counts with the mean of its samples."""
-    groups = by_problem(items).values()
-    right = float(sum(Fraction(sum(item["correct"] for item in group), len(group)) for group in groups))
-    low, high = wilson(right, len(groups), confidence)
+    right, n = _right(items), len(by_problem(items))
+    low, high = wilson(right, n, confidence)
     correct: float = int(right) if right.is_integer() else right
-    return {"n": len(groups), "correct": correct, "accuracy": right / len(groups), "interval": [low, high]}
+    return {"n": n, "correct": correct, "accuracy": right / n, "interval": [low, high]}
 
 
 def sampled(items: Sequence[Item]) -> dict[str, float]:
@@ -65,6 +83,11 @@ def sampled(items: Sequence[Item]) -> dict[str, float]:
     ks = sorted({1, samples} | {2**power for power in range(samples.bit_length()) if 2**power <= samples})
     found = {f"pass@{k}": _mean([pass_at_k(len(g), sum(i["correct"] for i in g), k) for g in groups]) for k in ks}
     return found | {f"maj@{samples}": _mean([_majority_right(group) for group in groups])}
+
+
+def _right(items: Sequence[Item]) -> float:
+    groups = by_problem(items).values()
+    return float(sum(Fraction(sum(item["correct"] for item in group), len(group)) for group in groups))
 
 
 def _majority_right(group: Sequence[Item]) -> bool:
