@@ -1,6 +1,7 @@
 """Answers of the kind `math`: settled at once where text or number decide, else by a process that can be ended.
 
 One such process per process that asks; it starts with the first question, in about a second, and ends with its parent.
+The rules of lm-eval have another one (`lm_eval_math`), with the same limits.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -66,28 +68,43 @@ def _asked(gold: str, answer: str, deadline: float | None) -> bool:
             raise OutOfTime
         if len(_verdicts) >= 32_768:
             _verdicts.clear()
-        _verdicts[key] = _worker().ask(gold, answer)
+        _verdicts[key] = ask("components.lib.answers.math_worker", gold, answer)
     verdict = _verdicts[key]
     if verdict is None:
         raise OutOfTime
     return verdict
 
 
-class _Worker:
-    """A running `math_worker`; one question at a time."""
+def ask(module: str, *question: str) -> bool | None:
+    """Return the verdict of the process that `module` is, None where there is none in time: it is then ended."""
+    worker = _workers.get(module)
+    if worker is None or worker.owner != os.getpid():  # a fork must not share its parent's pipes
+        worker = _workers[module] = _Worker(module)
+    return worker.ask(question)
 
-    def __init__(self) -> None:
-        self.owner = os.getpid()
+
+def end() -> None:
+    """End this process's workers, if it has any."""
+    for worker in _workers.values():
+        if worker.owner == os.getpid():
+            worker.end()
+
+
+class _Worker:
+    """A running `math_worker.serve`; one question at a time."""
+
+    def __init__(self, module: str) -> None:
+        self.module, self.owner = module, os.getpid()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, gold: str, answer: str) -> bool | None:
+    def ask(self, question: Sequence[str]) -> bool | None:
         """Return the verdict, or None where there is none in time: the process is then ended."""
         with self._lock:
             process = self._process or self._start()
             assert process.stdin
             try:
-                process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+                process.stdin.write(json.dumps(question).encode() + b"\n")
                 process.stdin.flush()
                 line = _line(process, LIMIT_S)
             except BrokenPipeError:  # it ended on its own
@@ -103,7 +120,7 @@ class _Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
         path = os.pathsep.join([str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "components.lib.answers.math_worker"]
+        command = [sys.executable, "-m", self.module]
         self._process = process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment | {"PYTHONPATH": path}
         )
@@ -123,21 +140,7 @@ class _Worker:
             self._process = None
 
 
-_current: _Worker | None = None
-
-
-def _worker() -> _Worker:
-    """Return this process's own worker: a fork must not share its parent's pipes."""
-    global _current
-    if _current is None or _current.owner != os.getpid():
-        _current = _Worker()
-    return _current
-
-
-def end() -> None:
-    """End this process's worker, if it has one."""
-    if _current and _current.owner == os.getpid():
-        _current.end()
+_workers: dict[str, _Worker] = {}
 
 
 def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
