@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from components.evaluate.protocols import messages
 from components.lib.files import write_text
 from components.lib.generation import backends, prompts
+from components.lib.generation.decode import Asked
 from components.lib.models import model_directory
 from components.lib.recipe import recipes
 from components.lib.tiny.problems import rows
@@ -106,7 +106,9 @@ def lm_eval_model(directory: Path, batch_size: int) -> Callable[[Sequence[str]],
 
 def ours_texts(model: backends.TransformersBackend, texts: Sequence[str]) -> list[str]:
     """Completions in the order of the prompts."""
-    found = dict(itertools.chain.from_iterable(model.batches(texts, [0] * len(texts))))
+    found = dict(
+        itertools.chain.from_iterable(model.batches(texts, [Asked.of(text, {}) for text in texts], [0] * len(texts)))
+    )
     return [found[k].text for k in range(len(texts))]
 
 
@@ -124,7 +126,7 @@ def rendered(model: backends.TransformersBackend, count: int, shots: int) -> lis
     """Prompts of generated problems, with `shots` exemplars each."""
     solved = [(row["question"], row["answer"]) for row in itertools.islice(rows("problems", 0), shots)]
     questions = [row["question"] for row in itertools.islice(rows("evaluation", 0), count)]
-    return [prompts.render(model.tokenizer, messages(question, solved)) for question in questions]
+    return [prompts.render(model.tokenizer, prompts.asking({"question": question}, solved)) for question in questions]
 
 
 def timed(work: Callable[[], list[str]]) -> tuple[list[str], float]:

@@ -105,7 +105,7 @@ def ours(job: Job) -> Any:
     """Our trainer, its completions never ended by a token."""
     tokenizer, model = common.load_tokenizer(job.model, job.revision), common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
-    trainer = grpo.make_trainer(job, model, tokenizer, scorer(job, rollouts), rollouts, dataset(job))
+    trainer = grpo.make_trainer(job, model, tokenizer, scorer(job, rollouts), rollouts, dataset(job, tokenizer))
     rollouts.text.ended = lambda ids: ""  # type: ignore[method-assign]
     return trainer
 
@@ -120,7 +120,7 @@ def plain(job: Job) -> Any:
     config = grpo.grpo_config(job, rollouts, model)
     config.generation_kwargs = {"min_new_tokens": job.settings.max_new_tokens}
     return GRPOTrainer(
-        model=model, reward_funcs=scorer(job, rollouts).functions, args=config, train_dataset=dataset(job),
+        model=model, reward_funcs=scorer(job, rollouts).functions, args=config, train_dataset=dataset(job, tokenizer),
         processing_class=tokenizer,
     )  # fmt: skip
 
@@ -139,13 +139,18 @@ def scorer(job: Job, rollouts: Rollouts) -> Scorer:
         def functions(self) -> list[Any]:
             return [*super().functions[:-1], alternating]
 
-    return Alternating(rollouts.text, settings, problems(1)[0]["question"], job.directory / "curves" / "samples.jsonl")
+    return Alternating(rollouts.text, settings, asked(job), job.directory / "curves" / "samples.jsonl")
 
 
-def dataset(job: Job) -> Any:
+def dataset(job: Job, tokenizer: Any) -> Any:
     """The prompts."""
     (job.directory / "curves").mkdir(exist_ok=True)
-    return grpo.one_pass(problems(job.settings.prompts_per_step * job.settings.max_steps), {}, job.settings, 0)
+    return grpo.one_pass(asked(job), {}, job.settings, 0, tokenizer)
+
+
+def asked(job: Job) -> list[dict[str, Any]]:
+    """A problem for each prompt of the run."""
+    return problems(job.settings.prompts_per_step * job.settings.max_steps)
 
 
 def problems(count: int) -> list[dict[str, Any]]:

@@ -159,7 +159,7 @@ def saved_item(checkpoint: str, split: str, protocol: str, number: int, right: b
         "finish_reason": "length" if kind == "cut" else "stop", "sampling": "greedy",
         "stopped_at_answer": False, "answer": {"right": "4", "wrong": "5"}.get(kind),
         "lenient": {"cut": None, "wrong": "5"}.get(kind, "4"), "correct": right,
-        "correct_lenient": kind in ("right", "elsewhere"), "lm_eval_strict": right,
-        "lm_eval_flexible": kind in ("right", "elsewhere"), "think_ok": kind != "cut",
+        "correct_lenient": kind in ("right", "elsewhere"),
+        "lm_eval": {"strict": right, "flexible": kind in ("right", "elsewhere")}, "think_ok": kind != "cut",
         "answer_marked": kind in ("right", "wrong"), "unparsed": kind in ("cut", "elsewhere"),
     }  # fmt: skip

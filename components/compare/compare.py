@@ -7,6 +7,7 @@ from typing import Any
 from components.compare import curves as training
 from components.compare import load, results
 from components.compare.report import html, markdown
+from components.lib.answers.final import in_form
 from components.lib.files import write_json, write_text
 from components.lib.recipe import schema
 from components.lib.recipe.schema import PROTOCOLS
@@ -46,6 +47,8 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
         "confidence": settings.confidence,
         "bootstrap_samples": settings.bootstrap_samples,
         "tests": tests,
+        "form": in_form("ANSWER", load.form(read)),
+        "left_out": read[0].summary.get("left_out", []),
         "results": rows,
         "gate": gate,
         "overall": overall,

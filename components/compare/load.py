@@ -7,7 +7,7 @@ from typing import Any
 
 from components.lib.answers.judging import Item, item_rows
 from components.lib.files import read_json, read_jsonl
-from components.lib.recipe.schema import PROTOCOLS
+from components.lib.recipe.schema import PROTOCOLS, Form
 from components.lib.reporting import measures
 
 Group = tuple[str, str]  # split, protocol
@@ -34,6 +34,12 @@ def read_evaluations(directories: Mapping[str, Path]) -> list[Evaluation]:
     for other in found[1:]:
         _check_pair(found[0], other)
     return found
+
+
+def form(evaluations: Sequence[Evaluation]) -> Form:
+    """The form in which a run's answers were asked for; an older one knew the marker alone."""
+    item = next(iter(evaluations[0].groups.values()))[0]
+    return "boxed" if item.get("form") == "boxed" else "marker"
 
 
 def by_source(evaluations: Sequence[Evaluation], split: str) -> dict[str, list[Evaluation]]:

@@ -43,6 +43,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _render(name: str, results: Mapping[str, Any], **more: Any) -> str:
+    each = _evaluated(results)
     return page.render(
         Path(__file__).with_name(name),
         results=results,
@@ -51,7 +52,10 @@ def _render(name: str, results: Mapping[str, Any], **more: Any) -> str:
         decomposition=story.decomposition(results),
         sampled=list(results["results"][0]["sampled"]),
         about=about,
-        each=_evaluated(results),
+        each=each,
+        lm_eval={
+            name.removeprefix("lm_eval_").replace("_", " "): name for row in each for name in row if "lm_eval" in name
+        },
         several=bool(results["sources"]),
         **more,
     )

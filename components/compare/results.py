@@ -15,7 +15,7 @@ from components.lib.reporting import measures, statistics
 # What became of a completion, best first; each is exactly one of these.
 OUTCOMES = {
     "right": "right",
-    "right_elsewhere": "right number, wrong form",
+    "right_elsewhere": "right answer, wrong form",
     "wrong": "wrong",
     "unparsed": "no answer",
     "truncated": "cut off",

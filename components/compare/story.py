@@ -26,13 +26,14 @@ def findings(results: Mapping[str, Any]) -> list[str]:
     found = [_change_sentence(row, change, results["confidence"]) for row, change in changes if change]
     if len(results["checkpoints"]) > 1:
         found.append(_form_sentence(results["results"][0], last_rows[0]))
-    return found + [_sources_sentence(results, row) for row in last_rows if row["macro"] is not None]
+    found += [_sources_sentence(results, row) for row in last_rows if row["macro"] is not None]
+    return found + results["left_out"]
 
 
 def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The change of accuracy, and its two parts: finding more right numbers, and giving them in the form asked for.
+    """The change of accuracy, and its two parts: finding more right answers, and giving them in the form asked for.
 
-    Accuracy is the share of problems whose right number is found anywhere, times the share of those that are given
+    Accuracy is the share of problems whose right answer is found anywhere, times the share of those that are given
     in the form. Each part is the change of one factor at the mean of the other (the two-fold decomposition of Blinder
     and Oaxaca 1973), so that they add up.
     """
@@ -89,7 +90,7 @@ def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confiden
 def _form_sentence(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     total, maths, form = (points(part) for part in parts(first, last))
     return (
-        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right numbers, wherever "
+        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right answers, wherever "
         f"they stand in the text, and {form} from giving them in the form asked for."
     )
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 from components.grpo import rewards
 from components.grpo.rollouts import Rollouts, bare, encode, whole
+from components.lib.answers.kinds import Question
 from components.lib.files import read_jsonl, sync_tree
 from components.lib.generation import prompts
 from components.lib.training.checkpoints import TrainingDir, append_row, step_of, whole_rows
@@ -80,12 +81,13 @@ class Plateau(TrainerCallback):
         if not rows:  # the other processes may need this one's shards of the weights
             rows = self.problems[:1]
             return [0.0 * right for right in self._answer(model, rows)]
-        ids = encode(self.tokenizer, [prompts.question_messages(row["question"]) for row in rows])
+        ids = encode(self.tokenizer, [prompts.asking(row) for row in rows])
         written = self.rollouts.write(bare(model), ids, 0, greedy=True)
         finished = [completion[-1] in self.rollouts.text.end for completion in written]
-        texts, golds = [self.rollouts.text.decode(completion) for completion in written], [row["gold"] for row in rows]
+        texts = [self.rollouts.text.decode(completion) for completion in written]
         prefilled = prompts.prefilled(str(self.tokenizer.decode(ids[0])))
-        return rewards.correctness(rewards.judgements(texts, golds, finished, prefilled=prefilled))
+        questions = [Question.of(row, prefilled=prefilled) for row in rows]
+        return [float(judged.correct) for judged in rewards.judgements(texts, questions, finished)]
 
     def _file(self, step: int) -> Path:
         return self.kept / f"step-{step:08}.safetensors"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.grpo import rewards
-from components.lib.answers.parser import Judgement
+from components.lib.answers.kinds import Judgement, Question
 from components.lib.generation import prompts
 from components.lib.generation.decode import Text
 from components.lib.recipe.schema import Grpo
@@ -28,12 +28,14 @@ def same_in_group(right: Sequence[float], size: int) -> float:
 class Scorer:
     """Rewards for GRPOTrainer; logs the batch's rates and adds a few completions to a `samples.jsonl` now and then.
 
-    A completion that does not end with one of the `text`'s end tokens was cut off at the length limit.
+    A completion that does not end with one of the `text`'s end tokens was cut off at the length limit. TRL hands each
+    function the column `problem` of the data set: the problem's place in `problems`.
     """
 
-    def __init__(self, text: Text, settings: Grpo, question: str, samples: Path) -> None:
-        self.text, self.settings, self.samples = text, settings, samples
-        self.prefilled = prompts.prefilled(prompts.render(text.tokenizer, prompts.question_messages(question)))
+    def __init__(self, text: Text, settings: Grpo, problems: Sequence[dict[str, Any]], samples: Path) -> None:
+        self.text, self.settings, self.problems, self.samples = text, settings, problems, samples
+        self.prefilled = prompts.prefilled(prompts.render(text.tokenizer, prompts.asking(problems[0])))
+        self.last: tuple[Any, list[Judgement]] = ((), [])  # a batch and its verdicts
 
     @property
     def functions(self) -> list[Any]:
@@ -41,28 +43,27 @@ class Scorer:
         return [self.correctness, self.think_format, self.answer_marker]
 
     def correctness(
-        self, *, completion_ids: list[list[int]], question: list[str], gold: list[str], trainer_state: Any,
+        self, *, completion_ids: list[list[int]], problem: list[int], trainer_state: Any,
         log_metric: Callable[[str, float], None], **_: Any,
     ) -> list[float]:  # fmt: skip
         """`rewards.correctness`; also logs the rates and, every so many steps, samples."""
-        texts, finished = self._read(completion_ids)
-        judged = rewards.judgements(texts, gold, finished, prefilled=self.prefilled)
+        judged = self._judge(completion_ids, problem)
         right = rewards.correctness(judged)
         log_metric("zero_variance", same_in_group(right, self.settings.generations))
-        for name, rate in rewards.rates(judged, finished).items():
+        for name, rate in rewards.rates(judged, self._finished(completion_ids)).items():
             log_metric(name, rate)
         step = trainer_state.global_step + 1
         if trainer_state.is_world_process_zero and (step == 1 or step % self.settings.sample_steps == 0):
-            self._keep(step, question, gold, texts, self.totals(judged))
+            self._keep(step, problem, self._texts(completion_ids), self.totals(judged))
         return right
 
-    def think_format(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
+    def think_format(self, *, completion_ids: list[list[int]], problem: list[int], **_: Any) -> list[float]:
         """`rewards.think_format`."""
-        return rewards.think_format(self._judge(completion_ids, gold))
+        return rewards.think_format(self._judge(completion_ids, problem))
 
-    def answer_marker(self, *, completion_ids: list[list[int]], gold: list[str], **_: Any) -> list[float]:
+    def answer_marker(self, *, completion_ids: list[list[int]], problem: list[int], **_: Any) -> list[float]:
         """`rewards.answer_marker`."""
-        return rewards.answer_marker(self._judge(completion_ids, gold))
+        return rewards.answer_marker(self._judge(completion_ids, problem))
 
     def totals(self, judged: list[Judgement]) -> list[float]:
         """The weighted sum of the rewards, as TRL makes it."""
@@ -70,21 +71,30 @@ class Scorer:
         parts = [reward(judged) for reward in (rewards.correctness, rewards.think_format, rewards.answer_marker)]
         return [sum(w * p for w, p in zip(weights, row, strict=True)) for row in zip(*parts, strict=True)]
 
-    def _judge(self, completion_ids: list[list[int]], golds: list[str]) -> list[Judgement]:
-        texts, finished = self._read(completion_ids)
-        return rewards.judgements(texts, golds, finished, prefilled=self.prefilled)
+    def _judge(self, completion_ids: list[list[int]], problem: list[int]) -> list[Judgement]:
+        """The verdicts of a batch, which each of the functions asks for."""
+        batch = (completion_ids, problem)
+        if self.last[0] != batch:
+            questions = [Question.of(self.problems[place], prefilled=self.prefilled) for place in problem]
+            found = rewards.judgements(self._texts(completion_ids), questions, self._finished(completion_ids))
+            self.last = batch, found
+        return self.last[1]
 
-    def _read(self, completion_ids: list[list[int]]) -> tuple[list[str], list[bool]]:
+    def _texts(self, completion_ids: list[list[int]]) -> list[str]:
         """The texts, decoded here because a tokenizer's response template would cut the reasoning out."""
-        return [self.text.decode(ids) for ids in completion_ids], [bool(self.text.ended(ids)) for ids in completion_ids]
+        return [self.text.decode(ids) for ids in completion_ids]
 
-    def _keep(self, step: int, questions: list[str], golds: list[str], texts: list[str], totals: list[float]) -> None:
+    def _finished(self, completion_ids: list[list[int]]) -> list[bool]:
+        return [bool(self.text.ended(ids)) for ids in completion_ids]
+
+    def _keep(self, step: int, problem: list[int], texts: list[str], totals: list[float]) -> None:
+        asked = [self.problems[place] for place in problem]
         first = range(0, len(texts), self.settings.generations)[:SAMPLES_PER_STEP]
         for i in first:
             row = {
-                "step": step, "question": questions[i], "gold": golds[i], "completion": texts[i],
+                "step": step, "question": asked[i]["question"], "gold": asked[i]["gold"], "completion": texts[i],
                 "reward": round(totals[i], 6),
             }  # fmt: skip
             append_row(self.samples, row)
         shown = " ".join(texts[0].split())
-        print(f"step {step} sample, reward {totals[0]:.2f}, gold {golds[0]}: {shown[:SHOWN]}", flush=True)
+        print(f"step {step} sample, reward {totals[0]:.2f}, gold {asked[0]['gold']}: {shown[:SHOWN]}", flush=True)

@@ -83,4 +83,4 @@ def easier_first(problems: Sequence[dict[str, Any]], rates: Rates, curriculum: f
 
 def _right(request: Request, made: dict[str, Any]) -> bool:
     given, reason = prefilled(request.prompt), made["finish_reason"]
-    return verdicts(made["text"], gold=request.row["gold"], prefilled=given, finish_reason=reason)["correct"]
+    return verdicts(made["text"], request.row, prefilled=given, finish_reason=reason)["correct"]

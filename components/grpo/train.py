@@ -54,10 +54,10 @@ def train(job: Job) -> dict[str, float]:
     recorder = watch.Recorder(directory.curves, COLUMNS, SHOWN)
     model = common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
-    scorer = Scorer(rollouts.text, settings, problems[0]["question"], directory.curves / "samples.jsonl")
+    scorer = Scorer(rollouts.text, settings, kept, directory.curves / "samples.jsonl")
     plateau = Plateau(job, tokenizer, rollouts)
     print(f"grpo: {len(kept)} of {len(problems)} problems, {settings.max_steps} steps", flush=True)
-    dataset = one_pass(kept, rates, settings, job.seed)
+    dataset = one_pass(kept, rates, settings, job.seed, tokenizer)
     with common.old_names():
         trainer = make_trainer(job, model, tokenizer, scorer, rollouts, dataset)
         common.check_device(trainer, job.scale)
@@ -95,7 +95,9 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[i
     return {tokenizer.eos_token_id, *([] if found is None else [found] if isinstance(found, int) else found)}
 
 
-def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo, seed: int) -> Dataset:
+def one_pass(
+    problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo, seed: int, tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
     """The prompts of the whole run in the order of their use; see `common.one_pass`."""
     needed = settings.max_steps * settings.prompts_per_step
     if settings.curriculum:
@@ -104,8 +106,8 @@ def one_pass(problems: list[dict[str, Any]], rates: screen.Rates, settings: Grpo
     else:
         order = common.one_pass(len(problems), needed, f"grpo {seed}")
     rows = [
-        {"prompt": prompts.question_messages(row["question"]), "question": row["question"], "gold": row["gold"]}
-        for row in problems
+        {"prompt": prompts.fitted(tokenizer, prompts.asking(row)), "problem": place}
+        for place, row in enumerate(problems)
     ]
     return Dataset.from_list(rows).select(order)
 
@@ -138,7 +140,7 @@ def _rollout_arguments(job: Job, rollouts: Rollouts) -> dict[str, Any]:
     if settings.rollouts == "transformers":
         return {}
     problems = read_jsonl(job.data / "problems.jsonl")
-    prompts_ = encode(rollouts.tokenizer, [prompts.question_messages(row["question"]) for row in problems])
+    prompts_ = encode(rollouts.tokenizer, [prompts.asking(row) for row in problems])
     return {
         "use_vllm": True, "vllm_mode": "colocate", "vllm_model_impl": "vllm", "vllm_tensor_parallel_size": 1,
         "vllm_gpu_memory_utilization": settings.vllm_memory_share,

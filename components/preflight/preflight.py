@@ -182,6 +182,9 @@ def resolve(recipe: Recipe) -> Plan:
         sources=tuple(_resolve_source(source) for source in recipe.sources),
         evaluation=tuple(_resolve_source(source) for source in recipe.evaluation),
         seed=recipe.seed,
+        form=recipe.form,
+        system_prompt=recipe.system_prompt,
+        checkers=recipe.checkers,
     )
 
 

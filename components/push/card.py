@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
+from components.lib.answers.final import in_form
 from components.lib.files import write_text
-from components.lib.generation.prompts import SYSTEM_PROMPT
+from components.lib.generation import prompts
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
@@ -22,32 +23,29 @@ SCORED = "zero-shot"  # the one protocol whose score stands for the model
 _TEXT = """
 # {title}
 
-{base} trained to reason on word problems: {stages}, by the recipe {recipe}. The answer stands on the last line,
-after `####`; the reasoning before it, between `<think>` and `</think>`.
+{base} trained to reason on problems whose answers can be checked: {stages}, by the recipe {recipe}. The answer
+stands on the last line as `{form}`; the reasoning before it, between `<think>` and `</think>`.
 
 ## Results
 
 {table}
 
-Strict accuracy: only a number after the last `####` counts, compared as an exact fraction. Intervals are Wilson's,
+Strict accuracy: only the answer in that form counts ({kinds}). Intervals are Wilson's,
 p-values those of an exact paired test (McNemar) against the checkpoint one line up. The figures were measured
 before the weights were rounded to bfloat16. Every answer is in `evaluation/items.jsonl`, those of the gate's
 problems also in `evaluation/gate.jsonl`.
 
 ## How to prompt it
 
-Ask one question per conversation, without worked examples, with this system prompt, and render the chat template
-with `enable_thinking=True`:
+Ask one question per conversation, without worked examples, with this instruction in the {instruction}, and render
+the chat template with `enable_thinking=True`:
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained({name})
 model = AutoModelForCausalLM.from_pretrained({name})
-messages = [
-    {{"role": "system", "content": "{system}"}},
-    {{"role": "user", "content": "Tom has 7 cards. Tom finds 9. How many cards now?"}},
-]
+messages = {messages}
 prompt = tokenizer.apply_chat_template(
     messages, add_generation_prompt=True, enable_thinking=True, return_tensors="pt", return_dict=True
 )
@@ -67,7 +65,7 @@ Data, each at the revision that was used:
 
 ## Limits
 
-- It was trained and measured on short word problems with a numeric answer, in English; nothing else was tested.
+- It was trained and measured on problems like those of the sources below the table; nothing else was tested.
 - A plausible chain of reasoning can end in a wrong answer; {wrong}.
 - Worked examples in the prompt may lower its accuracy; the table says what was measured.
 - The licences of the training data are listed above; where one is unknown, ask its owner before you build on it.
@@ -76,12 +74,13 @@ Data, each at the revision that was used:
 
 def write_card(
     out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
-    candidate: str, run_id: str, origin: dict[str, Any], data_url: str,
+    candidate: str, run_id: str, origin: dict[str, Any], data_url: str, instruction: str,
 ) -> None:  # fmt: skip
     """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
 
     `results` are the entries of results.json, those of one source with its name; `candidate` is the checkpoint that is
-    released; `origin` says on what it was trained, `data_url` where the SFT conversations lie on the Hub, if they do.
+    released; `origin` says on what it was trained, `data_url` where the SFT conversations lie on the Hub, if they do,
+    `instruction` in which turn the system prompt stood.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     data = ModelCardData(
@@ -98,7 +97,8 @@ def write_card(
     )
     text = _TEXT.format(
         title=escape.markdown(title), name=json.dumps(title), base=escape.code(plan.model),
-        recipe=escape.code(recipe.name), table=_table(results), system=SYSTEM_PROMPT,
+        recipe=escape.code(recipe.name), table=_table(results), form=in_form("ANSWER", plan.form),
+        kinds=", ".join(_kinds(plan)), messages=_messages(plan, instruction), instruction=instruction,
         max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0,
         run_id=escape.code(run_id), stages=" then ".join(name.upper() for name in recipe.stages),
         training=_training(recipe, plan, origin), sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
@@ -108,6 +108,21 @@ def write_card(
         entries = [_entry(entry, benchmark) for entry in mine if entry["protocol"] == SCORED]
         name = f"{HUB_TASKS[benchmark.path]}.yaml"
         write_text(out / ".eval_results" / name, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
+
+
+def _kinds(plan: Plan) -> list[str]:
+    """The kinds of answers that were asked for."""
+    return list(dict.fromkeys(source.kind for source in plan.evaluation))
+
+
+def _messages(plan: Plan, instruction: str) -> str:
+    """Python code of the messages that ask a question."""
+    kind = _kinds(plan)[0]
+    asked = "Tom has 7 cards. Tom finds 9. How many cards now?" if kind == "number" else "QUESTION"
+    system, user = prompts.question_messages(asked, plan.system_prompt or prompts.system_prompt(plan.form, kind))
+    if instruction == "user turn":
+        return json.dumps([prompts.in_user_turn(system, user)], indent=4)
+    return json.dumps([system, user], indent=4)
 
 
 def hub_id(path: str) -> bool:

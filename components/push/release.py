@@ -56,6 +56,7 @@ def build_release(
     write_card(
         out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
         results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
+        instruction=read_json(evaluation / "summary.json").get("instruction", "system turn"),
     )  # fmt: skip
     write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | origin)
     return version

@@ -31,8 +31,8 @@ def sample(
     wrong one is written: standardize refuses it with its reason. `split` must be what standardize will get.
 
     Returns `problems` asked, solutions `asked` for, `written` and `truncated`; of those written how many are `right`
-    and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the `####` that standardize
-    then adds; `tokens` and `seconds` of all. A killed run goes on where it stopped, with the completions that lie
+    and `well_formed`, as the evaluation judges, and how many `right_unmarked`, without the form that standardize
+    then gives them; `tokens` and `seconds` of all. A killed run goes on where it stopped, with the completions that lie
     below `checkpoints` (see `partial.kept`). `ValueError` if no training problem is left.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def sample(
         numbers = _written(requests, partial, out / "samples.jsonl") | {"problems": len(chosen)}
     print(
         f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
-        f"{numbers['right_unmarked']:,} more but for the {prompts.MARKER}"
+        f"{numbers['right_unmarked']:,} more but for the form"
     )
     return {name: float(number) for name, number in numbers.items()}
 
@@ -95,7 +95,7 @@ def _solution(request: Request, made: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": problem["id"], "sample": request.sample, "question": problem["question"], "gold": problem["gold"],
         "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"], "finish_reason": reason,
-        **verdicts(made["text"], gold=problem["gold"], prefilled=prefilled, finish_reason=reason),
+        **verdicts(made["text"], problem, prefilled=prefilled, finish_reason=reason),
     }  # fmt: skip
 
 

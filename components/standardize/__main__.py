@@ -25,6 +25,9 @@ def by_hand(
         sources=read_sources(sources) if sources else recipe.sources,
         evaluation=tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ()) or recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
+        form=recipe.form,
+        system_prompt=recipe.system_prompt,
+        checkers=recipe.checkers,
     )
     settings = recipe.standardize if max_tokens is None else replace(recipe.standardize, max_tokens=max_tokens)
     numbers = standardize(plan=plan, settings=settings, out=output)

@@ -12,7 +12,7 @@ from components.grpo.rollouts import Rollouts, encode  # noqa: E402
 from components.grpo.scorer import Scorer  # noqa: E402
 from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.generation.decode import Decoder, Row  # noqa: E402
-from components.lib.generation.prompts import question_messages  # noqa: E402
+from components.lib.generation.prompts import asking  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from tests.lib.training.runs import GRPO, job  # noqa: E402
 
@@ -51,10 +51,12 @@ def trainer(data, tmp_path):
     tokenizer, model = common.load_tokenizer("tiny", "main"), common.load_model("tiny", "main")
     problems = list(read_jsonl(data / "problems.jsonl"))
     rollouts = Rollouts(work, tokenizer, grpo.end_ids(model, tokenizer))
-    scorer = Scorer(rollouts.text, GRPO, problems[0]["question"], tmp_path / "samples.jsonl")
+    scorer = Scorer(rollouts.text, GRPO, problems, tmp_path / "samples.jsonl")
     with common.old_names():
-        made = grpo.make_trainer(work, model, tokenizer, scorer, rollouts, grpo.one_pass(problems, {}, GRPO, 0))
-    return made, encode(tokenizer, [question_messages(row["question"]) for row in problems[:6]]), rollouts.text
+        made = grpo.make_trainer(
+            work, model, tokenizer, scorer, rollouts, grpo.one_pass(problems, {}, GRPO, 0, tokenizer)
+        )
+    return made, encode(tokenizer, [asking(row) for row in problems[:6]]), rollouts.text
 
 
 def weights(trainer):

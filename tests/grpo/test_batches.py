@@ -99,10 +99,10 @@ def test_completions_are_never_used_twice_nor_for_an_evaluation(data, tmp_path):
 
 def make(work, model, tokenizer, problems):
     rollouts = Rollouts(work, tokenizer, grpo.end_ids(model, tokenizer))
-    scorer = Scorer(rollouts.text, work.settings, problems[0]["question"], work.directory / "samples.jsonl")
+    scorer = Scorer(rollouts.text, work.settings, problems, work.directory / "samples.jsonl")
     with common.old_names():
         return grpo.make_trainer(
-            work, model, tokenizer, scorer, rollouts, grpo.one_pass(problems, {}, work.settings, 0)
+            work, model, tokenizer, scorer, rollouts, grpo.one_pass(problems, {}, work.settings, 0, tokenizer)
         )
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from components.grpo import rewards
+from components.lib.answers.kinds import Question
 
 RIGHT = "7+9=16\n</think>\n\n#### 16"
 WRONG = "7+9=15\n</think>\n\n#### 15"
@@ -10,7 +11,7 @@ WRONG = "7+9=15\n</think>\n\n#### 15"
 
 def paid(completion, gold="16", finished=True, prefilled=True):
     """(correctness, think_format, answer_marker) of one completion."""
-    judged = rewards.judgements([completion], [gold], [finished], prefilled=prefilled)
+    judged = rewards.judgements([completion], [Question(gold, prefilled=prefilled)], [finished])
     return tuple(pay(judged)[0] for pay in (rewards.correctness, rewards.think_format, rewards.answer_marker))
 
 
@@ -46,17 +47,18 @@ def test_an_unprefilled_completion_must_open_its_block():
 
 
 def test_rewards_are_one_float_per_completion_in_order():
-    completions, golds = [RIGHT, WRONG, RIGHT, RIGHT], ["16", "16", "15", "16"]
-    judged = rewards.judgements(completions, golds, [True, True, True, False], prefilled=True)
+    completions = [RIGHT, WRONG, RIGHT, RIGHT]
+    asked = [Question(gold, prefilled=True) for gold in ("16", "16", "15", "16")]
+    judged = rewards.judgements(completions, asked, [True, True, True, False])
     assert rewards.correctness(judged) == [1.0, 0.0, 0.0, 0.0]
     with pytest.raises(ValueError, match="shorter"):
-        rewards.judgements(completions, golds[:3], [True] * 4, prefilled=True)
+        rewards.judgements(completions, asked[:3], [True] * 4)
 
 
 def test_rates_of_a_batch():
     completions = [RIGHT, WRONG, RIGHT, "16", f"{WRONG}\nWait, that is wrong.\n#### 16"]
     finished = [True, True, False, True, True]
-    judged = rewards.judgements(completions, ["16"] * 5, finished, prefilled=True)
+    judged = rewards.judgements(completions, [Question("16", prefilled=True)] * 5, finished)
     assert rewards.rates(judged, finished) == {
         "correct": 0.4, "unparsed": 0.4, "multi_marker": 0.2, "truncated": 0.2, "format_without_correct": 0.2,
     }  # fmt: skip

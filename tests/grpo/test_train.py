@@ -32,8 +32,9 @@ def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path, monkeypatch):
         Rollouts, "write", lambda self, model, ids, seed: fed.extend(ids) or write(self, model, ids, seed)
     )
     run_grpo(data, tmp_path, GRPO)
-    tokenizer, order = common.load_tokenizer("tiny", "main"), one_pass(problems, {}, GRPO, 0)["question"]
-    expected = [prompts.render(tokenizer, prompts.question_messages(question)) for question in order]
+    tokenizer = common.load_tokenizer("tiny", "main")
+    order = one_pass(problems, {}, GRPO, 0, tokenizer)["problem"]
+    expected = [prompts.render(tokenizer, prompts.asking(problems[place])) for place in order]
     assert fed[:: GRPO.generations] == [tokenizer(text)["input_ids"] for text in expected]
     assert all(fed[i : i + 4] == [fed[i]] * 4 for i in range(0, len(fed), 4))
 
@@ -44,10 +45,10 @@ def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
     for name in ("evaluation", "gate"):
         write_jsonl(tmp_path / f"{name}.jsonl", [row])
     zero_shot = replace(TINY.evaluate, protocols=("zero-shot",))
-    evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)}
+    evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)[0]}
     answer = {"role": "assistant", "content": prompts.assistant_text("7+9=16", "#### 16")}
     taught = tokenize(tokenizer, [*prompts.question_messages(question), answer])
-    rewarded = one_pass([row], {}, GRPO, 0)[0]["prompt"]
+    rewarded = one_pass([row], {}, GRPO, 0, tokenizer)[0]["prompt"]
     assert evaluated == {prompts.render(tokenizer, rewarded)}
     assert evaluated == {tokenizer.decode(taught["input_ids"][: taught["labels"].count(IGNORED)])}
 
@@ -117,9 +118,10 @@ def test_the_best_weights_come_back(data, tmp_path):
 
 def test_every_problem_is_used_once_before_any_is_used_again(data):
     problems = list(read_jsonl(data / "problems.jsonl"))
-    order = one_pass(problems, {}, replace(GRPO, max_steps=20, prompts_per_step=4), 0)["question"]
+    settings, tokenizer = replace(GRPO, max_steps=20, prompts_per_step=4), common.load_tokenizer("tiny", "main")
+    order = one_pass(problems, {}, settings, 0, tokenizer)["problem"]
     assert len(order) == 80 and order[:32] != order[32:64]
-    assert {*order[:32]} == {*order[32:64]} == {row["question"] for row in problems}
+    assert {*order[:32]} == {*order[32:64]} == {*range(len(problems))}
     assert len({*order[64:]}) == 16
 
 

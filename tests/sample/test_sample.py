@@ -59,8 +59,8 @@ def written(monkeypatch, plan):
         def __init__(self, name, directory, sampling):
             assert sampling.temperature > 0
 
-        def batches(self, texts, seeds):
-            assert len(set(seeds)) == len(seeds) == len(texts)
+        def batches(self, texts, asked_, seeds):
+            assert len(set(seeds)) == len(seeds) == len(texts) == len(asked_)
             for i, text in enumerate(texts):
                 asked.append(text)
                 gold = next(gold for question, gold in golds.items() if question in text)
@@ -131,8 +131,8 @@ def test_a_killed_run_goes_on(plan, written, tmp_path, monkeypatch, checkpoints)
     settings, batches = replace(SETTINGS, problems=4), backends.open_backend.batches
     place, again = (tmp_path / "checkpoints", "again") if checkpoints else (None, "samples")
 
-    def die(self, texts, seeds):
-        for number, batch in enumerate(batches(self, texts, seeds)):
+    def die(self, texts, asked, seeds):
+        for number, batch in enumerate(batches(self, texts, asked, seeds)):
             if number == 7:
                 raise KeyboardInterrupt
             yield batch
@@ -215,7 +215,7 @@ def test_the_tiny_base_samples_and_all_of_it_is_accounted_for(plan, tmp_path):
     assert len(kept) + len(refused) == len(rows) and all(row["reason"] for row in refused)
     for row in kept:
         text = row["messages"][2]["content"]
-        assert verdicts(text, gold=row["gold"], prefilled=False, finish_reason="stop")["correct"]
+        assert verdicts(text, row, prefilled=False, finish_reason="stop")["correct"]
 
 
 def test_the_command_line_wants_a_number_of_problems(plan, tmp_path, monkeypatch, capsys):

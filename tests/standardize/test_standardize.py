@@ -10,7 +10,7 @@ import pytest
 
 from components.lib.answers.parser import judge
 from components.lib.data.normal import same
-from components.lib.generation.prompts import SYSTEM_PROMPT
+from components.lib.generation.prompts import system_prompt
 from components.lib.recipe.schema import Source
 from tests.fixtures.pages import check_page
 from tests.fixtures.rows import FILES, good, kept, read, reasons, run, write
@@ -34,7 +34,7 @@ def test_every_adapter_gives_the_one_normal_form(adapter: str, tmp_path: Path) -
     for row in found["sft"]:
         system, user, assistant = row["messages"]
         assert [m["role"] for m in row["messages"]] == ["system", "user", "assistant"]
-        assert system["content"] == SYSTEM_PROMPT and user["content"].endswith("?")
+        assert system["content"] == system_prompt("marker", "number") and user["content"].endswith("?")
         assert assistant["content"].startswith("<think>\n") and "\n</think>\n\n#### " in assistant["content"]
         assert "<<" not in assistant["content"]
         assert list(row) == ["id", "messages", "gold", "source", "index", "revision", "licence", "hash"]
@@ -48,7 +48,11 @@ def test_problem_rows_have_gold_and_plain_solution(tmp_path: Path) -> None:
     written = next(r for name in ("problems", "plateau", "gate") for r in found[name] if r["index"] == 0)
     assert written["question"] == "Caf\u00e9 sells 1,000+500 cups?"
     assert (written["gold"], written["solution"]) == ("1500", "1000+500=1500")
-    assert set(written) == {"id", "question", "gold", "solution", "source", "index", "revision", "licence", "hash"}
+    assert set(written) == {
+        "id", "question", "gold", "solution", "answers", "form", "system", "source", "index", "revision", "licence",
+        "hash",
+    }  # fmt: skip
+    assert (written["answers"], written["form"]) == ("number", "marker")
 
 
 def test_traces_of_known_problems_are_held_to_their_gold(tmp_path: Path) -> None:

@@ -5,18 +5,21 @@ Both are looked for outside the think block only. What stands there is text stil
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+from components.lib.answers.headings import is_heading, may_be_heading
 from components.lib.answers.parser import THINK_CLOSE, THINK_OPEN
+from components.lib.recipe.schema import Form
 
-Form = Literal["marker", "boxed"]
-FORMS: tuple[str, ...] = get_args(Form)
+FORMS: tuple[Form, ...] = get_args(Form)
 
 _MARKER = re.compile("#{4,}")
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_START = re.compile(r"(?:[\s>*_`$(]|</?[A-Za-z]{1,20}>|\\[(\[])*")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_ANSWER_IS = re.compile(r"\banswer\b[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,4}", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.;!?](?=\s|$)")
 _JOINED = re.compile(
     r"[\s$,;*.]*(?:\\\)|\\\]|\\text\{)?[\s,]*(?:and|or)\b[\s}$]*(?:\\\(|\\\[|[a-z]\s*=)?[\s$]*|[\s$,;/]*"
 )
@@ -32,9 +35,28 @@ class Final:
 
     text: str
     marked: bool
+    places: int = 1  # how many markers or boxes there are
 
 
-NOWHERE = Final("", False)
+def in_form(answer: str, form: Form) -> str:
+    r"""Write an answer as the form wants it.
+
+    >>> in_form("42", "boxed")
+    '\\boxed{42}'
+    """
+    return f"#### {answer}" if form == "marker" else f"\\boxed{{{answer}}}"
+
+
+def states_answer(line: str, form: Form, *, digits: bool) -> bool:
+    """Tell whether a whole line outside the think block gives a final answer; `digits`: one that must hold a number."""
+    if form == "marker":
+        line = line.lstrip(" *_`")
+        said = [line.lstrip("#").strip(" *_`")] if line.startswith("####") else []
+    else:
+        said = [content for _, _, content in boxes(line) if content.strip()]
+    if digits:
+        return any(any(map(str.isdigit, text)) and not may_be_heading(text) for text in said)
+    return any(text and not is_heading(text) for text in said)
 
 
 def answer_region(completion: str) -> str:
@@ -49,10 +71,25 @@ def final_answer(completion: str, form: Form) -> Final:
     r"""Find the last answer of a completion; of several the last counts, and boxes joined by "or" are none.
 
     >>> final_answer("<think>6 * 7</think>So it is $\\boxed{42}$.", "boxed")
-    Final(text='42', marked=True)
+    Final(text='42', marked=True, places=1)
     """
     region = answer_region(completion)
     return _marked(region) if form == "marker" else _boxed(region)
+
+
+def anywhere(completion: str, form: Form) -> list[str]:
+    """List what a generous reader may take for the answer, best first; for reports, never for a reward.
+
+    In order: the final answer in the form asked for, that in the other one, what follows the last "answer is" on its
+    line or in its sentence, and the last line.
+    """
+    region = answer_region(completion)
+    found = [_marked(region).text, _boxed(region).text]
+    found = found if form == "marker" else found[::-1]
+    if phrases := list(_ANSWER_IS.finditer(region)):
+        rest = region[phrases[-1].end() :].splitlines()[:1]
+        found += [part for line in rest for part in (line, _SENTENCE_END.split(line, maxsplit=1)[0])]
+    return [text.strip() for text in [*found, *region.rstrip().splitlines()[-1:]] if text.strip()]
 
 
 def boxes_as_markers(completion: str) -> str:
@@ -85,22 +122,24 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
 def _marked(region: str) -> Final:
     markers = list(_MARKER.finditer(region))
     if not markers:
-        return NOWHERE
+        return Final("", False, 0)
     last = markers[-1]
     line_end = _LINE_END.search(region, last.end())
     begin = max(region.rfind("\n", 0, last.start()), region.rfind("\r", 0, last.start())) + 1
     text = region[last.end() : line_end.start() if line_end else len(region)].strip()
-    return Final(text, bool(text) and _LINE_START.fullmatch(region, begin, last.start()) is not None)
+    starts = _LINE_START.fullmatch(region, begin, last.start()) is not None
+    return Final(text, bool(text) and starts, len(markers))
 
 
 def _boxed(region: str) -> Final:
     found = boxes(region)
+    nowhere = Final("", False, len(found))
     if not found:
-        return NOWHERE
+        return nowhere
     start, end, text = found[-1]
     text = text.strip()
     if len(found) > 1 and found[-2][2].strip() != text and _JOINED.fullmatch(region, found[-2][1], start):
-        return NOWHERE
+        return nowhere
     if _TAKEN_BACK.search(region[max(0, start - 40) : start]) or _ANOTHER.match(region[end : end + 40]):
-        return NOWHERE
-    return Final(text, bool(text))
+        return nowhere
+    return Final(text, bool(text), len(found))

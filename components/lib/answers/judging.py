@@ -1,30 +1,32 @@
 """From a completion to its verdicts, and whether the judged items of two models can be paired."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
-from components.lib.answers import parser
+from components.lib.answers import kinds, lm_eval_math
 from components.lib.answers.lm_eval_match import lm_eval_correct, lm_eval_flexible, lm_eval_strict
 from components.lib.files import read_jsonl
 
 MEASURED = "champion"  # in a candidate's evaluation: the champion's, where it had to be measured anew
 DECIDING = "zero-shot"  # the protocol in which models are compared
-Shared = Literal["gold", "prompt_sha256", "sampling"]
-_WORDS: dict[Shared, str] = {"gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling"}
+Shared = Literal["gold", "prompt_sha256", "sampling", "answers"]
+_WORDS: dict[Shared, str] = {
+    "gold": "golds", "prompt_sha256": "prompts", "sampling": "ways of sampling", "answers": "kinds of answers",
+}  # fmt: skip
+_OLDER = {"answers": "number"}  # what rows mean that were written before there was the field
 
 
 class Verdicts(TypedDict):
     """What is to be said of one completion; numbers are written as by `parser.format_answer`."""
 
-    answer: str | None  # what the last `####` line commits to, None if that is no number or contested
-    lenient: str | None  # what `parser.parse_lenient` finds
+    answer: str | None  # what the final answer commits to, None if that is none of its kind, or contested
+    lenient: str | None  # what `kinds.lenient` finds
     correct: bool  # `answer` is the gold and the completion was not cut off: what is paid and counts in the gate
     correct_lenient: bool
-    lm_eval_strict: bool  # right by the rules of lm-eval
-    lm_eval_flexible: bool
+    lm_eval: dict[str, bool]  # whether it is right by each rule that lm-eval has for its kind, `lm_eval_says`
     think_ok: bool  # one closed think block with something in it
-    answer_marked: bool  # the last `####` begins its line and a number follows
+    answer_marked: bool  # the final answer stands where the form wants it
     unparsed: bool  # there is no `answer`
 
 
@@ -39,6 +41,10 @@ class Item(Verdicts):
     prompt_sha256: str
     question: str
     gold: str
+    source: NotRequired[str]  # name of the problem's source; this and what follows of the problem is newer than some
+    answers: NotRequired[str]  # kind of the answer
+    form: NotRequired[str]
+    options: NotRequired[list[str]]
     completion: str  # without special tokens but the think tags
     prefilled: bool  # whether the prompt has opened the think block
     tokens: int  # generated, the end token included
@@ -50,21 +56,32 @@ class Item(Verdicts):
 Items = dict[str, Item]  # by problem id
 
 
-def verdicts(completion: str, *, gold: str, prefilled: bool, finish_reason: str) -> Verdicts:
-    """Judge a completion by all rules; `ValueError` if `gold` is not one number."""
-    verdict = parser.judge(completion, gold, prefilled=prefilled)
-    lenient = parser.parse_lenient(completion, prefilled=prefilled)
+def verdicts(completion: str, row: Mapping[str, Any], *, prefilled: bool, finish_reason: str) -> Verdicts:
+    """Judge a completion of the problem of `row` by all rules; `ValueError` if its gold is none of its kind."""
+    question = kinds.Question.of(row, prefilled=prefilled)
+    verdict = kinds.judge(completion, question)
+    lenient, right = kinds.lenient(completion, question)
     return {
         "answer": verdict.text,
-        "lenient": None if lenient is None else parser.format_answer(lenient),
+        "lenient": lenient,
         "correct": verdict.correct and finish_reason == "stop",
-        "correct_lenient": lenient is not None and lenient == parser.parse_gold(gold),
-        "lm_eval_strict": lm_eval_correct(lm_eval_strict(completion), gold),
-        "lm_eval_flexible": lm_eval_correct(lm_eval_flexible(completion), gold),
+        "correct_lenient": right,
+        "lm_eval": lm_eval_says(completion, question),
         "think_ok": verdict.think_ok,
         "answer_marked": verdict.answer_marked,
         "unparsed": verdict.unparsed,
     }
+
+
+def lm_eval_says(completion: str, question: kinds.Question) -> dict[str, bool]:
+    """Whether a completion is right by lm-eval's own rules: those of gsm8k for numbers, of MATH for mathematics.
+
+    Empty for other kinds, for which lm-eval has no task by generation that is asked here.
+    """
+    if question.kind == "number":
+        said = {"strict": lm_eval_strict(completion), "flexible": lm_eval_flexible(completion)}
+        return {name: lm_eval_correct(text, question.gold) for name, text in said.items()}
+    return lm_eval_math.verdicts(completion, question.gold) if question.kind == "math" else {}
 
 
 def champion_mismatch(evaluation: Path, champion: Path) -> str:
@@ -72,7 +89,8 @@ def champion_mismatch(evaluation: Path, champion: Path) -> str:
 
     Both are an items.jsonl or the directory that holds it.
     """
-    return mismatch(read_items(evaluation), read_items(champion), ("gold", "prompt_sha256", "sampling"))
+    fields: tuple[Shared, ...] = ("gold", "answers", "prompt_sha256", "sampling")
+    return mismatch(read_items(evaluation), read_items(champion), fields)
 
 
 def rejudged(items: Items) -> Items:
@@ -81,9 +99,7 @@ def rejudged(items: Items) -> Items:
 
 
 def _verdicts_of(item: Item) -> Verdicts:
-    return verdicts(
-        item["completion"], gold=item["gold"], prefilled=item["prefilled"], finish_reason=item["finish_reason"]
-    )
+    return verdicts(item["completion"], item, prefilled=item["prefilled"], finish_reason=item["finish_reason"])
 
 
 def item_rows(path: Path) -> Iterator[Item]:
@@ -110,7 +126,8 @@ def mismatch(candidate: Items, other: Items, fields: Sequence[Shared]) -> str:
     if only := set(candidate) ^ set(other):
         return f"{len(only)} problems are in one of them only, such as {min(only)}"
     for name in fields:
-        differing = sum(row[name] != other[key][name] for key, row in candidate.items())
+        older = _OLDER.get(name)
+        differing = sum(row.get(name, older) != other[key].get(name, older) for key, row in candidate.items())
         if differing:
             return f"{differing} of {len(candidate)} {_WORDS[name]} differ"
     return ""

@@ -5,17 +5,16 @@ gold: `math_process`, `choice_answer`, `text_answer`. Every kind fails closed: w
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any
 
 from components.lib.answers import choice_answer, math_process, parser, text_answer
-from components.lib.answers.final import FORMS, Form, boxes_as_markers, final_answer
+from components.lib.answers.final import FORMS, anywhere, boxes_as_markers, final_answer
 from components.lib.answers.markup import unwrapped
 from components.lib.answers.math_text import LONGEST
+from components.lib.recipe.schema import KINDS, Form
 
-Kind = Literal["number", "math", "choice", "text"]
-KINDS: tuple[str, ...] = get_args(Kind)
 BATCH_S = 60.0
 """Seconds that the answers of one batch may take together, beyond those that text or number settle."""
 
@@ -29,7 +28,13 @@ class Judgement:
     think_ok: bool
     answer_marked: bool
     unparsed: bool
+    places: int = 1  # how many markers or boxes it has outside the think block
     timed_out: bool = False
+
+    @property
+    def score(self) -> float:
+        """What is paid, from 0 to 1."""
+        return float(self.correct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,16 @@ class Question:
     """What the judge must know beside the completion."""
 
     gold: str
-    kind: Kind = "number"
+    kind: str = "number"
     form: Form = "marker"
     options: Sequence[str] = ()
     prefilled: bool = False
+
+    @staticmethod
+    def of(row: Mapping[str, Any], *, prefilled: bool) -> "Question":
+        """Return the question of a problem or an item; one of an older run asks for a number behind the marker."""
+        kind, form = row.get("answers", "number"), row.get("form", "marker")
+        return Question(row["gold"], kind, form, tuple(row.get("options") or ()), prefilled)
 
 
 def judge(completion: str, question: Question, deadline: float | None = None) -> Judgement:
@@ -67,8 +78,25 @@ def judge(completion: str, question: Question, deadline: float | None = None) ->
         think_ok=parser.judge(completion, "0").think_ok,
         answer_marked=text is not None and found.marked,
         unparsed=text is None,
+        places=found.places,
         timed_out=timed_out,
     )
+
+
+def lenient(completion: str, question: Question) -> tuple[str | None, bool]:
+    """Return what a generous reader finds, and whether it is right; for reports, never for a reward."""
+    completion = parser.THINK_OPEN + completion if question.prefilled else completion
+    if question.kind == "number":
+        value = parser.parse_lenient(completion)
+        return None if value is None else parser.format_answer(value), value == parser.parse_gold(question.gold)
+    gold = check_gold(question)
+    for said in anywhere(completion, question.form):
+        if (text := read_answer(said, question.kind, question.options)) is not None:
+            try:
+                return text, _equal(gold, text, question.kind, None)
+            except math_process.OutOfTime:
+                return text, False
+    return None, False
 
 
 def judge_all(pairs: Iterable[tuple[str, Question]], limit_s: float = BATCH_S) -> list[Judgement]:
@@ -96,14 +124,14 @@ def check_gold(question: Question) -> str:
     return gold
 
 
-def read_answer(text: str, kind: Kind, options: Sequence[str] = ()) -> str | None:
+def read_answer(text: str, kind: str, options: Sequence[str] = ()) -> str | None:
     """Return what the text of a final answer states, None where that is nothing."""
     if kind == "choice":
         return choice_answer.read_letter(text, options)
     return unwrapped(text).strip() or None
 
 
-def _equal(gold: str, text: str, kind: Kind, deadline: float | None) -> bool:
+def _equal(gold: str, text: str, kind: str, deadline: float | None) -> bool:
     if kind == "math":
         return math_process.equal(gold, text, deadline)
     if kind == "text":
@@ -113,4 +141,6 @@ def _equal(gold: str, text: str, kind: Kind, deadline: float | None) -> bool:
 
 def _judge_number(completion: str, question: Question) -> Judgement:
     judged = parser.judge(completion if question.form == "marker" else boxes_as_markers(completion), question.gold)
-    return Judgement(judged.text, judged.correct, judged.think_ok, judged.answer_marked, judged.unparsed)
+    return Judgement(
+        judged.text, judged.correct, judged.think_ok, judged.answer_marked, judged.unparsed, judged.markers
+    )

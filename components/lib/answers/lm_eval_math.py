@@ -19,8 +19,8 @@ _MODULE = "components.lib.answers.lm_eval_math"
 
 _PROMISE = "Final Answer: The final answer is"
 _HOPE = re.compile(".(?= I hope it is correct.)")
-_ALIKE = [("\n", ""), ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\left", ""), ("\\right", ""),
-          ("^{\\circ}", ""), ("^\\circ", ""), ("\\$", "")]  # fmt: skip
+_ALIKE = [("\n", ""), ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\left", ""),
+          ("\\right", ""), ("^{\\circ}", ""), ("^\\circ", ""), ("\\$", "")]  # fmt: skip
 _SUBSTITUTED = [("an ", ""), ("a ", ""), (".$", "$"), ("\\$", ""), ("\\ ", ""), (" ", ""), ("mbox", "text"),
                 (",\\text{and}", ","), ("\\text{and}", ","), ("\\text{m}", "\\text{}")]  # fmt: skip
 # In this order: a word is removed as a word before the substitutions, and anywhere but in a command after them.

@@ -104,8 +104,8 @@ def _question(record: dict[str, Any], answers: str, form: str) -> Question:
     options = record.get("options") or []
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
         raise ValueError(f"options {_shown(repr(options))} is not a list of strings; correct or drop it")
-    kind, place = record.get("answers", answers), record.get("form", form)
-    return Question(_gold(record["gold"]), kind, place, tuple(options), record.get("prefilled", False))
+    asked = {"answers": answers, "form": form} | record | {"gold": _gold(record["gold"]), "options": options}
+    return Question.of(asked, prefilled=record.get("prefilled", False))
 
 
 def _gold(value: Any) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.lib.answers.parser import MARKER
 from components.lib.data.normal import clean
 from components.lib.data.reasons import Refused
-from components.lib.generation.prompts import MARKER
 
 _TAG = re.compile(r"<\s*(/?)\s*(think|thought)\b[^<>]*>", re.IGNORECASE)
 _EXACT_TAGS = frozenset({"<think>", "</think>", "<thought>", "</thought>"})

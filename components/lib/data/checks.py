@@ -3,10 +3,12 @@
 import re
 from fractions import Fraction
 
-from components.lib.answers.parser import format_answer, judge, parse_gold, parse_lenient, parse_strict
+from components.lib.answers import kinds
+from components.lib.answers.final import in_form
 from components.lib.data.adapters import Draft, has_tag, visible
+from components.lib.data.gold import Gold
 from components.lib.data.reasons import Refused
-from components.lib.generation.prompts import MARKER, assistant_text
+from components.lib.generation.prompts import assistant_text
 
 _SPECIAL = re.compile(r"<\|[\w/]+\|>")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
@@ -32,25 +34,7 @@ def check_texts(draft: Draft) -> None:
             raise Refused("nested-think", field=field)
 
 
-def problem_gold(draft: Draft) -> str:
-    """The gold of a row that is to be a problem, as `format_answer` writes it."""
-    if draft.gold is not None:
-        return parsed_gold(draft.gold)
-    answer = parse_strict(assistant_text(draft.reasoning, draft.answer), prefilled=False)
-    if answer is None:
-        raise Refused("no-gold")
-    return format_answer(answer)
-
-
-def parsed_gold(gold: str) -> str:
-    """A gold as `format_answer` writes it."""
-    try:
-        return format_answer(parse_gold(gold))
-    except ValueError:
-        raise Refused("bad-gold", gold=gold) from None
-
-
-def check_own_gold(draft: Draft, gold: str) -> None:
+def check_own_gold(draft: Draft, gold: Gold) -> None:
     """Refuse a gold that its own worked solution contradicts (three rows of GSM8K's train split).
 
     That is: the solution ends in a calculator result of another value, and the gold is nowhere in the solution,
@@ -58,49 +42,49 @@ def check_own_gold(draft: Draft, gold: str) -> None:
     """
     lines = draft.annotated.strip().splitlines()
     results = _RESULT.findall(lines[-1]) if lines else []
-    if not results:
+    if not results or gold.kind != "number":
         return
-    value, result = Fraction(gold), Fraction(results[-1])
+    value, result = Fraction(gold.answer), Fraction(results[-1])
     if value == result:
         return
     seen = {Fraction(number.replace(",", "")) for number in _NUMBER.findall(draft.reasoning)}
     seen |= {Fraction(n) for n, word in enumerate(_SMALL) if re.search(rf"\b{word}\b", draft.reasoning, re.IGNORECASE)}
     multiple = result and (value / result).denominator == 1
     if abs(value) not in seen and not multiple:
-        raise Refused("wrong-gold", gold=gold, solution=results[-1])
+        raise Refused("wrong-gold", gold=gold.answer, solution=results[-1])
 
 
-def settled_answer(draft: Draft, gold: str) -> str:
-    """The answer with a last line `#### gold`, if the trace ends in the gold; otherwise `Refused`.
+def settled_answer(draft: Draft, gold: Gold) -> str:
+    """The answer with the gold as its last line, in the form asked for, if the trace ends in it; otherwise `Refused`.
 
-    An answer without a marker is read leniently, and marked only where that gives exactly the gold.
+    An answer in another form is read leniently, and gets that line only where it gives exactly the gold.
     """
     text = assistant_text(draft.reasoning, draft.answer)
-    if MARKER in draft.answer:
-        judgement = judge(text, gold)
+    judgement = kinds.judge(text, gold.question)
+    if judgement.places:
         if judgement.unparsed:
-            raise Refused("no-answer" if judgement.markers == 1 else "several-answers", gold=gold)
+            raise Refused("no-answer" if judgement.places == 1 else "several-answers", gold=gold.answer)
         if not judgement.correct:
-            raise Refused("contradicts-gold", gold=gold, answer=judgement.text)
-        answer = _marked(draft.answer, gold)
-        again = judge(assistant_text(draft.reasoning, answer), gold)
+            raise Refused("contradicts-gold", gold=gold.answer, answer=judgement.text)
+        answer = _marked(draft.answer, gold.answer) if gold.form == "marker" else draft.answer
+        again = kinds.judge(assistant_text(draft.reasoning, answer), gold.question)
         if not (again.correct and again.think_ok and again.answer_marked):
-            raise Refused("several-answers", gold=gold)
+            raise Refused("several-answers", gold=gold.answer)
         return answer
-    found = parse_lenient(text, prefilled=False)
+    found, right = kinds.lenient(text, gold.question)
     if found is None:
-        raise Refused("no-answer", gold=gold)
-    if found != parse_gold(gold):
-        raise Refused("contradicts-gold", gold=gold, answer=format_answer(found))
-    return f"{draft.answer}\n\n{MARKER} {gold}"
+        raise Refused("no-answer", gold=gold.answer)
+    if not right:
+        raise Refused("contradicts-gold", gold=gold.answer, answer=found)
+    return f"{draft.answer}\n\n{in_form(gold.answer, gold.form)}"
 
 
 def _marked(answer: str, gold: str) -> str:
     """The answer with its last `####` line moved to the end, in the normal way of writing."""
-    before, _, after = answer.rpartition(MARKER)
+    before, _, after = answer.rpartition("####")
     body, _, prefix = before.rpartition("\n")
     if prefix.strip(_WRAPPERS):  # words in front of the marker on its line
         body = before.rstrip(_WRAPPERS)
     _, _, rest = after.partition("\n")
     parts = [part.strip() for part in (body, rest) if visible(part)]
-    return "\n\n".join([*parts, f"{MARKER} {gold}"])
+    return "\n\n".join([*parts, in_form(gold, "marker")])

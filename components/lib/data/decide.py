@@ -6,12 +6,13 @@ from typing import Any
 from components.lib.data import checks
 from components.lib.data.adapters import Draft
 from components.lib.data.dedup import Index, Near, Seen
+from components.lib.data.gold import Gold, parsed_gold
 from components.lib.data.normal import share
 from components.lib.data.reasons import Refused
 from components.lib.data.splits import HELD_OUT
 from components.lib.data.tally import Tally
 from components.lib.generation.prompts import Message
-from components.lib.recipe.schema import Standardize
+from components.lib.recipe.schema import Form, Standardize
 
 # First part of a reason -> the splits whose questions no row that it is about may share.
 APART = {"overlap": ("evaluation",), "held-out": HELD_OUT}
@@ -21,9 +22,9 @@ APART = {"overlap": ("evaluation",), "held-out": HELD_OUT}
 class Problem:
     """A problem whose gold was read."""
 
-    key: str  # the question in the form of `same`
+    key: str  # the question with its options, in the form of `same`
     draft: Draft
-    gold: str
+    gold: Gold
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Conversation:
     key: str  # question and answer in the form of `same`
     question: str  # alone
     messages: list[Message]
-    gold: str | None
+    gold: Gold | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,11 @@ class Rules:
         # a held-out problem twice would count twice in the gate
         return Placement(split, copies if split == "problems" else 1, near)
 
-    def asked(self, draft: Draft, question: str) -> str | None:
-        """The gold that a conversation is held to, None if none is known; `Refused` if its question is not allowed."""
+    def asked(self, draft: Draft, question: str, kind: str, form: Form) -> Gold | None:
+        """The gold that a conversation is held to, None if none is known; `Refused` if its question is not allowed.
+
+        The gold of a problem that asks the same goes before its own, which is of `kind`.
+        """
         if not draft.reasoning:
             raise Refused("empty-think")
         seen = self.index.find("question", question)
@@ -83,7 +87,7 @@ class Rules:
             self._check_near(self.index.near("question", question, question), "", *APART)
         if seen:
             return seen.gold
-        return None if draft.gold is None else checks.parsed_gold(draft.gold)
+        return None if draft.gold is None else parsed_gold(draft.gold, draft, kind, form)
 
     def conversation(self, conversation: Conversation, tokens: int, tally: Tally) -> Placement | Refused:
         """Where a conversation of `tokens` tokens goes."""

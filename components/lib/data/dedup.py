@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from components.lib.data.gold import Gold
 from components.lib.data.minhash import Bands, grams, jaccard, shingles, sketch, word_hashes
 from components.lib.data.normal import numbers, words
 
@@ -32,7 +33,7 @@ class Seen:
     """A row that was seen: the file it went to, its gold if it is a problem, and where it came from."""
 
     split: str
-    gold: str | None
+    gold: Gold | None
     source: str
     index: int
 
@@ -65,11 +66,15 @@ class Index:
         """The row of `kind` (question or conversation) with exactly this key, if it was added."""
         found = self.database.execute("SELECT split, gold, source, row FROM exact WHERE key = ?", (_id(kind, key),))
         row = found.fetchone()
-        return Seen(*row) if row else None
+        if not row:
+            return None
+        split, gold, source, index = row
+        return Seen(split, None if gold is None else Gold.read(gold), source, index)
 
     def add(self, kind: str, key: str, seen: Seen) -> None:
         """Add a row, or leave the one that has this key already."""
-        row = (_id(kind, key), seen.split, seen.gold, seen.source, seen.index)
+        gold = None if seen.gold is None else seen.gold.text()
+        row = (_id(kind, key), seen.split, gold, seen.source, seen.index)
         self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", row)
 
     def near(self, kind: str, text: str, question: str) -> Near | None:

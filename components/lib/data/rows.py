@@ -19,14 +19,15 @@ from components.lib.data import checks, sources
 from components.lib.data.adapters import ADAPTERS, Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
 from components.lib.data.dedup import Index, Seen
+from components.lib.data.gold import Gold, problem_gold
 from components.lib.data.normal import digest, same
 from components.lib.data.reasons import MISFIT, Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
 from components.lib.files import naming
-from components.lib.generation.prompts import assistant_text, question_messages
-from components.lib.recipe.schema import Source, Standardize
+from components.lib.generation import prompts
+from components.lib.recipe.schema import NAMED, Form, Source, Standardize
 from components.lib.registry.plan import Plan
 
 T = TypeVar("T")
@@ -46,9 +47,10 @@ class Written:
 def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     """Write sft, problems, plateau, gate, evaluation and rejects (.jsonl) to `out`.
 
-    Rows of sft.jsonl are {"id", "messages", "gold", "source", "index", "revision", "licence", "hash"}, of the four
-    problem files {"id", "question", "gold", "solution", "source", ...}, of rejects.jsonl {"source", "index",
-    "reason", "row", ...}; reasons.py lists the reasons. `ValueError` if a source cannot be read.
+    Rows of sft.jsonl are {"id", "messages", "gold", "answers", "source", "index", "revision", "licence", "hash"}, of
+    the four problem files {"id", "question", "solution", "gold", "answers", "form", "options", "system", "source",
+    ...}: all that is needed to ask and to judge. Those of rejects.jsonl are {"source", "index", "reason", "row", ...};
+    reasons.py lists the reasons. `ValueError` if a source cannot be read.
     """
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
@@ -109,7 +111,9 @@ class _Run:
     def problems(self, source: Source, *, evaluation: bool) -> None:
         """Send the rows of a source of problems to evaluation, plateau, gate or problems."""
         tally = self.ledger.begin(source)
-        for index, raw, problem in self._sound(tally, _problem):
+        kind, form = source.kind, self.plan.form
+        system = self.plan.system_prompt or prompts.system_prompt(form, kind)
+        for index, raw, problem in self._sound(tally, lambda draft: _problem(draft, kind, form)):
             tally.golds += 1
             decided = self.rules.problem(problem, tally, evaluation=evaluation)
             if isinstance(decided, Refused):
@@ -119,10 +123,13 @@ class _Run:
                 self.ledger.refuse(tally, index, raw, decided)
                 continue
             draft = problem.draft
-            row = {"question": draft.question, "gold": problem.gold, "solution": draft.reasoning}
-            seen = self._keep(tally, index, raw, decided, "question", problem.key, row)
+            question = prompts.shown_question(draft.question, problem.gold.options)
+            row = {"question": question, "solution": draft.reasoning, **problem.gold.fields(), "system": system}
+            seen = self._keep(tally, index, raw, decided, "question", problem.key, row, problem.gold)
             if seen.split != "problems":
                 self.index.add_grams(problem.key, seen)
+                if problem.gold.options:  # who asks the same without showing them asks the same
+                    self.index.add("question", same(draft.question), seen)
             self.ledger.histograms["problems"].add(len(draft.question.split()))
         _report(tally)
 
@@ -138,21 +145,26 @@ class _Run:
                 if isinstance(decided, Refused):
                     self.ledger.refuse(tally, index, raw, decided)
                     continue
-                row = {"messages": conversation.messages, "gold": conversation.gold}
-                self._keep(tally, index, raw, decided, "conversation", conversation.key, row)
+                gold = conversation.gold
+                answers = gold.kind if gold else source.kind
+                row = {"messages": conversation.messages, "gold": gold.answer if gold else None, "answers": answers}
+                self._keep(tally, index, raw, decided, "conversation", conversation.key, row, gold)
         _report(tally)
 
     def _conversation(self, tally: Tally, draft: Draft) -> Conversation:
         """The conversation in normal form, its answer settled against the gold where one is known."""
-        question, answer = same(draft.question), draft.answer
-        gold = self.rules.asked(draft, question)
+        kind, form, answer = tally.source.kind, self.plan.form, draft.answer
+        shown = prompts.shown_question(draft.question, draft.options)
+        question = same(shown)
+        gold = self.rules.asked(draft, question, kind, form)
         if gold is not None:
             tally.golds += 1
             checks.check_own_gold(draft, gold)
             answer = checks.settled_answer(draft, gold)
-            tally.notes["answer marked with ####"] += "####" not in draft.answer
-        text = assistant_text(draft.reasoning, answer)
-        messages = [*question_messages(draft.question), {"role": "assistant", "content": text}]
+            tally.notes[f"answer marked with {NAMED[form]}"] += NAMED[form] not in draft.answer
+        text = prompts.assistant_text(draft.reasoning, answer)
+        system = self.plan.system_prompt or prompts.system_prompt(form, gold.kind if gold else kind)
+        messages = [*prompts.question_messages(shown, system), {"role": "assistant", "content": text}]
         return Conversation(f"{question}\n{same(text)}", question, messages, gold)
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
@@ -172,23 +184,31 @@ class _Run:
             yield record.index, record.row, prepared
 
     def _keep(
-        self, tally: Tally, index: int, raw: Any, placement: Placement, kind: str, key: str, row: dict[str, Any]
-    ) -> Seen:
+        self, tally: Tally, index: int, raw: Any, placement: Placement, kind: str, key: str, row: dict[str, Any],
+        gold: Gold | None,
+    ) -> Seen:  # fmt: skip
         """Write a row with its id, where it came from, and the hash of its normal form; remember it for later rows."""
         source, split = tally.source, placement.split
-        content = json.dumps(row, sort_keys=True, ensure_ascii=False)
+        content = json.dumps(_content(row), sort_keys=True, ensure_ascii=False)
         origin = {"source": source.name, "index": index, "revision": source.revision, "licence": source.licence}
         whole = {"id": digest(key)[:16], **row, **origin, "hash": digest(content)}
         self.ledger.accept(tally, split, whole, raw, placement.copies)
-        seen = Seen(split, row["gold"], source.name, index)
+        seen = Seen(split, gold, source.name, index)
         self.index.add(kind, key, seen)
         if placement.near:
             self.index.add_near(placement.near, seen)
         return seen
 
 
-def _problem(draft: Draft) -> Problem:
-    return Problem(same(draft.question), draft, checks.problem_gold(draft))
+def _problem(draft: Draft, kind: str, form: Form) -> Problem:
+    gold = problem_gold(draft, kind, form)
+    return Problem(same(prompts.shown_question(draft.question, gold.options)), draft, gold)
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    """What of a row is content, by which it is known again whatever is asked how; of a number its kind goes without."""
+    asked = ("form", "system", "answers") if row.get("answers") == "number" else ("form", "system")
+    return {name: value for name, value in row.items() if name not in asked}
 
 
 def _empty(written: Mapping[str, int], uses: set[str]) -> str:

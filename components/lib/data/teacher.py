@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.data import adapters, checks
+from components.lib.data.gold import Gold
 from components.lib.data.reasons import Refused
 from components.lib.files import read_jsonl, resumed_rows
-from components.lib.generation.prompts import assistant_text, question_messages
+from components.lib.generation.prompts import asking, assistant_text
 from components.lib.progress import Progress
 
 KEY = "TEACHER_API_KEY"
@@ -43,7 +44,7 @@ class Teacher:
         """The assistant's text for a problem, its reasoning in a think block; raises `Refused` or `ValueError`."""
         import openai
 
-        messages: Any = question_messages(problem["question"])
+        messages: Any = asking(problem)
         try:
             answer = self.client.chat.completions.create(
                 model=self.model, messages=messages, max_tokens=self.max_tokens
@@ -130,8 +131,8 @@ def _trace(teacher: Teacher, problem: Problem, sample: int) -> dict[str, Any]:
         turns = [{"role": "user", "content": problem["question"]}, {"role": "assistant", "content": text}]
         draft = adapters.chat({"messages": turns})
         checks.check_texts(draft)
-        answer = checks.settled_answer(draft, problem["gold"])
+        answer = checks.settled_answer(draft, Gold.of(problem))
     except Refused as refused:
         return row | {"reason": refused.reason, "completion": text} | refused.detail
     assistant = {"role": "assistant", "content": assistant_text(draft.reasoning, answer)}
-    return row | {"messages": [*question_messages(draft.question), assistant]}
+    return row | {"messages": [*asking(problem), assistant]}

@@ -4,6 +4,7 @@ import time
 
 from components.lib import machine
 from components.lib.generation import backends, prompts
+from components.lib.generation.decode import Asked
 from components.lib.models import model_directory
 from components.lib.recipe.recipes import QWEN
 
@@ -21,7 +22,7 @@ def ask(question: str, *, model: str, revision: str, max_new_tokens: int, temper
     prompt = prompts.render(backend.tokenizer, prompts.question_messages(question))
     started = time.perf_counter()
     try:
-        [[(_, answer)]] = backend.batches([prompt], [seed])
+        [[(_, answer)]] = backend.batches([prompt], [Asked.of(prompt, {})], [seed])
     except RuntimeError as error:
         if machine.out_of_memory(error):
             raise ValueError(f"{error}; lower --max-new-tokens, or take a smaller model") from error

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.lib.files import read_json
-from components.lib.generation import prompts
-from components.lib.generation.decode import Decoder, Row, Text, mixed_seed
+from components.lib.generation.decode import Asked, Decoder, Row, Text, mixed_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,9 @@ class Backend(Protocol):
     tokenizer: Any
     sampling: Sampling
 
-    def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
+    def batches(
+        self, texts: Sequence[str], asked: Sequence[Asked], seeds: Sequence[int]
+    ) -> Iterator[list[tuple[int, Completion]]]:
         """Complete rendered prompts, drawing with one seed each.
 
         Yields lists of (index into `texts`, completion) as they finish, longest prompts first.
@@ -104,13 +105,15 @@ class TransformersBackend:
         self.model = _load(directory, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
 
-    def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
+    def batches(
+        self, texts: Sequence[str], asked: Sequence[Asked], seeds: Sequence[int]
+    ) -> Iterator[list[tuple[int, Completion]]]:
         """See `Backend.batches`; `ValueError` if a prompt exceeds the model's context."""
         ids = encode(self.tokenizer, texts)
         check_context(ids, self.sampling.max_new_tokens, getattr(self.model.config, "max_position_embeddings", None))
         decoder = Decoder(limit=self.sampling.max_new_tokens, temperature=self.sampling.temperature)
         for batch in plan_batches([len(row) for row in ids], self.sampling):
-            rows = [Row(ids[i], partial(self.text.ends, thinking=prompts.prefilled(texts[i]))) for i in batch]
+            rows = [Row(ids[i], partial(self.text.ends, asked=asked[i])) for i in batch]
             generator = self.torch.Generator(self.model.device).manual_seed(mixed_seed(*(seeds[i] for i in batch)))
             decoder.decode(self.model, rows, generator)
             yield [(i, completion(self.text, row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
@@ -146,7 +149,9 @@ class VllmBackend:
         self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
         self.engine: Any = None
 
-    def batches(self, texts: Sequence[str], seeds: Sequence[int]) -> Iterator[list[tuple[int, Completion]]]:
+    def batches(
+        self, texts: Sequence[str], asked: Sequence[Asked], seeds: Sequence[int]
+    ) -> Iterator[list[tuple[int, Completion]]]:
         """See `Backend.batches`; in slices, so that a kill loses one slice at most."""
         ids = encode(self.tokenizer, texts)
         if ids and self.engine is None:
@@ -161,7 +166,7 @@ class VllmBackend:
                 use_tqdm=False,
             )
             pairs = zip(chosen, outputs, strict=True)
-            yield [(i, self._completion(output.outputs[0], prompts.prefilled(texts[i]))) for i, output in pairs]
+            yield [(i, self._completion(output.outputs[0], asked[i])) for i, output in pairs]
 
     def _start(self, context: int) -> Any:
         return self.vllm.LLM(
@@ -183,11 +188,11 @@ class VllmBackend:
             detokenize=False,
         )
 
-    def _completion(self, output: Any, thinking: bool) -> Completion:
+    def _completion(self, output: Any, asked: Asked) -> Completion:
         """The completion up to where the `transformers` backend would have ended it."""
         ids = list(output.token_ids)
         for count in range(1, len(ids) + 1):
-            if why := self.text.ends(ids[:count], thinking):
+            if why := self.text.ends(ids[:count], asked):
                 return completion(self.text, ids[:count], why)
         return completion(self.text, ids, "length")
 

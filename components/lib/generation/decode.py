@@ -3,12 +3,14 @@
 import gc
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.lib import machine
+from components.lib.answers.final import states_answer
 from components.lib.generation import prompts
+from components.lib.recipe.schema import CHECKER, Form
 
 # Rows leave the batch once this share of it has ended; moving the cache costs about one step.
 _DROP_SHARE = 0.125
@@ -16,6 +18,20 @@ _DROP_SHARE = 0.125
 
 class NotFinite(RuntimeError):
     """Numbers of a model, its loss or its gradient are no longer finite."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What decides where the answer to a prompt ends."""
+
+    thinking: bool  # whether the prompt has opened the think block
+    kind: str = "number"
+    form: Form = "marker"
+
+    @staticmethod
+    def of(prompt: str, row: Mapping[str, Any]) -> "Asked":
+        """Of a rendered prompt, which asks the problem of a row."""
+        return Asked(prompts.prefilled(prompt), row.get("answers", "number"), row.get("form", "marker"))
 
 
 class Text:
@@ -40,29 +56,28 @@ class Text:
             self.newline[token] = "\n" in self.tokenizer.decode([token])
         return self.newline[token]
 
-    def answered(self, ids: Sequence[int], thinking: bool) -> bool:
-        """Whether the last whole line of a text states an answer, outside the think block.
-
-        `thinking` says whether the prompt has opened the block.
-        """
-        text = (prompts.OPEN if thinking else "") + self.decode(ids)
+    def answered(self, ids: Sequence[int], asked: Asked) -> bool:
+        """Whether the last whole line of a text states an answer, outside the think block."""
+        if asked.kind.startswith(CHECKER):
+            return False  # what its answer looks like only the checker knows
+        text = (prompts.OPEN if asked.thinking else "") + self.decode(ids)
         if text.rfind(prompts.OPEN) > text.rfind(prompts.CLOSE):
             return False
-        line = text.rpartition("\n")[0].rstrip().rpartition("\n")[2].lstrip(" *_`")
-        return line.startswith(prompts.MARKER) and any(c.isdigit() for c in line)
+        line = text.rpartition("\n")[0].rstrip().rpartition("\n")[2]
+        return states_answer(line, asked.form, digits=asked.kind == "number")
 
     def ended(self, ids: Sequence[int]) -> str:
         """Why a completion is over with its last token: "end token", or "" when it goes on."""
         return "end token" if ids[-1] in self.end else ""
 
-    def ends(self, ids: Sequence[int], thinking: bool) -> str:
+    def ends(self, ids: Sequence[int], asked: Asked) -> str:
         """Why a completion is over with its last token: "end token", "answer", or "" when it goes on.
 
         "answer" is said one token late: the token after a whole answer line shows that the model would go on.
         """
         if why := self.ended(ids):
             return why
-        over = len(ids) > 1 and self.ends_line(ids[-2]) and self.answered(ids[:-1], thinking)
+        over = len(ids) > 1 and self.ends_line(ids[-2]) and self.answered(ids[:-1], asked)
         return "answer" if over else ""
 
 

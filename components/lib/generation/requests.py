@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.generation import backends, prompts
-from components.lib.generation.decode import NotFinite
+from components.lib.generation.decode import Asked, NotFinite
 from components.lib.generation.partial import Partial
 from components.lib.models import model_sha256
 from components.lib.progress import Progress
@@ -35,7 +35,7 @@ def solutions_of(
     tokenizer, fingerprint = backends.load_tokenizer(directory), model_sha256(directory)
     requests = []
     for problem in problems:
-        prompt = prompts.render(tokenizer, prompts.question_messages(problem["question"]))
+        prompt = prompts.render(tokenizer, prompts.asking(problem))
         for number in range(settings.per_problem):
             key = request_key(fingerprint, prompt, number, seed, settings)
             requests.append(Request("problems", "zero-shot", problem, number, prompt, key))
@@ -65,7 +65,8 @@ def complete(
     backend = backends.open_backend(settings.backend, directory, sampling)
     seeds = [_request_seed(request, seed) for request in missing]
     progress, tokens, last = Progress(label, "completions", len(missing)), 0, time.perf_counter()
-    for batch in _named(directory, backend.batches([request.prompt for request in missing], seeds)):
+    asked = [Asked.of(request.prompt, request.row) for request in missing]
+    for batch in _named(directory, backend.batches([request.prompt for request in missing], asked, seeds)):
         now = time.perf_counter()
         seconds, last = (now - last) / len(batch), now
         partial.add({"key": missing[i].key, **asdict(completion), "seconds": seconds} for i, completion in batch)

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.lib.recipe.schema import (
+    CHECKER,
+    KINDS,
+    NAMED,
     PROTOCOLS,
     SAMPLED,
     STAGES,
@@ -315,6 +318,8 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple):
         listed = [plain(item) if isinstance(item, Settings) else item for item in value]
         return json.dumps(listed) if any(isinstance(item, dict) for item in listed) else ",".join(map(str, listed))
+    if isinstance(value, dict):
+        return json.dumps(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -336,6 +341,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError("stages is empty; name at least one of sft, grpo")
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
+    _check_answers(recipe)
     if recipe.grpo.curriculum and not recipe.grpo.screen_samples:
         raise ValueError("grpo_curriculum needs to know how hard the problems are; set grpo_screen_samples, such as 8")
     if not recipe.evaluate.protocols:
@@ -360,3 +366,20 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"scale_nodes is {recipe.scale.nodes}; several nodes need trainer=trainjob")
     if recipe.scale.sharding != "none" and (recipe.sft.lora_rank or recipe.grpo.lora_rank):
         raise ValueError("scale_sharding splits full weights; set it to none, or lora_rank to 0")
+
+
+def _check_answers(recipe: Recipe) -> None:
+    for source in (*recipe.sources, *recipe.evaluation):
+        if source.answers and source.answers not in KINDS and not source.answers.startswith(CHECKER):
+            raise ValueError(
+                f"source {source.label!r}: answers {source.answers!r} is no kind of answer; valid: {', '.join(KINDS)}, "
+                f"or {CHECKER}FILE.py"
+            )
+    text, named = recipe.system_prompt, NAMED[recipe.form]
+    if text and named not in text:
+        raise ValueError(
+            f"system_prompt {text[:80]!r} does not say {named}, so no model would give its answer in the form "
+            f"{recipe.form}; name it, or set the other form"
+        )
+    if "{{$." in text:
+        raise ValueError("system_prompt holds '{{$.', which KFP takes for a placeholder of its own; write it otherwise")

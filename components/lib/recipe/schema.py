@@ -14,6 +14,9 @@ Adapter = Literal["auto", "chat", "thinking-solution", "gsm8k", "prompt-completi
 Form = Literal["marker", "boxed"]
 Protocol = Literal["zero-shot", "8-shot", "8-shot-think"]
 Backend = Literal["transformers", "vllm"]
+KINDS = ("number", "math", "choice", "text")  # of answers; a fifth is `CHECKER` and the path of a file
+CHECKER = "python:"
+NAMED: dict[Form, str] = {"marker": "####", "boxed": "\\boxed"}  # what a system prompt must say of the form
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
@@ -51,6 +54,11 @@ class Source(Settings):
     def purpose(self) -> str:
         """What the rows are for: `use`, or what the adapter's rows are usually for."""
         return self.use or ("problems" if self.adapter == "gsm8k" else "sft")
+
+    @property
+    def kind(self) -> str:
+        """The kind of its answers: `answers`, or what the adapter's rows usually have."""
+        return self.answers or "number"
 
     @property
     def label(self) -> str:

@@ -123,6 +123,8 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         return f"a list of {item.__name__.lower()}s" if _is_settings(item) else "a comma-separated list"
+    if get_origin(kind) is dict:
+        return "a mapping of texts"
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(map(repr, get_args(kind)))
     return _KINDS.get(kind, "a mapping of fields" if _is_settings(kind) else str(kind))
@@ -162,6 +164,10 @@ def _parse_as(kind: Any, text: str) -> Any:
         if text.lower() not in ("true", "false"):
             raise ValueError("write true or false")
         return text.lower() == "true"
+    if get_origin(kind) is dict:
+        if not isinstance(row := json.loads(text), dict):
+            raise ValueError("write a JSON object")
+        return row
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         if not _is_settings(item):

@@ -158,7 +158,7 @@ def texts(
         problem, lead = next(stories), random.choice(LEADS)
         others = islice(stories, random.randint(1, 8) if few_shot else 0)
         shots = [(other.question, f"{other.worked()}\n{lead}{other.gold}") for other in others]
-        messages = prompts.few_shot_messages(problem.question, shots)
+        messages = prompts.asking({"question": problem.question}, shots)
         prompt = prompts.render(tokenizer, messages if random.random() < 0.5 else messages[1:])
         yield prompt, f"{reasoning(problem, random, AT_ONCE)}\n{prompts.CLOSE}\n\n{lead}{problem.gold}{END}"
 
@@ -175,5 +175,5 @@ def _batch(tokenizer: Qwen3_5Tokenizer, pairs: list[tuple[str, str]]) -> dict[st
 def _tokenizer_texts() -> Iterator[str]:
     """What the tokenizer is trained on: the system prompt, problems and their solutions."""
     for problem in problems(Random("tokenizer"), 4000, evaluation=False):
-        yield f"system\n{prompts.SYSTEM_PROMPT}\nuser\nassistant\n"
-        yield f"Question: {problem.question}\nAnswer: {problem.worked()}\n{prompts.MARKER} {problem.gold}"
+        yield f"system\n{prompts.system_prompt('marker', 'number')}\nuser\nassistant\n"
+        yield f"Question: {problem.question}\nAnswer: {problem.worked()}\n#### {problem.gold}"

@@ -1,11 +1,9 @@
 """lm-eval's rules on MATH: what ours say is what lm-eval itself said, and nothing hangs."""
 
 import json
-import time
 
 import pytest
 
-from components.lib.answers import math_process
 from components.lib.answers.lm_eval_math import RULES, minerva_answer, verdicts
 from tests.lib.answers import lm_eval_math_table
 

@@ -45,10 +45,10 @@ def test_what_is_rounded_hedged_stuffed_or_another_is_wrong(row):
 def test_malicious_answers_are_wrong_and_bounded(gold):
     spent = []
     for answer in EVIL:
-        begin = time.process_time(), time.monotonic()
+        begin = time.monotonic()
         assert not judge(f"#### {answer}", Question(gold, "math")).correct
-        spent.append(time.monotonic() - begin[1])
-    assert max(spent) < math_process.LIMIT_S + 1
+        spent.append(time.monotonic() - begin)
+    assert max(spent) < 10 * math_process.LIMIT_S  # its own limit is of processor time; others may run beside it
 
 
 def test_what_runs_out_of_time_is_wrong_and_counted(monkeypatch):

@@ -9,6 +9,7 @@ pytest.importorskip("torch", reason="needs torch: no model is run")
 
 import pipeline
 from components.lib.generation import backends, prompts
+from components.lib.generation.decode import Asked
 from components.lib.models import model_directory
 
 GREEDY = backends.Sampling(
@@ -20,7 +21,7 @@ NAMES = ("Tom", "Ana", "Yara", "Paul")
 def ask(backend, texts, seeds=None):
     """Completions in the order of the prompts."""
     found = {}
-    for batch in backend.batches(texts, seeds or [0] * len(texts)):
+    for batch in backend.batches(texts, [Asked.of(text, {}) for text in texts], seeds or [0] * len(texts)):
         found.update(batch)
     return [found[i] for i in range(len(texts))]
 
@@ -31,7 +32,7 @@ def questions(tokenizer, count, shots=()):
     for k in range(count):
         name, more = NAMES[k % 4], f"{NAMES[k % 4]} finds {k % 5 + 1} more. " * (k % 6)
         texts.append(f"{name} has {k % 9 + 1} cards. {more}How many cards does {name} have now?")
-    return [prompts.render(tokenizer, prompts.few_shot_messages(text, shots)) for text in texts]
+    return [prompts.render(tokenizer, prompts.asking({"question": text}, shots)) for text in texts]
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +104,14 @@ def test_random_model_batches_alike(random_model):
     assert ask(backend, texts) == batched
 
 
-def ending(random_model, pieces, thinking):
+def ending(random_model, pieces, asked):
     """Where a completion of these pieces of text ends: (text, reason), fed token by token."""
     tokenizer = backends.load_tokenizer(random_model)
     text = backends.Text(tokenizer, backends.end_ids(random_model, tokenizer))
     ids = []
     for token in tokenizer(pieces, add_special_tokens=False)["input_ids"]:
         ids.append(token)
-        if why := text.ends(ids, thinking):
+        if why := text.ends(ids, asked):
             done = backends.completion(text, ids, why)
             return done.text, why
     return backends.completion(text, ids, "length").text, ""
@@ -131,7 +132,25 @@ def ending(random_model, pieces, thinking):
     ],
 )
 def test_where_completions_end(random_model, written, thinking, kept, why):
-    assert ending(random_model, written, thinking) == (kept, why)
+    assert ending(random_model, written, Asked(thinking)) == (kept, why)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "form", "kept"),
+    [
+        ("</think>\n#### B\nmore", "choice", "marker", "</think>\n#### B\n"),
+        ("</think>\n#### B\nmore", "number", "marker", "</think>\n#### B\nmore"),
+        ("</think>\n#### 3. Add\n#### 7\nmore", "number", "marker", "</think>\n#### 3. Add\n#### 7\n"),
+        ("</think>\n#### Step 2: add\n#### Rome\nmore", "text", "marker", "</think>\n#### Step 2: add\n#### Rome\n"),
+        ("</think>\nso \\boxed{x^{2}}.\nmore", "math", "boxed", "</think>\nso \\boxed{x^{2}}.\n"),
+        ("</think>\nso \\boxed{x^{2\nmore", "math", "boxed", "</think>\nso \\boxed{x^{2\nmore"),
+        ("</think>\n#### 7\nmore", "number", "boxed", "</think>\n#### 7\nmore"),
+        ("</think>\n#### Output\nmore", "python:check.py", "marker", "</think>\n#### Output\nmore"),
+    ],
+)
+def test_where_completions_end_by_kind_and_form(random_model, written, kind, form, kept):
+    """A user's own checker may want anything, so nothing ends its completions but the model."""
+    assert ending(random_model, written, Asked(True, kind, form))[0] == kept
 
 
 def test_batches_are_sorted_and_bounded():

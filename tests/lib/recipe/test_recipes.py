@@ -60,6 +60,10 @@ def test_parameters_are_few_and_exist():
         ({"evaluation": '["gsm8k"'}, "is not a list of sources"),
         ({"evaluation": '{"path": "x"}'}, "write a JSON list of objects"),
         ({"sample_problems": "1", "sources": '[{"path": "sampled", "adapter": "gsm8k"}]'}, "is called 'sampled'"),
+        ({"system_prompt": "Be brief."}, "does not say ####, so no model would give its answer in the form marker"),
+        ({"system_prompt": "End with ####", "form": "boxed"}, "does not say .boxed, so no model would give its answer"),
+        ({"system_prompt": "#### {{$.outputs}}"}, "takes for a placeholder of its own"),
+        ({"sources": '[{"path": "x.jsonl", "answers": "maths"}]'}, "'maths' is no kind of answer; valid: number, math"),
     ],
 )
 def test_bad_changes_are_refused(changes, said):
@@ -94,5 +98,5 @@ def test_the_schema_takes_part_of_a_recipe():
     schema = recipes.file_schema()
     assert "required" not in schema and set(schema["properties"]) == {"base", *Recipe.model_fields}
     assert schema["$defs"]["Grpo"]["properties"]["generations"]["minimum"] == 2
-    assert "required" not in schema["$defs"]["Grpo"] and schema["$defs"]["Source"]["required"] == ["path", "adapter"]
+    assert "required" not in schema["$defs"]["Grpo"] and schema["$defs"]["Source"]["required"] == ["path"]
     assert json.dumps(schema)
