@@ -8,7 +8,7 @@ from components.compare.charts import curve
 from components.compare.compare import compute
 from components.compare.report import html, markdown
 from components.compare.story import decomposition, findings, headline, parts
-from components.lib.files import write_jsonl
+from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe.schema import Compare
 from components.lib.reporting import svg
 from components.lib.reporting.table import text_table
@@ -55,6 +55,23 @@ def test_the_report_shows_each_source_where_there_are_several(results, mixed):
     assert max(map(len, table.split("\n"))) <= 100 and "grpo        zero-shot  words   10/13" in table
     for quiet in (html(results), markdown(results), text_table(results)):
         assert "macro" not in quiet and "by source" not in quiet
+
+
+def test_each_kind_shows_what_lm_eval_says_of_it(mixed):
+    """Mathematics and numbers have rules of their own, words have none; together there is nothing to compare."""
+    rules = {"math": {"minerva_math": True, "math_verify": False}, "words": {}}
+    for path in mixed.values():
+        rows = list(read_jsonl(path / "items.jsonl"))
+        more = [{"lm_eval": rules.get(row["source"], row["lm_eval"]), "form": "boxed"} for row in rows]
+        write_jsonl(path / "items.jsonl", [row | extra for row, extra in zip(rows, more, strict=True)])
+    found = compute(mixed, {}, SETTINGS)
+    rows = {row["source"]: row for row in found["sources"]}
+    assert rows["math"]["lm_eval_minerva_math"] == 1.0 and "lm_eval_strict" not in rows["math"]
+    assert not [name for row in [*found["results"], rows["words"]] for name in row if "lm_eval" in name]
+    page, text = html(found), markdown(found)
+    for name in ("strict", "flexible", "minerva math", "math verify"):
+        assert f"<th>lm-eval<br>{name}</th>" in page and f"lm-eval {name}, %" in text
+    assert "boxed{ANSWER}" in page and "the sentence “Final Answer" in page
 
 
 def test_alarms_come_first(results):

@@ -271,6 +271,27 @@ def test_majority_votes_only_with_whole_completions():
 
 
 @pytest.mark.parametrize(
+    ("kind", "answers", "right", "expected"),
+    [
+        ("number", ["4", "5", "4"], [True, False, True], 1.0),
+        ("text", ["New  York", "boston", "new york."], [True, False, True], 1.0),  # one vote each as they are written
+        ("text", ["boston", "New York", "Boston"], [False, True, False], 0.0),
+        ("math", ["1/2", "0.5", "3"], [True, True, False], 1.0),
+        ("python:x.py", [None, None, "a"], [True, True, False], 0.0),  # without an answer there is no vote
+        ("python:x.py", [None, None, None], [True, True, True], 0.0),
+    ],
+)
+def test_votes_follow_the_kind(kind, answers, right, expected):
+    rows = [
+        saved_item("base", "evaluation", "zero-shot", 1, ok, sample) | {"answers": kind, "answer": answer}
+        | {"finish_reason": "stop"}
+        for sample, (ok, answer) in enumerate(zip(right, answers, strict=True))
+    ]  # fmt: skip
+    assert sampled(rows)["maj@3"] == expected
+    assert sampled(rows)["pass@3"] == float(any(right))
+
+
+@pytest.mark.parametrize(
     ("changes", "checkpoint", "words"),
     [
         ({"samples": 4}, "base", "set evaluate_temperature above 0"),
