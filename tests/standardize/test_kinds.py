@@ -115,3 +115,21 @@ def test_the_conversation_of_a_problem_is_held_to_the_kind_of_that_problem(tmp_p
     assert kept.items() <= {0: "#### Rome", 2: "#### Lima", 3: "#### Bern", 4: "#### Cairo"}.items()
     assert refused[1] == "contradicts-gold" and set(refused) | set(kept) == set(range(5))
     assert set(refused.values()) <= {"contradicts-gold", "held-out"}
+
+
+def test_options_that_many_problems_share_are_no_contamination(tmp_path):
+    """Thirteen words in common with an evaluation problem, but all of them options."""
+    options = ["It is more than we can tell here", "It is less than we can tell there", "None of these at all"]
+    rows = [{"question": f"How far is it to {town}?", "options": options, "correct": "B"} for town in TOWNS]
+    found = standardized(
+        tmp_path, source(tmp_path, "train", rows[:5], adapter="aqua"),
+        test=source(tmp_path, "test", rows[5:], adapter="aqua"),
+    )  # fmt: skip
+    assert not found["rejects"] and len(found["evaluation"]) == 5
+    bare = {"prompt": rows[7]["question"], "completion": "<think>It is far.</think>#### B"}
+    good = {"prompt": "What is one and one?", "completion": "<think>1+1=2</think>#### 2"}
+    found = standardized(
+        tmp_path, source(tmp_path, "traces", [bare, good], adapter="prompt-completion"),
+        test=source(tmp_path, "test", rows[5:], adapter="aqua"),
+    )  # fmt: skip
+    assert reasons(found, "traces") == {0: "overlap-exact"}

@@ -7,7 +7,7 @@ from components.lib.data import checks
 from components.lib.data.adapters import Draft
 from components.lib.data.dedup import Index, Near, Seen
 from components.lib.data.gold import Gold, parsed_gold
-from components.lib.data.normal import share
+from components.lib.data.normal import same, share
 from components.lib.data.reasons import Refused
 from components.lib.data.splits import HELD_OUT
 from components.lib.data.tally import Tally
@@ -23,6 +23,7 @@ class Problem:
     """A problem whose gold was read."""
 
     key: str  # the question with its options, in the form of `same`
+    words: str  # without them: many problems of one source may have the same
     draft: Draft
     gold: Gold
 
@@ -59,7 +60,7 @@ class Rules:
         try:
             if not evaluation:
                 checks.check_own_gold(problem.draft, problem.gold)
-                self._check_apart(question, seen, "overlap")
+                self._check_apart(problem.words, seen, "overlap")
             if seen:
                 raise Refused("duplicate", of=_where(seen))
             near = self.index.near("question", question, question)
@@ -83,7 +84,7 @@ class Rules:
         if seen and seen.gold is None:
             raise Refused("wrong-gold", of=_where(seen))
         if not seen or seen.split != "problems":
-            self._check_apart(question, seen, *APART)
+            self._check_apart(same(draft.question), seen, *APART)
             self._check_near(self.index.near("question", question, question), "", *APART)
         if seen:
             return seen.gold

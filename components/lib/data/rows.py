@@ -127,9 +127,8 @@ class _Run:
             row = {"question": question, "solution": draft.reasoning, **problem.gold.fields(), "system": system}
             seen = self._keep(tally, index, raw, decided, "question", problem.key, row, problem.gold)
             if seen.split != "problems":
-                self.index.add_grams(problem.key, seen)
-                if problem.gold.options:  # who asks the same without showing them asks the same
-                    self.index.add("question", same(draft.question), seen)
+                self.index.add_grams(problem.words, seen)
+                self.index.add("question", problem.words, seen)  # who asks it without its options asks the same
             self.ledger.histograms["problems"].add(len(draft.question.split()))
         _report(tally)
 
@@ -202,7 +201,7 @@ class _Run:
 
 def _problem(draft: Draft, kind: str, form: Form) -> Problem:
     gold = problem_gold(draft, kind, form)
-    return Problem(same(prompts.shown_question(draft.question, gold.options)), draft, gold)
+    return Problem(same(prompts.shown_question(draft.question, gold.options)), same(draft.question), draft, gold)
 
 
 def _content(row: dict[str, Any]) -> dict[str, Any]:
