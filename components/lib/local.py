@@ -27,7 +27,7 @@ from components.lib.recipe.schema import Notify, Recipe
 from components.lib.recipe.settings import replace
 from components.lib.registry import lock
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, write_outcome
+from components.lib.registry.outcome import KILLED, Failure, Outcome, conclude_killed, failure_of
 from components.lib.registry.record import FAILED, LOG_LINES, StepRecord, details_of, read_records
 from components.lib.registry.store import checked_registry, open_store
 from components.lib.reporting.table import text_table
@@ -223,12 +223,10 @@ def _outcome(store: Store, run_id: str, settings: Notify, said: list[str]) -> Ou
     if found is not None and not unsaid:
         return Outcome(**found)
     step = records[-1]["step"] if records else "preflight"
-    failure = failure_of("KILLED", records) or Failure(step=step, why="was the last step to run", log=said)
+    failure = failure_of(KILLED, records) or Failure(step=step, why="was the last step to run", log=said)
     if unsaid:
         failure = Failure(step=step, why=f"failed: {unsaid}", log=said)
-    ended = lock.last_sign(store, run_id) or time.time()  # a run that was killed may have been so days ago
-    outcome = conclude(store, run_id, state="KILLED", ended=ended, failure=failure)
-    write_outcome(store, outcome)
+    outcome = conclude_killed(store, run_id, failure)
     if found is None:
         tell(outcome, link_of(store, run_id, settings), settings)
     return outcome

@@ -4,6 +4,8 @@ KFP tells an exit task only that something failed, so what failed and why is rea
 cluster from the step's Pod.
 """
 
+import contextlib
+import sys
 import time
 
 from components.lib.recipe.schema import Notify
@@ -13,6 +15,7 @@ from components.lib.registry.outcome import Failure, Outcome, conclude, failure_
 from components.lib.registry.record import iso, read_records, redact
 from components.lib.registry.store import open_store
 from components.lib.reporting.tell import link_of, tell, ui_link
+from components.lib.streams import Steady
 from components.notify.pods import investigate
 
 
@@ -20,19 +23,20 @@ def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outco
     """Read the record of a run that KFP ended in `state`, write outcome.json, print it and post the webhook.
 
     The webhook's address is the environment variable NOTIFY_WEBHOOK. A webhook that does not answer is reported in
-    the log and changes nothing else. At the end the registry's lock is released if this run holds it. A registry that
-    cannot be used is told too, before its error is raised.
+    the log and changes nothing else, nor does a console that is gone. At the end the registry's lock is released if
+    this run holds it. A registry that cannot be used is told too, before its error is raised.
     """
-    try:
-        store = open_store(registry)
-        outcome = _close(store, state, run_id)
-        link = link_of(store, run_id, settings)
-    except (ValueError, OSError) as error:
-        tell(_without_registry(run_id, error), ui_link(run_id, settings), settings)
-        raise
-    print(f"run {run_id}: {outcome.ending}: {outcome.sentence}")
-    tell(outcome, link, settings)
-    return outcome
+    with contextlib.redirect_stdout(Steady(sys.stdout)):  # type: ignore[type-var]
+        try:
+            store = open_store(registry)
+            outcome = _close(store, state, run_id)
+            link = link_of(store, run_id, settings)
+        except (ValueError, OSError) as error:
+            tell(_without_registry(run_id, error), ui_link(run_id, settings), settings)
+            raise
+        print(f"run {run_id}: {outcome.ending}: {outcome.sentence}")
+        tell(outcome, link, settings)
+        return outcome
 
 
 def _close(store: Store, state: str, run_id: str) -> Outcome:

@@ -25,14 +25,7 @@ from components.lib.recipe.settings import from_json, plain, replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
-from components.lib.registry.outcome import (
-    Outcome,
-    conclude,
-    failure_of,
-    inputs_of,
-    read_outcomes,
-    write_outcome,
-)
+from components.lib.registry.outcome import Outcome, conclude_killed, inputs_of, read_outcomes
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import read_records, recorded
 from components.lib.registry.store import checked_registry
@@ -41,7 +34,6 @@ from components.lib.training import vram
 from components.preflight.clean import clean
 from components.preflight.room import check_locks, check_room
 
-DEAD = "DEAD"  # the state of a run that ended without its exit handler
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
 OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
 # What does not change what a run would produce.
@@ -102,13 +94,8 @@ def _own_registry(recipe: Recipe, run_id: str) -> Store:
 
 def _conclude_dead(store: Store, run_id: str, settings: Notify) -> None:
     """Write and tell the outcome of a run that ended without its exit handler; a push by hand is none."""
-    records = read_records(store, run_id)
-    if not records or store.read(f"runs/{run_id}/outcome.json") is not None:
-        return
-    ended = lock.last_sign(store, run_id)
-    outcome = conclude(store, run_id, state=DEAD, ended=ended, failure=failure_of(DEAD, records))
-    write_outcome(store, outcome)
-    tell(outcome, link_of(store, run_id, settings), settings)
+    if read_records(store, run_id) and store.read(f"runs/{run_id}/outcome.json") is None:
+        tell(conclude_killed(store, run_id), link_of(store, run_id, settings), settings)
 
 
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:

@@ -126,14 +126,6 @@ def test_a_signal_that_nohup_ignores_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_every_step_that_works_is_recorded_and_so_watched():
-    """`recorded` is what ends a step with its run; the exit handler alone must outlive that."""
-    folders = ROOT / "components"
-    steps = {path.parent.name for path in folders.glob("*/component.py")}
-    found = {path.parent.name for path in folders.glob("*/*.py") if "    with recorded(" in path.read_text()}
-    assert len(steps) == 10 and steps - found == {"notify"}
-
-
 def test_a_stream_that_breaks_says_no_more():
     read, write = os.pipe()
     stream = streams.Steady(os.fdopen(write, "w", buffering=1))

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import logging
+import os
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -228,6 +230,20 @@ def test_a_registry_that_cannot_be_used_is_told_and_raised(monkeypatch):
         sent = json.loads(webhook.received[0][1])
         assert sent["ending"] == "failed" and sent["link"] == "https://k.example/#/runs/details/r1"
         assert sent["sentence"].startswith("the registry cannot be used: ") and said in sent["sentence"]
+
+
+@pytest.mark.fault("pipeline.py run is killed before its exit handler has said a word")
+def test_a_console_that_is_gone_keeps_no_message_back(tmp_path, monkeypatch, seen):
+    read, write = os.pipe()
+    os.close(read)
+    with Webhook() as webhook, os.fdopen(write, "w", buffering=1) as console:
+        monkeypatch.setenv("NOTIFY_WEBHOOK", f"http://127.0.0.1:{webhook.server.server_port}/hook")
+        monkeypatch.setattr(sys, "stdout", console)
+        report(state="FAILED", registry=str(tmp_path), run_id="r1", settings=SETTINGS)
+    [outcome] = read_outcomes(open_store(str(tmp_path)))
+    sent = json.loads(webhook.received[0][1])
+    assert sent["sentence"] == outcome.sentence
+    seen(f"the message: {sent['ending']}: {sent['sentence']}")
 
 
 def test_a_busy_or_broken_webhook_is_asked_again(monkeypatch, capsys):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from components.lib.local import STEPS_LOCK
 from components.lib.registry import lock
 from components.lib.registry.outcome import read_outcomes
 from components.lib.registry.store import open_store
 from tests import ROOT
+from tests.fixtures.processes import left_running, until
 
 TINY = {
     "stages": "sft", "sft_max_steps": 40, "training_save_minutes": 0.01, "evaluate_problems": 4,
@@ -64,25 +64,6 @@ class Run:
         return next(line for line in self.text.splitlines() if part in line)
 
 
-def left_running(output: Path) -> list[str]:
-    """The processes that belong to a run into `output`: all of them know what its steps wait for."""
-    mark, found = f"={output / STEPS_LOCK}\0".encode(), []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_text().replace("\0", " ")[:80])
-        except OSError:
-            continue
-    return found
-
-
-def wait_until_alone(output: Path) -> None:
-    give_up = time.monotonic() + SOON_S
-    while left := left_running(output):
-        assert time.monotonic() < give_up, left
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.fault("pipeline.py run is ended by SIGTERM, SIGHUP or SIGKILL in a step")
@@ -98,7 +79,7 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
     run = Run(output, **TINY)
     run.wait_for_step("sft", "saved step")
     run.end(signal.SIGKILL)
-    wait_until_alone(output)
+    until(lambda: not left_running(output), lambda: run.text, SOON_S)
 
     run = Run(output, **TINY)
     run.wait_for_step("sft", "going on from step")
@@ -114,7 +95,7 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
     run = Run(output, **TINY)
     run.wait_for_step("evaluate-*")
     run.end(signal.SIGKILL)
-    wait_until_alone(output)
+    until(lambda: not left_running(output), lambda: run.text, SOON_S)
 
     run = Run(output, **TINY)
     assert run.process.wait(WAIT_S) == 0, run.text

@@ -4,6 +4,7 @@ It is what the history, the question whether anything has changed, and the clean
 """
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from components.lib.ending import ENDED
 from components.lib.recipe.settings import replace
+from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import StepRecord, details_of, iso, read_records
 
 GOOD_STATES = ("COMPLETE", "SUCCEEDED")  # a cluster says COMPLETE, kfp.local SUCCEEDED
+KILLED = "KILLED"  # our own word for the state of a run that ended without its exit handler
 ENDINGS = ("promoted", "rejected", "no-change", "failed")
 
 
@@ -123,6 +126,18 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
         artifacts=next((root for r in records if (root := artifact_root(r.get("artifact") or "", run_id))), ""),
         cleaned=False,
     )
+
+
+def conclude_killed(store: Store, run_id: str, failure: Failure | None = None) -> Outcome:
+    """Write the outcome of a run that ended without its exit handler, as of its last sign of life; returns it.
+
+    `failure` is given by who knows more of it than the run's records say.
+    """
+    failure = failure or failure_of(KILLED, read_records(store, run_id))
+    ended = lock.last_sign(store, run_id) or time.time()
+    outcome = conclude(store, run_id, state=KILLED, ended=ended, failure=failure)
+    write_outcome(store, outcome)
+    return outcome
 
 
 def _result(row: Mapping[str, Any]) -> ResultRow:

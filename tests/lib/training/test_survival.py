@@ -20,10 +20,11 @@ from tests import ROOT
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
-from components.lib.files import read_json, write_json  # noqa: E402
+from components.lib.files import read_json, write_json, write_jsonl  # noqa: E402
 from components.lib.models import model_directory  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
-from components.lib.training import pace, supervise  # noqa: E402
+from components.lib.training import pace, supervise, worker  # noqa: E402
+from tests.fixtures import memory  # noqa: E402
 from tests.lib.training.runs import (  # noqa: E402
     GRPO,
     SMALL,
@@ -148,29 +149,70 @@ def test_a_second_run_is_kept_out(data, tmp_path):
     finish(first)
 
 
-def trained(stage, data, out, model, monkeypatch, how, **changes):
-    """`supervise.train` with workers that fail in a way of failing_worker.py."""
+def failing(how):
+    """Workers that fail in a way of failing_worker.py."""
 
     def work(job, lock):
         command = [sys.executable, "-m", "tests.lib.training.failing_worker", how, job.text()]
         return supervise.result_of(job, subprocess.run(command, cwd=ROOT, check=False).returncode)
 
-    monkeypatch.setattr(supervise, "run_worker", work)
+    return work
+
+
+def with_memory(mib):
+    """Workers that get `mib` MiB and no more; forked from this process, since torch takes half a minute to import."""
+
+    def work(job, lock):
+        sys.stdout.flush()
+        if not (process := os.fork()):
+            status = 1
+            try:
+                with memory.left(mib):
+                    status = worker.main(job.text())
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        return supervise.result_of(job, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+
+    return work
+
+
+def trained(stage, data, out, model, work, **changes):
+    """`supervise.train` with such workers."""
     settings = replace(getattr(TINY, stage), **SMALL[stage] | changes)
     return supervise.train(
         stage=stage, model=str(model), revision="main", data=data, model_out=out / "model",
         curves_out=out / "curves", checkpoints=None, seed=0, settings=settings,
-        training=replace(TINY.training, save_minutes=0.0, restarts=1), scale=TINY.scale,
+        training=replace(TINY.training, save_minutes=0.0, restarts=1), scale=TINY.scale, work=work,
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_out_of_memory_halves_the_micro_batch_and_goes_on(data, tmp_path, monkeypatch, capfd):
-    numbers = trained("sft", data, tmp_path, "tiny", monkeypatch, "memory", micro_batch_size=16)
+def test_out_of_memory_halves_the_micro_batch_and_goes_on(data, tmp_path, capfd):
+    numbers = trained("sft", data, tmp_path, "tiny", failing("memory"), micro_batch_size=16)
     printed = capfd.readouterr().out
     assert "micro_batch_size=8 instead of 16" in printed and "micro_batch_size=4 instead of 8" in printed
     assert numbers["steps"] == 12 and read_json(directory_in(tmp_path).path / "fit.json") == {"micro_batch_size": 4}
     assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == list(range(1, 13))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="trains on the GPU: the machine's memory does not run out")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.fault("the machine's memory runs out while a training on a CPU computes")
+def test_out_of_the_machines_memory_halves_it_too(tmp_path, capfd, seen):
+    """Five rows in one forward pass take more than 500 MiB, one takes 150."""
+    text = "<think>\n" + " ".join(str(number % 100) for number in range(200)) + "\n</think>\n\n#### 4"
+    messages = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": text}]
+    write_jsonl(tmp_path / "sft.jsonl", [{"messages": messages}] * 5)
+    sizes = {"max_steps": 2, "batch_size": 5, "micro_batch_size": 5, "max_tokens": 4096}
+    numbers = trained("sft", tmp_path, tmp_path, "tiny", with_memory(300), **sizes)
+    printed = capfd.readouterr()
+    [told] = [line for line in printed.out.splitlines() if "out of memory" in line]
+    assert "DefaultCPUAllocator: can't allocate memory" in printed.err
+    assert "micro_batch_size=1 instead of 5" in told and numbers["steps"] == 2
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert [row["step"] for row in rows_of(tmp_path, "curves.jsonl")] == [1, 2]
+    seen(told)
 
 
 @pytest.mark.fault("a training is too large for the machine that it runs on")
@@ -184,16 +226,16 @@ def test_what_cannot_fit_is_refused_before_anything_is_loaded(data, tmp_path, se
 
 
 @pytest.mark.slow
-def test_a_lost_device_starts_again_from_the_checkpoint(data, sft, tmp_path, monkeypatch, capfd):
-    numbers = trained("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "device", max_steps=5)
+def test_a_lost_device_starts_again_from_the_checkpoint(data, sft, tmp_path, capfd):
+    numbers = trained("grpo", data, tmp_path, sft[0] / "model", failing("device"), max_steps=5)
     printed = capfd.readouterr().out
     assert "illegal memory access was encountered; it is started again" in printed
     assert "going on from step 3" in printed and numbers["steps"] == 5
 
 
-def test_a_bug_is_not_tried_again(data, tmp_path, monkeypatch, capfd):
+def test_a_bug_is_not_tried_again(data, tmp_path, capfd):
     with pytest.raises(RuntimeError, match="sft gave up: KeyError: 'advantages'"):
-        trained("sft", data, tmp_path, "tiny", monkeypatch, "bug")
+        trained("sft", data, tmp_path, "tiny", failing("bug"))
     printed = capfd.readouterr()
     assert "Traceback" in printed.err and "started again" not in printed.out
 
