@@ -36,8 +36,8 @@ def exemplars(protocol: str, kind: str, data: Path, asked: Iterable[str], seed: 
         usable = [shot for shot in usable if len(shot[1]) <= limit]
     if len(usable) < SHOTS:
         raise TooFew(
-            f"{protocol} needs {SHOTS} exemplars with answers of the kind {kind}, {path.name} has {len(usable)} whose "
-            "question is not evaluated"
+            f"of the {SHOTS} exemplars with answers of the kind {kind} that it needs, {path.name} has {len(usable)} "
+            "whose question is not evaluated"
         )
     return random.Random(f"{seed} {protocol}").sample(usable, SHOTS)
 

@@ -312,7 +312,7 @@ def test_exemplars_are_never_asked(data):
         shots = protocols.exemplars(protocol, "number", data, taken, seed=0)
         assert len(shots) == 8 and not {q.upper() for q, _ in shots} & {" ".join(t.split()) for t in taken}
     with pytest.raises(
-        protocols.TooFew, match=r"8-shot needs 8 exemplars .* number, problems.jsonl has 7 whose question"
+        protocols.TooFew, match=r"of the 8 exemplars .* number that it needs, problems.jsonl has 7 whose"
     ):
         protocols.exemplars("8-shot", "number", data, [problem(k, "problems")["question"] for k in range(5)], seed=0)
 
@@ -352,7 +352,7 @@ def test_exemplars_are_of_the_kind_of_the_question(data):
         questions = {problem(k, "problems")["question"] for k in others}
         shots = protocols.exemplars("8-shot", kind, data, [], seed=0)
         assert len(shots) == 8 and {question for question, _ in shots} <= questions
-    with pytest.raises(protocols.TooFew, match=r"of the kind math, sft\.jsonl has 0 whose"):
+    with pytest.raises(protocols.TooFew, match=r"of the kind math that it needs, sft\.jsonl has 0 whose"):
         protocols.exemplars("8-shot-think", "math", data, [], seed=0)
 
 
@@ -374,7 +374,7 @@ def test_a_protocol_without_exemplars_is_left_out_for_that_kind_and_that_is_said
     summary = read_json(tmp_path / "out" / "summary.json")
     (said,) = summary["left_out"]
     assert said == (
-        "8-shot is left out for math (evaluation): 8-shot needs 8 exemplars with answers of the kind math, "
+        "8-shot is left out for math (evaluation): of the 8 exemplars with answers of the kind math that it needs, "
         "problems.jsonl has 7 whose question is not evaluated"
     )
     assert said in capsys.readouterr().out
