@@ -1,9 +1,12 @@
 """lm-eval's rules on MATH: what ours say is what lm-eval itself said, and nothing hangs."""
 
 import json
+import re
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.lib.answers import judging, math_process
 from components.lib.answers.lm_eval_math import RULES, hendrycks_answer, hendrycks_correct, minerva_answer, verdicts
@@ -81,3 +84,22 @@ def test_older_answers_of_a_champion_are_judged_anew():
     kept = {"completion": "<think>x</think>\n#### 42", "gold": "42", "prefilled": False, "finish_reason": "stop",
             "lm_eval_strict": False, "lm_eval_flexible": False}  # fmt: skip
     assert judging.rejudged({"a": kept})["a"]["lm_eval"] == {"strict": True, "flexible": True}
+
+
+_PARTS = [
+    "Final Answer: The final answer is", " I hope it is correct.", "I hope it is correct", ".", "\n", " ", "$", "42",
+    "\\frac", "\\sqrt", "{", "}", "/", "\\text{ ", "=", "é", "\r",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PARTS), max_size=14).map("".join))
+def test_the_sentence_is_found_as_the_pattern_of_lm_eval_finds_it(text):
+    pattern = r"Final Answer: The final answer is(.*?). I hope it is correct."
+    match = re.search(pattern, text + "I hope it is correct.")
+    assert minerva_answer(text) == (match[1].strip() if match else None)
+
+
+@given(st.lists(st.sampled_from(_PARTS), max_size=14).map("".join), st.text(max_size=8))
+def test_the_rules_of_text_never_raise_and_an_answer_is_itself(text, gold):
+    hendrycks_correct(hendrycks_answer(text), gold)
+    assert hendrycks_correct(text, text)
