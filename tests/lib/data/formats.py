@@ -340,7 +340,8 @@ PROBLEM: list[Case] = [
     ({"question": ASKED, "gold": "7", "solution": "3+4=7\nThe answer is 8."}, "wrong-gold"),
     ({"question": ASKED, "gold": {"a": 7}}, "wrong-type"),
     ({"question": [{"role": "user", "content": ASKED}], "gold": "7"}, Kept("7", trace=False)),
-    ({"question": ASKED}, "missing-field"),
+    ({"question": ASKED}, Kept(None, trace=False)),
+    ({"question": ASKED, "gold": None}, "missing-field"),
 ]  # fmt: skip
 TRACE: list[Case] = [
     ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID}, Kept(None)),

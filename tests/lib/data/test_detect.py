@@ -86,6 +86,7 @@ def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"none of the first 3 rows has a schema .* a, b; .*fields: \{question"):
         found(tmp_path, [{"a": 1, "b": 2}] * 3)
     assert found(tmp_path, [{"a": 1}], optional=True)[0].adapter == "problem"
+    assert found(tmp_path, [{"question": ASKED, "tests": "1"}], answers="python:own.py")[0].adapter == "problem"
 
 
 def test_a_source_that_says_all_is_not_read() -> None:
