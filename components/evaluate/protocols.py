@@ -22,12 +22,13 @@ def exemplars(protocol: str, data: Path, asked: Iterable[str], seed: int) -> lis
 
     8-shot takes them from `data`/problems.jsonl, 8-shot-think from the rows of `data`/sft.jsonl that have reasoning
     and a known gold answer and are no longer than the median, because eight long traces would fill the context.
-    `asked` are the questions evaluated, which are left out. `ValueError` if fewer than eight remain.
+    A problem without a gold is none. `asked` are the questions evaluated, which are left out. `ValueError` if fewer
+    than eight remain.
     """
     if protocol == "zero-shot":
         return []
     path = data / ("sft.jsonl" if protocol == "8-shot-think" else "problems.jsonl")
-    found = _traces(path) if protocol == "8-shot-think" else [_worked(row) for row in read_jsonl(path)]
+    found = _traces(path) if protocol == "8-shot-think" else [_worked(row) for row in read_jsonl(path) if row["gold"]]
     taken = {_normal(question) for question in asked}
     usable = [shot for shot in found if _normal(shot[0]) not in taken]
     if protocol == "8-shot-think" and len(usable) > 2 * SHOTS:
