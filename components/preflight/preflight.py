@@ -16,6 +16,7 @@ from typing import Any
 
 from components.lib import machine
 from components.lib.answers import checker
+from components.lib.data.detect import resolved
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
 from components.lib.models import check_hub_id, config_of, model_directory
@@ -163,14 +164,12 @@ def merge(recipe: Recipe, parameters: Mapping[str, Any]) -> Recipe:
         recipe = recipes.with_value(recipe, flat_name, value)
     recipes.check_recipe(recipe)
     recipe = with_code(recipe)
-    if not any(source.purpose == "problems" for source in recipe.sources):
-        raise ValueError("sources has no source of problems; give one with adapter gsm8k or use problems")
     return recipe
 
 
 def resolve(recipe: Recipe) -> Plan:
-    """Fix the revision of the model and of every source."""
-    return Plan(
+    """Fix the revision of the model and of every source, and look into those that lie here."""
+    plan = Plan(
         model=recipe.model,
         revision=_model_revision(recipe.model, recipe.revision),
         sources=tuple(_resolve_source(source) for source in recipe.sources),
@@ -180,6 +179,17 @@ def resolve(recipe: Recipe) -> Plan:
         system_prompt=recipe.system_prompt,
         checkers=recipe.checkers,
     )
+    uses = {_use(source, recipe.seed) for source in plan.sources}
+    if not uses & {"", "problems", "both"}:
+        raise ValueError("sources has no source of problems; give one with adapter gsm8k or use problems")
+    for source in plan.evaluation:
+        _use(source, recipe.seed)
+    return plan
+
+
+def _use(source: Source, seed: int) -> str:
+    """What a source is for, "" where its rows decide and lie elsewhere; `ValueError` if its first rows fit nothing."""
+    return resolved(source, seed)[0].use if kind_of(source.path) in ("file", "tiny") else source.purpose
 
 
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:

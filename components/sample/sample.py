@@ -11,6 +11,7 @@ from typing import Any
 
 from components.lib.answers import checker
 from components.lib.answers.judging import verdicts
+from components.lib.data.detect import resolved
 from components.lib.data.rows import write_rows
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation import prompts
@@ -74,7 +75,8 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
 
     SFT sources have no say in which problems are kept, and are not read.
     """
-    sources = tuple(source for source in plan.sources if source.purpose == "problems")
+    known = [resolved(source, plan.seed)[0] for source in plan.sources]
+    sources = tuple(replace(source, use="problems") for source in known if source.use in ("problems", "both"))
     if not sources:
         raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")
     with tempfile.TemporaryDirectory(dir=folder, prefix=".standardize-") as made:

@@ -1,4 +1,7 @@
-"""The command line of standardize: sources by hand, with the settings of a recipe, or all of a recipe's file."""
+"""The command line of standardize: sources by hand, with the settings of a recipe, or all of a recipe's file.
+
+`python -m components.standardize inspect PATH` shows one source instead: see inspect.py.
+"""
 
 import json
 import sys
@@ -10,6 +13,7 @@ from components.lib.recipe.checkers import with_code
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
+from components.standardize import inspect
 from components.standardize.standardize import standardize
 
 
@@ -21,7 +25,7 @@ def by_hand(
     if (sources is None) != (not evaluation):
         raise ValueError("give --sources and --evaluation together, or neither to take both from --recipe")
     if sources:
-        by_path = tuple(Source(path=path, adapter="gsm8k") for path in evaluation or ())
+        by_path = tuple(Source(path=path) for path in evaluation or ())
         recipe = with_code(replace(recipe, sources=read_sources(sources), evaluation=by_path))
     plan = Plan(
         model=model or "",
@@ -61,8 +65,10 @@ def read_sources(path: Path) -> tuple[Source, ...]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["inspect"]:
+        sys.exit(inspect.command(sys.argv[2:]))
     told = {
-        "evaluation": "evaluation problems, as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
+        "evaluation": "evaluation problems, such as GSM8K's test.jsonl; may be repeated; without: the recipe's own",
         "model": "model whose tokenizer counts tokens; without: an estimate by bytes",
         "revision": "revision of --model (default: main)",
         "seed": "seed instead of the recipe's",

@@ -1,6 +1,7 @@
 """The data summary: what happened to every row, as JSON, Markdown and one HTML page."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: i
     for name in ("summary.md", "summary.html"):
         text = page.render(
             Path(__file__).with_name(name), **summary, reasons=REASONS, files=FILES, splits=SPLITS, charts=charts,
-            examples=ledger.examples, shown=_shown, where=_where, by_reason=_by_reason,
+            examples=ledger.examples, shown=_shown, where=_where, by_reason=_by_reason, read_as=_read_as,
+            twice=len({tally.source.name for tally in ledger.tallies}) < len(ledger.tallies),
         )  # fmt: skip
         write_text(out / name, text)
     numbers = {"read": summary["read"], **summary["rows"]}
@@ -51,6 +53,7 @@ def _source(tally: Tally) -> dict[str, Any]:
     source = tally.source
     return {
         "name": source.name, "path": source.path, "adapter": source.adapter, "use": source.use,
+        "answers": source.answers, "recognised": dict(tally.schemas),
         "revision": source.revision, "licence": source.licence, "cap": source.cap, "weight": source.weight,
         "read": tally.read, "kept": dict(tally.accepted), "refused": dict(tally.rejected.most_common()),
         "repeats": tally.repeats, "golds": tally.golds, "notes": {k: v for k, v in tally.notes.items() if v},
@@ -92,9 +95,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ... ({len(text):,} characters)"
 
 
+def _read_as(source: dict[str, Any]) -> str:
+    """How a source was read, and what of its first rows said so."""
+    told = f"{source['adapter']} for {source['use']}, answers {source['answers']}"
+    found = ", ".join(f"{count:,} {name}" for name, count in source["recognised"].items())
+    return f"{told} (first rows: {found})" if found else told
+
+
 def _by_reason(sources: list[dict[str, Any]], reason: str) -> str:
     """How many rows of which source were refused for a reason."""
-    found = {source["name"].rsplit("/", 1)[-1]: source["refused"].get(reason, 0) for source in sources}
+    found: Counter[str] = Counter()  # a source for both is there twice
+    for source in sources:
+        found[source["name"].rsplit("/", 1)[-1]] += source["refused"].get(reason, 0)
     return ", ".join(f"{name} {count:,}" for name, count in found.items() if count)
 
 

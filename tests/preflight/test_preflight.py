@@ -22,6 +22,7 @@ from components.preflight.component import preflight
 from components.preflight.preflight import OUTPUTS, check_run, fingerprint_of, resolve, run_preflight
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import DONE, raw_server
+from tests.fixtures.rows import write
 
 
 def parameters(place, **changes):
@@ -240,6 +241,25 @@ def test_a_registry_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file"):
         check_run(to_json(recipes.TINY), parameters(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"a": 1}], "none of the first 1 rows has a schema that is known; they have a"),
+        ([{"instruction": "How?", "reasoning": "So.", "response": "It is 7."}], "no source of problems"),
+        ([{"query": "How?", "response": "The answer is: 7"}], ""),
+        ([{"question": "How?", "reasoning": "So.", "gold": 7}], ""),
+    ],
+)
+def test_what_the_rows_of_a_local_file_are_is_seen_before_anything_starts(tmp_path, rows, said):
+    source = Source(path=write(tmp_path / "rows.jsonl", rows))
+    recipe = replace(recipes.TINY, sources=(source,))
+    if said:
+        with pytest.raises(ValueError, match=said):
+            resolve(recipe)
+    else:
+        assert replace(resolve(recipe).sources[0], revision="main") == source
 
 
 def test_sources_without_problems_are_refused(tmp_path):

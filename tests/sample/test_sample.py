@@ -17,7 +17,7 @@ from components.lib.recipe import recipes
 from components.lib.recipe.schema import Source
 from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
-from components.sample.sample import sample
+from components.sample.sample import sample, training_problems
 from components.standardize.standardize import standardize
 from tests.fixtures.rows import evaluation, good, write
 
@@ -47,6 +47,13 @@ def plan(tmp_path):
         ),
         evaluation=(Source(path=write(tmp_path / "test.jsonl", shared), adapter="gsm8k"),),
     )  # fmt: skip
+
+
+def test_problems_of_a_source_for_both_are_asked_too(plan, tmp_path):
+    rows = [{"question": row["question"], "reasoning": "So.", "gold": n} for n, row in enumerate(good("gsm8k", 9))]
+    source = Source(path=write(tmp_path / "both.jsonl", rows), name="both")
+    found = training_problems(replace(plan, sources=(source,)), recipes.QWEN.standardize, tmp_path)
+    assert {row["source"] for row in found} == {"both"} and len(found) > 5
 
 
 @pytest.fixture

@@ -225,10 +225,10 @@ def test_the_command_line(tmp_path: Path) -> None:
     assert reasons(found, "train")[40] == "missing-field"
     assert kept(found, str(tmp_path / "chat.jsonl"))
 
-    (tmp_path / "sources.json").write_text('[{"path": "a.jsonl", "adapter": "alpaca"}]')
+    (tmp_path / "sources.json").write_text('[{"path": "a.jsonl", "adapter": "alpakka"}]')
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "source 0: adapter: 'alpaca' is not one of" in done.stderr
+    assert "source 0: adapter: 'alpakka' is not one of" in done.stderr
 
 
 def test_the_summary_tells_where_every_row_went(tmp_path: Path) -> None:

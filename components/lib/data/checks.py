@@ -20,16 +20,18 @@ _SMALL = "zero one two three four five six seven eight nine ten eleven twelve".s
 
 def check_texts(draft: Draft) -> None:
     """Refuse texts that would break a prompt's format or show an earlier wrong decoding."""
-    for field, text in (("question", draft.question), ("reasoning", draft.reasoning), ("answer", draft.answer)):
+    options = "\n".join(draft.options)
+    traced = (("reasoning", draft.reasoning), ("answer", draft.answer), ("solution", draft.solution))
+    for field, text in (("question", draft.question), ("options", options), *traced):
         if found := _SPECIAL.search(text):
             raise Refused("special-token", field=field, token=found[0])
         if found := _CONTROL.search(text):
             raise Refused("control-character", field=field, character=f"U+{ord(found[0]):04X}")
         if "\ufffd" in text:
             raise Refused("replacement-character", field=field)
-    if has_tag(draft.question):
+    if has_tag(draft.question) or has_tag(options):
         raise Refused("tag-in-question")
-    for field, text in (("reasoning", draft.reasoning), ("answer", draft.answer)):
+    for field, text in traced:
         if has_tag(text):
             raise Refused("nested-think", field=field)
 

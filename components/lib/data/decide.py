@@ -78,8 +78,8 @@ class Rules:
 
         The gold of a problem that asks the same goes before its own, which is of `kind`.
         """
-        if not draft.reasoning:
-            raise Refused("empty-think")
+        if draft.flaw or not draft.reasoning:
+            raise Refused(draft.flaw or "no-trace")
         seen = self.index.find("question", question)
         if seen and seen.gold is None:
             raise Refused("wrong-gold", of=_where(seen))

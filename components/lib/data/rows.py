@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components.lib.answers import checker
-from components.lib.data import checks, sources
-from components.lib.data.adapters import ADAPTERS, Draft
+from components.lib.data import checks, fields, sources
+from components.lib.data.adapters import Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
 from components.lib.data.dedup import Index, Seen
+from components.lib.data.detect import Found, resolved
 from components.lib.data.gold import Gold, problem_gold
 from components.lib.data.normal import digest, same
 from components.lib.data.reasons import MISFIT, Refused
@@ -29,7 +30,8 @@ from components.lib.data.tokens import Tokens
 from components.lib.data.trial import TRIED, plain_row, try_checker
 from components.lib.files import naming
 from components.lib.generation import prompts
-from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize
+from components.lib.recipe import settings as recipe_settings
+from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize, Use
 from components.lib.registry.plan import Plan
 
 T = TypeVar("T")
@@ -57,13 +59,14 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
     _check_sources(training, evaluation, plan.checkers)
-    training, evaluation = tuple(map(sources.pinned, training)), tuple(map(sources.pinned, evaluation))
+    known = [resolved(sources.pinned(source), plan.seed) for source in training]
+    asked = [resolved(sources.pinned(source), plan.seed, evaluation=True) for source in evaluation]
     out.mkdir(parents=True, exist_ok=True)
     with naming(out), tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
         ledger = Ledger(Path(folder))
         try:
             run = _Run(plan, settings, ledger, Path(folder))
-            error = run.all(training, evaluation)
+            error = run.all(known, asked)
         except sqlite3.OperationalError as failed:  # of the index: its volume is full, or ails
             number = errno.ENOSPC if failed.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
             raise OSError(number, os.strerror(number), str(out)) from failed
@@ -102,22 +105,34 @@ class _Run:
         ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
         ledger.histograms["problems"] = Histogram("words")
 
-    def all(self, training: tuple[Source, ...], evaluation: tuple[Source, ...]) -> str:
-        """Read every source; returns what is wrong with the whole, "" if nothing is."""
+    def all(self, training: list[tuple[Source, Found]], evaluation: list[tuple[Source, Found]]) -> str:
+        """Read every source; returns what is wrong with the whole, "" if nothing is.
+
+        A source for both is read twice, and each of its rows is counted twice.
+        """
+        uses: set[Use] = set()
+        for source, found in (*evaluation, *training):
+            if found.rows:
+                print(f"standardize: {source.label}: {found.told(source)}", flush=True)
         try:
-            for source in evaluation:
-                self.problems(source, evaluation=True)
-            for source in (s for s in training if s.use == "problems"):
-                self.problems(source, evaluation=False)
-            for source in (s for s in training if s.use == "sft"):
-                self.conversations(source)
+            for source, found in evaluation:
+                self.problems(self.ledger.begin(source, found.schemas), evaluation=True)
+            passes: dict[Use, Callable[[Tally], None]] = {"problems": self._training, "sft": self.conversations}
+            for use, read in passes.items():
+                for source, found in training:
+                    if source.use in (use, "both"):
+                        uses.add(use)
+                        read(self.ledger.begin(recipe_settings.replace(source, use=use), found.schemas))
         finally:
             self.index.close()
-        return _misfit(self.ledger.tallies) or _empty(self.ledger.written, {source.use for source in training})
+        return _misfit(self.ledger.tallies) or _empty(self.ledger.written, uses)
 
-    def problems(self, source: Source, *, evaluation: bool) -> None:
+    def _training(self, tally: Tally) -> None:
+        self.problems(tally, evaluation=False)
+
+    def problems(self, tally: Tally, *, evaluation: bool) -> None:
         """Send the rows of a source of problems to evaluation, plateau, gate or problems."""
-        tally = self.ledger.begin(source)
+        source = tally.source
         kind, form = source.kind, self.plan.form
         system = self.plan.system_prompt or prompts.system_prompt(form, kind)
         golds: list[Gold] = []
@@ -132,7 +147,12 @@ class _Run:
                 continue
             draft = problem.draft
             question = prompts.shown_question(draft.question, problem.gold.options)
-            row = {"question": question, "solution": draft.reasoning, **problem.gold.fields(), "system": system}
+            row = {
+                "question": question,
+                "solution": draft.solution or draft.reasoning,
+                **problem.gold.fields(),
+                "system": system,
+            }
             seen = self._keep(tally, index, raw, decided, "question", problem.key, row, problem.gold)
             if seen.split != "problems":
                 self.index.add_grams(problem.words, seen)
@@ -143,9 +163,8 @@ class _Run:
         try_checker(tally, golds)
         _report(tally)
 
-    def conversations(self, source: Source) -> None:
+    def conversations(self, tally: Tally) -> None:
         """Send the rows of a source of conversations to sft."""
-        tally = self.ledger.begin(source)
         found = self._sound(tally, lambda draft: self._conversation(tally, draft))
         while batch := list(islice(found, _BATCH)):
             counts = self.tokens.count([conversation.messages for _, _, conversation in batch])
@@ -180,7 +199,7 @@ class _Run:
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
         """(index, row, prepared) of the rows that fit the adapter and pass `prepare`; the others are refused."""
-        adapter, kind = ADAPTERS[tally.source.adapter], tally.source.kind
+        adapter, kind = fields.reader(tally.source), tally.source.kind
         own = self.checkers[kind] if kind.startswith(CHECKER) else ""
         for record in sources.records(tally.source, self.plan.seed):
             self.ledger.count(tally)
@@ -225,7 +244,7 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in asked}
 
 
-def _empty(written: Mapping[str, int], uses: set[str]) -> str:
+def _empty(written: Mapping[str, int], uses: set[Use]) -> str:
     if not written["evaluation"]:
         return "no evaluation problem is left"
     if "problems" in uses and not written["problems"]:
@@ -249,4 +268,7 @@ def _misfit(tallies: list[Tally]) -> str:
 def _report(tally: Tally) -> None:
     kept = ", ".join(f"{count:,} {split}" for split, count in tally.accepted.items()) or "none"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejected.most_common()) or "none"
-    print(f"standardize: {tally.source.name}: {tally.read:,} rows: kept {kept}; refused {reasons}", flush=True)
+    print(
+        f"standardize: {tally.source.name} for {tally.source.use}: {tally.read:,} rows: kept {kept}; refused {reasons}",
+        flush=True,
+    )

@@ -17,7 +17,7 @@ _DESCRIBING = ("README.md", ".huggingface.yaml", "dataset_infos.json")  # a repo
 
 
 def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
-    """The sources with `name` and `use` filled in; `ValueError` for a name that is taken.
+    """The sources with `name` filled in; `ValueError` for a name that is taken.
 
     A name that comes from the path gets a number where the path is listed twice.
     """
@@ -29,7 +29,7 @@ def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
         while name in taken:
             name, number = f"{source.path} ({number})", number + 1
         taken.add(name)
-        result.append(replace(source, name=name, use=source.purpose))
+        result.append(replace(source, name=name))
     return tuple(result)
 
 

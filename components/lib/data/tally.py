@@ -28,6 +28,7 @@ class Tally:
     repeats: int = 0  # further copies of accepted rows, by a weight above 1
     golds: int = 0  # rows whose gold answer was read
     notes: Counter[str] = field(default_factory=Counter)  # harmless changes on the way to the normal form
+    schemas: Mapping[str, int] = field(default_factory=dict)  # of its first rows, where they decided how it is read
 
     @property
     def kept(self) -> int:
@@ -99,10 +100,10 @@ class Ledger:
         self._found: Counter[str] = Counter()
         self._shown: Counter[tuple[str, str]] = Counter()
 
-    def begin(self, source: Source) -> Tally:
+    def begin(self, source: Source, schemas: Mapping[str, int]) -> Tally:
         """Start the tally of a source."""
         self._progress = Progress(f"standardize: {source.name}", "rows")
-        self.tallies.append(Tally(source))
+        self.tallies.append(Tally(source, schemas=schemas))
         return self.tallies[-1]
 
     def accept(self, tally: Tally, split: str, row: Mapping[str, Any], before: Any, copies: int = 1) -> None:

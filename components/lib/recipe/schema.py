@@ -10,7 +10,11 @@ from pydantic import Field
 from components.lib.recipe.settings import Settings
 
 Stage = Literal["sft", "grpo"]
-Adapter = Literal["auto", "chat", "thinking-solution", "gsm8k", "prompt-completion"]
+Adapter = Literal[
+    "auto", "chat", "thinking-solution", "gsm8k", "prompt-completion", "problem", "trace", "sharegpt",
+    "reasoning-content", "openthoughts", "math", "openr1", "metamath", "deepscaler", "dapo", "aqua", "alpaca", "r1",
+]  # fmt: skip
+Use = Literal["", "sft", "problems", "both"]
 Form = Literal["marker", "boxed"]
 Protocol = Literal["zero-shot", "8-shot", "8-shot-think"]
 Backend = Literal["transformers", "vllm"]
@@ -20,6 +24,11 @@ NAMED: dict[Form, str] = {"marker": "####", "boxed": "\\boxed"}  # what a system
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
+_PURPOSES: dict[str, Use] = {
+    "chat": "sft", "thinking-solution": "sft", "prompt-completion": "sft", "gsm8k": "problems", "problem": "problems",
+    "math": "problems", "metamath": "problems", "deepscaler": "problems", "dapo": "problems", "aqua": "problems",
+    "openr1": "both",
+}  # fmt: skip
 
 
 class Source(Settings):
@@ -36,9 +45,7 @@ class Source(Settings):
         default={}, description="field that the adapter wants -> where the row has it, as {gold: meta.answers.0}"
     )
     name: str = Field(default="", description="shown in counts and provenance; empty: the path")
-    use: Literal["", "sft", "problems", "both"] = Field(
-        default="", description="what the rows are for; empty: what they hold decides"
-    )
+    use: Use = Field(default="", description="what the rows are for; empty: what they hold decides")
     revision: str = Field(default="main", description="Hub branch, tag or commit; preflight resolves it to a commit")
     config: str = Field(default="", description="configuration of a Hub dataset, as gsm8k's main")
     split: str = Field(default="train", description="split of a Hub dataset")
@@ -51,9 +58,9 @@ class Source(Settings):
     )
 
     @property
-    def purpose(self) -> str:
-        """What the rows are for: `use`, or what the adapter's rows are usually for."""
-        return self.use or ("problems" if self.adapter == "gsm8k" else "sft")
+    def purpose(self) -> Use:
+        """What the rows are for: `use`, or what the adapter's rows always are for, "" where what they hold decides."""
+        return self.use or _PURPOSES.get(self.adapter, "")
 
     @property
     def kind(self) -> str:

@@ -1,0 +1,105 @@
+"""What the first rows of a source say of it, where the recipe says nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.lib.data.detect import ROWS, UNKNOWN, resolved
+from components.lib.recipe.schema import Source
+from tests.fixtures.rows import good, write
+from tests.fixtures.tasks import TASKS, needs_tasks
+from tests.lib.data.formats import ALPACA, ASKED, BLOCK, FORMATS, SAID, SHAREGPT, THOUGHT
+
+
+def found(folder: Path, rows: list[dict], evaluation: bool = False, **fields):
+    return resolved(Source(path=write(folder / "rows.jsonl", rows), **fields), 0, evaluation=evaluation)
+
+
+@pytest.mark.parametrize("adapter", ["chat", "thinking-solution", "gsm8k", "prompt-completion"])
+def test_the_schemas_that_were_there_before_are_told_apart(tmp_path: Path, adapter: str) -> None:
+    source, seen = found(tmp_path, good(adapter, 20))
+    assert (source.adapter, source.use, source.answers) == (
+        adapter,
+        "problems" if adapter == "gsm8k" else "sft",
+        "number",
+    )
+    assert seen.schemas == {adapter: 20}
+    with_gold = [row | {"gold": "7"} for row in good(adapter, 20)] if adapter != "gsm8k" else good(adapter, 20)
+    assert found(tmp_path, with_gold)[0].use == source.use
+
+
+def test_most_rows_decide_and_never_the_first(tmp_path: Path) -> None:
+    rows = [*[row for row, _ in ALPACA[:3]], {"x": 1}, *[row for row, _ in SHAREGPT[:1] * 5]]
+    source, seen = found(tmp_path, rows)
+    assert source.adapter == "sharegpt" and source.use == "sft"
+    assert seen.schemas == {"sharegpt": 5, "alpaca": 3, UNKNOWN: 1}
+    assert "5 sharegpt, 3 alpaca, 1 no known schema" in seen.told(source)
+
+
+def test_no_more_than_the_first_thousand_rows_decide(tmp_path: Path) -> None:
+    rows = [{"question": ASKED, "gold": n} for n in range(ROWS)] + [row for row, _ in SHAREGPT[:1]] * 2 * ROWS
+    source, seen = found(tmp_path, rows)
+    assert source.adapter == "problem" and seen.rows == ROWS
+
+
+@pytest.mark.parametrize(
+    ("row", "use", "answers"),
+    [
+        ({"question": ASKED, "gold": "7"}, "problems", "number"),
+        ({"question": ASKED, "gold": "\\frac{x}{2}"}, "problems", "math"),
+        ({"question": ASKED, "gold": "Paris"}, "problems", "text"),
+        ({"question": ASKED, "gold": "B", "options": ["6", "7"]}, "problems", "choice"),
+        ({"question": ASKED, "reasoning": THOUGHT, "gold": "7"}, "both", "number"),
+        ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID}, "sft", "number"),
+        ({"instruction": ASKED, "output": "7"}, "problems", "number"),
+        ({"instruction": ASKED, "output": "new york"}, "problems", "text"),
+        ({"instruction": ASKED, "output": BLOCK + "#### 7"}, "both", "number"),
+        ({"query": ASKED, "response": "The answer is: x+2"}, "problems", "math"),
+        ({"instruction": ASKED, "reasoning": THOUGHT, "response": SAID}, "sft", "number"),
+        ({"problem": ASKED, "answer": "7"}, "problems", "math"),
+        ({"question": ASKED, "options": ["A)6", "B)7"], "rationale": "", "correct": "B"}, "problems", "choice"),
+    ],
+)
+def test_use_and_answers_follow_from_the_rows(tmp_path: Path, row: dict, use: str, answers: str) -> None:
+    source, _ = found(tmp_path, [row] * 3)
+    assert (source.use, source.answers) == (use, answers)
+    assert found(tmp_path, [row] * 3, evaluation=True)[0].use == "problems"
+    own, _ = found(tmp_path, [row] * 3, use="sft", answers="text")
+    assert (own.use, own.answers, own.adapter) == ("sft", "text", source.adapter)
+
+
+def test_nine_golds_of_ten_decide_the_kind(tmp_path: Path) -> None:
+    numbers = [{"question": ASKED, "gold": str(n)} for n in range(9)]
+    assert found(tmp_path, [*numbers, {"question": ASKED, "gold": "x+1"}])[0].answers == "number"
+    assert found(tmp_path, [*numbers, *[{"question": ASKED, "gold": "x+1"}] * 2])[0].answers == "math"
+    assert found(tmp_path, [*numbers, *[{"question": ASKED, "gold": "Paris"}] * 3])[0].answers == "text"
+
+
+def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none of the first 3 rows has a schema .* a, b; .*fields: \{question"):
+        found(tmp_path, [{"a": 1, "b": 2}] * 3)
+    assert found(tmp_path, [{"a": 1}], optional=True)[0].adapter == "problem"
+
+
+def test_a_source_that_says_all_is_not_read() -> None:
+    source = Source(path="there/is/none.jsonl", adapter="chat", use="sft", answers="math")
+    assert resolved(source, 0)[0] == source
+
+
+@needs_tasks
+@pytest.mark.parametrize(
+    ("name", "adapter", "answers"),
+    [("math500", "math", "math"), ("aqua_dev", "aqua", "choice"), ("aqua_test", "aqua", "choice")],
+)
+def test_the_real_files(name: str, adapter: str, answers: str) -> None:
+    source, seen = resolved(Source(path=str(TASKS / f"{name}.jsonl")), 0)
+    rows = len((TASKS / f"{name}.jsonl").read_text().splitlines())
+    assert (source.adapter, source.use, source.answers) == (adapter, "problems", answers)
+    assert seen.schemas == {adapter: rows}
+
+
+def test_each_format_is_found_among_its_unsound_rows(tmp_path: Path) -> None:
+    for adapter, cases in FORMATS.values():
+        source, _ = found(tmp_path, [json.loads(json.dumps(row)) for row, _ in cases])
+        assert source.adapter == adapter
