@@ -69,8 +69,9 @@ LM_EVAL := 0.4.13
 
 lm-eval-table: | $(UV) ## write anew what lm-eval says of the cases of tests/lib/answers
 	$(UV) venv --quiet --allow-existing --python 3.11 .cache/lm-eval
-	$(UV) pip install --quiet --python .cache/lm-eval/bin/python lm-eval==$(LM_EVAL)
+	$(UV) pip install --quiet --python .cache/lm-eval/bin/python lm-eval==$(LM_EVAL) 'math-verify[antlr4_11_0]==0.9.0'
 	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_table.py
+	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_math_table.py
 
 check: .venv/ready ## lint, types, formatting, and which module may import which
 	$(PYTHON) -m ruff check .

@@ -135,6 +135,18 @@ def evaluations(tmp_path: Path) -> dict[str, Path]:
     return {checkpoint: tmp_path / checkpoint for checkpoint in right}
 
 
+@pytest.fixture
+def mixed(evaluations: dict[str, Path]) -> dict[str, Path]:
+    """The same of three sources, every third problem each; those of "words" were not asked 8-shot."""
+    from components.lib.files import read_jsonl, write_jsonl
+
+    names = ("gsm8k", "math", "words")
+    for path in evaluations.values():
+        rows = [row | {"source": names[int(row["id"][-3:]) % 3]} for row in read_jsonl(path / "items.jsonl")]
+        write_jsonl(path / "items.jsonl", [r for r in rows if (r["source"], r["protocol"]) != ("words", "8-shot")])
+    return evaluations
+
+
 def saved_item(checkpoint: str, split: str, protocol: str, number: int, right: bool, sample: int = 0) -> dict:
     """One row of items.jsonl; wrong ones are cut off, in the wrong form, or simply wrong, by their number."""
     kind = "right" if right else "cut" if number % 4 == 0 else "elsewhere" if number % 3 == 0 else "wrong"
@@ -147,7 +159,7 @@ def saved_item(checkpoint: str, split: str, protocol: str, number: int, right: b
         "finish_reason": "length" if kind == "cut" else "stop", "sampling": "greedy",
         "stopped_at_answer": False, "answer": {"right": "4", "wrong": "5"}.get(kind),
         "lenient": {"cut": None, "wrong": "5"}.get(kind, "4"), "correct": right,
-        "correct_lenient": kind in ("right", "elsewhere"), "lm_eval_strict": right,
-        "lm_eval_flexible": kind in ("right", "elsewhere"), "think_ok": kind != "cut",
+        "correct_lenient": kind in ("right", "elsewhere"),
+        "lm_eval": {"strict": right, "flexible": kind in ("right", "elsewhere")}, "think_ok": kind != "cut",
         "answer_marked": kind in ("right", "wrong"), "unparsed": kind in ("cut", "elsewhere"),
     }  # fmt: skip

@@ -7,9 +7,11 @@ from typing import Any
 from components.compare import curves as training
 from components.compare import load, results
 from components.compare.report import html, markdown
+from components.lib.answers.final import in_form
 from components.lib.files import write_json, write_text
 from components.lib.recipe import schema
 from components.lib.recipe.schema import PROTOCOLS
+from components.lib.reporting.wording import slug
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
 _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "right_anywhere")
@@ -45,9 +47,12 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
         "confidence": settings.confidence,
         "bootstrap_samples": settings.bootstrap_samples,
         "tests": tests,
+        "form": in_form("ANSWER", load.form(read)),
+        "left_out": read[0].summary.get("left_out", []),
         "results": rows,
         "gate": gate,
         "overall": overall,
+        "sources": [row for split in ("evaluation", "gate") for row in results.sources(read, split, settings)],
         "flips": results.flips(read, settings.examples),
         "samples": results.samples(read, settings.examples),
         "curves": {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()},
@@ -60,13 +65,12 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
 def numbers(found: Mapping[str, Any]) -> dict[str, float]:
     """Flat numbers of computed results, for a metrics artifact."""
     flat: dict[str, float] = {}
-    for row in [*found["results"], *found["gate"]]:
-        protocol = row["protocol"].replace("-", "_")
-        if row["split"] == "gate":
-            protocol = "gate" if row["protocol"] == PROTOCOLS[0] else f"gate_{protocol}"
-        prefix = f"{row['checkpoint']}_{protocol}"
-        flat |= {f"{prefix}_{name}": float(row[name]) for name in _LOGGED}
+    for row in [*found["results"], *found["gate"], *found["sources"]]:
+        prefix = _prefix(row)
+        flat |= {f"{prefix}_{name}": float(row[name]) for name in (_LOGGED[:1] if "source" in row else _LOGGED)}
         flat |= {f"{prefix}_{name}".replace("@", "_at_"): value for name, value in row["sampled"].items()}
+        if row["macro"] is not None:
+            flat[f"{prefix}_macro_accuracy"] = row["macro"]
         if row["before"]:
             flat |= {f"{prefix}_gain": row["difference"], f"{prefix}_p_value": row["p_value"]}
     for row in found["overall"]:
@@ -76,3 +80,12 @@ def numbers(found: Mapping[str, Any]) -> dict[str, float]:
             f"{prefix}_p_value_over_{row['before']}": row["p_value"],
         }
     return flat
+
+
+def _prefix(row: Mapping[str, Any]) -> str:
+    """What the names of a row's numbers begin with: checkpoint, protocol, and the source of a row of one source."""
+    protocol = row["protocol"].replace("-", "_")
+    if row["split"] == "gate":
+        protocol = "gate" if row["protocol"] == PROTOCOLS[0] else f"gate_{protocol}"
+    source = f"_on_{slug(row['source'])}" if "source" in row else ""
+    return f"{row['checkpoint']}_{protocol}{source}"

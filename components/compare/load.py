@@ -1,13 +1,14 @@
 """Reads saved evaluations and training curves, and refuses those that cannot be compared."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from components.lib.answers.judging import Item, item_rows
 from components.lib.files import read_json, read_jsonl
-from components.lib.recipe.schema import PROTOCOLS
+from components.lib.recipe.schema import PROTOCOLS, Form
+from components.lib.reporting import measures
 
 Group = tuple[str, str]  # split, protocol
 
@@ -33,6 +34,19 @@ def read_evaluations(directories: Mapping[str, Path]) -> list[Evaluation]:
     for other in found[1:]:
         _check_pair(found[0], other)
     return found
+
+
+def form(evaluations: Sequence[Evaluation]) -> Form:
+    """The form in which a run's answers were asked for; an older one knew the marker alone."""
+    item = next(iter(evaluations[0].groups.values()))[0]
+    return "boxed" if item.get("form") == "boxed" else "marker"
+
+
+def by_source(evaluations: Sequence[Evaluation], split: str) -> dict[str, list[Evaluation]]:
+    """The evaluations of a split restricted to the problems of each source in turn; empty where there is but one."""
+    groups = [group for group in evaluations[0].groups if group[0] == split]
+    asked = [item for group in groups for item in evaluations[0].groups[group]]
+    return {name: [_of_source(each, groups, name) for each in evaluations] for name in measures.by_source(asked)}
 
 
 def read_curves(directories: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
@@ -77,6 +91,15 @@ def differing_prompts(evaluations: list[Evaluation]) -> list[str]:
                     f"{len(items):,} cases ({' '.join(group)}): their chat templates or exemplars differ"
                 )
     return found
+
+
+def _of_source(evaluation: Evaluation, groups: Sequence[Group], name: str) -> Evaluation:
+    chosen = {
+        group: items
+        for group in groups
+        if (items := [item for item in evaluation.groups[group] if measures.source_of(item) == name])
+    }
+    return replace(evaluation, groups=chosen)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -10,23 +10,25 @@ from components.compare import charts, story
 from components.compare.curves import SHOWN
 from components.compare.results import OUTCOMES
 from components.lib.reporting import page, svg
-from components.lib.reporting.wording import label
+from components.lib.reporting.wording import about, label
 
 
 def html(results: Mapping[str, Any]) -> str:
     """Render what results.json holds with report.html."""
-    rows = results["results"]
-    domain = svg.share_domain(row["interval"] for row in rows)  # one for all protocols, so that charts compare
+    each = _evaluated(results)
+    # All problems together under each protocol, then the problems of each source under the first.
+    shown = story.groups([row for row in each if "source" not in row or row["protocol"] == each[0]["protocol"]])
+    domain = svg.share_domain(row["interval"] for rows in shown.values() for row in rows)  # one, so that charts compare
 
     def drawn(name: str, draw: Callable[..., Markup], *more: Any) -> dict[str, Markup]:
-        """A chart for each protocol."""
-        return {p: draw(story.of_protocol(rows, p), f"{name}, {p}", *more) for p in story.protocols(results)}
+        return {title: draw(rows, f"{name}, {title}", *more) for title, rows in shown.items()}
 
     return _render(
         "report.html",
         results,
         protocols=story.protocols(results),
         of_protocol=story.of_protocol,
+        groups=story.groups,
         outcomes=OUTCOMES,
         accuracy_charts=drawn("accuracy", charts.intervals, domain),
         outcome_charts=drawn("outcomes", charts.stacks),
@@ -41,6 +43,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _render(name: str, results: Mapping[str, Any], **more: Any) -> str:
+    each = _evaluated(results)
     return page.render(
         Path(__file__).with_name(name),
         results=results,
@@ -48,8 +51,19 @@ def _render(name: str, results: Mapping[str, Any], **more: Any) -> str:
         findings=story.findings(results),
         decomposition=story.decomposition(results),
         sampled=list(results["results"][0]["sampled"]),
+        about=about,
+        each=each,
+        lm_eval={
+            name.removeprefix("lm_eval_").replace("_", " "): name for row in each for name in row if "lm_eval" in name
+        },
+        several=bool(results["sources"]),
         **more,
     )
+
+
+def _evaluated(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the evaluation problems: all together, then each source by itself where there are several."""
+    return [*results["results"], *(row for row in results["sources"] if row["split"] == "evaluation")]
 
 
 def _curves(stage: str, columns: Mapping[str, Any]) -> dict[str, Markup]:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from components.compare import load
 from components.compare.load import Evaluation
 from components.lib.answers.judging import Item
 from components.lib.recipe.schema import Compare
@@ -14,7 +15,7 @@ from components.lib.reporting import measures, statistics
 # What became of a completion, best first; each is exactly one of these.
 OUTCOMES = {
     "right": "right",
-    "right_elsewhere": "right number, wrong form",
+    "right_elsewhere": "right answer, wrong form",
     "wrong": "wrong",
     "unparsed": "no answer",
     "truncated": "cut off",
@@ -46,12 +47,26 @@ def rows(evaluations: Sequence[Evaluation], split: str, settings: Compare) -> li
                 {"checkpoint": evaluation.checkpoint, "protocol": group[1], "split": split}
                 | measures.accuracy(items, settings.confidence)
                 | measures.rates(items)
-                | {"sampled": measures.sampled(items)}
+                | {"macro": measures.macro(items), "sampled": measures.sampled(items)}
                 | {"outcomes": _shares([outcome(item) for item in items], list(OUTCOMES))}
                 | {"lengths": lengths([item["tokens"] for item in items], top)}
                 | difference(before, evaluation, group, settings)
             )
             before = evaluation
+    return found
+
+
+def sources(evaluations: Sequence[Evaluation], split: str, settings: Compare) -> list[dict[str, Any]]:
+    """The rows of each source of a split by itself, with its name as "source"; none where there is but one.
+
+    Their tests are a family of their own: that of all problems together stays what it is with one source.
+    """
+    found = [
+        {"source": name} | row
+        for name, restricted in load.by_source(evaluations, split).items()
+        for row in rows(restricted, split, settings)
+    ]
+    adjust(found)
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.lib.reporting.wording import NBSP, interval, label, p_text, percent, points, points_interval
+from components.lib.reporting.wording import NBSP, about, interval, label, p_text, percent, points, points_interval
 
 
 def headline(results: Mapping[str, Any]) -> str:
@@ -26,13 +26,14 @@ def findings(results: Mapping[str, Any]) -> list[str]:
     found = [_change_sentence(row, change, results["confidence"]) for row, change in changes if change]
     if len(results["checkpoints"]) > 1:
         found.append(_form_sentence(results["results"][0], last_rows[0]))
-    return found
+    found += [_sources_sentence(results, row) for row in last_rows if row["macro"] is not None]
+    return found + results["left_out"]
 
 
 def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
-    """The change of accuracy, and its two parts: finding more right numbers, and giving them in the form asked for.
+    """The change of accuracy, and its two parts: finding more right answers, and giving them in the form asked for.
 
-    Accuracy is the share of problems whose right number is found anywhere, times the share of those that are given
+    Accuracy is the share of problems whose right answer is found anywhere, times the share of those that are given
     in the form. Each part is the change of one factor at the mean of the other (the two-fold decomposition of Blinder
     and Oaxaca 1973), so that they add up.
     """
@@ -65,6 +66,14 @@ def of_protocol(rows: Sequence[Mapping[str, Any]], protocol: str) -> list[Mappin
     return [row for row in rows if row["protocol"] == protocol]
 
 
+def groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows by what they are about: the gate split or not, the protocol, one source or all."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(about(row), []).append(row)
+    return found
+
+
 def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confidence: float) -> str:
     level = round(1 - confidence, 9)  # as written: 1 - 0.95 is a little more than 0.05
     won, lost = change["discordant"]
@@ -81,9 +90,20 @@ def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confiden
 def _form_sentence(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     total, maths, form = (points(part) for part in parts(first, last))
     return (
-        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right numbers, wherever "
+        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right answers, wherever "
         f"they stand in the text, and {form} from giving them in the form asked for."
     )
+
+
+def _sources_sentence(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    first = results["checkpoints"][0]
+    same = [each for each in of_protocol(results["sources"], row["protocol"]) if each["split"] == row["split"]]
+    before = {each["source"]: each["accuracy"] for each in same if each["checkpoint"] == first}
+    parts = []
+    for each in (each for each in same if each["checkpoint"] == row["checkpoint"]):
+        change = f" ({points(each['accuracy'] - before[each['source']])} points)" if each["before"] else ""
+        parts.append(f"{each['source']} {percent(each['accuracy'])}{NBSP}%{change}")
+    return f"{row['protocol']} by source: {', '.join(parts)}; macro {percent(row['macro'])}{NBSP}%."
 
 
 def _with_sign(p: float) -> str:

@@ -4,7 +4,7 @@ The model is loaded once for all splits and protocols. Finished completions are 
 that a killed one goes on where it stopped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,15 @@ def evaluate(
     Writes `out`/items.jsonl, one row per completion in the order of the files, and `out`/summary.json. Completions lie
     below `checkpoints` (see `partial.kept`) until all is written and `after`, what else the step has to do, is done.
     Returns numbers like "zero-shot/accuracy" and "gate/zero-shot/accuracy", and those of `after`. `ValueError` for an
-    unknown checkpoint, for several samples without temperature, for missing problems or exemplars.
+    unknown checkpoint, for several samples without temperature, for missing problems, and if there are exemplars for no
+    protocol.
     """
     _check(checkpoint, settings)
     checker.install(data)
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
     tokenizer = backends.load_tokenizer(directory)
-    requests = plan_requests(tokenizer, fingerprint, data, seed, settings)
+    requests, left_out = plan_requests(tokenizer, fingerprint, data, seed, settings)
     with kept("evaluate", [checkpoint, *(request.key for request in requests)], out, checkpoints) as partial:
         complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
         sampling = sampling_text(seed, settings)
@@ -53,30 +54,57 @@ def evaluate(
             "checkpoint": checkpoint, "model": model, "revision": revision, "model_sha256": fingerprint,
             "template_sha256": text_sha256(str(tokenizer.chat_template)), "seed": seed, "settings": plain(settings),
             "instruction": "system turn" if prompts.knows_system(tokenizer) else "user turn",
-            "results": groups,
+            "left_out": left_out, "results": groups,
         }  # fmt: skip
         write_jsonl(out / "items.jsonl", items)
         write_json(out / "summary.json", summary)
         return _numbers(groups) | checker.counts() | after()
 
 
-def plan_requests(tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate) -> list[Request]:
-    """Every completion to be made, evaluation split first, then protocol, problem and sample."""
-    problems = choose(data / "evaluation.jsonl", settings.problems)
-    gate = choose(data / "gate.jsonl", settings.gate_problems)
+def plan_requests(
+    tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate
+) -> tuple[list[Request], list[str]]:
+    """Every completion to be made, evaluation split first, then protocol, problem and sample; and what is left out.
+
+    That is a sentence for each split, protocol and kind of answers for which there are not enough exemplars.
+    """
+    files = {"evaluation": settings.problems, "gate": settings.gate_problems}
+    chosen = {split: choose(data / f"{split}.jsonl", limit) for split, limit in files.items()}
     # Every row of both files is kept out of the exemplars, also those that are not asked today.
-    asked = [row["question"] for name in ("evaluation", "gate") for row in read_jsonl(data / f"{name}.jsonl")]
-    plan = [("evaluation", protocol, problems) for protocol in dict.fromkeys(settings.protocols)]
-    plan += [("gate", protocol, gate) for protocol in dict.fromkeys(settings.gate_protocols)]
-    requests = []
-    for split, protocol, rows in plan:
-        shots = protocols.exemplars(protocol, data, asked, seed)
-        for row in rows:
-            prompt = prompts.render(tokenizer, prompts.asking(row, shots))
+    asked = [row["question"] for split in files for row in read_jsonl(data / f"{split}.jsonl")]
+    plan = [("evaluation", protocol) for protocol in dict.fromkeys(settings.protocols)]
+    plan += [("gate", protocol) for protocol in dict.fromkeys(settings.gate_protocols)]
+    requests, left_out = [], []
+    for split, protocol in plan:
+        shots, missing = _exemplars(split, protocol, chosen[split], data, asked, seed)
+        left_out += missing
+        for row in (row for row in chosen[split] if _kind(row) in shots):
+            prompt = prompts.render(tokenizer, prompts.asking(row, shots[_kind(row)]))
             for sample in range(settings.samples):
                 key = request_key(fingerprint, prompt, sample, seed, settings)
                 requests.append(Request(split, protocol, row, sample, prompt, key))
-    return requests
+    if settings.protocols and not any(request.split == "evaluation" for request in requests):
+        raise ValueError(f"nothing is left to ask: {'; '.join(left_out)}; add zero-shot to evaluate_protocols")
+    return requests, left_out
+
+
+def _exemplars(
+    split: str, protocol: str, rows: Sequence[dict[str, Any]], data: Path, asked: Sequence[str], seed: int
+) -> tuple[dict[str, list[protocols.Exemplar]], list[str]]:
+    """The exemplars for each kind of answers in `rows` that has enough; and a sentence, also printed, for others."""
+    shots, left_out = {}, []
+    for kind in dict.fromkeys(map(_kind, rows)):
+        try:
+            shots[kind] = protocols.exemplars(protocol, kind, data, asked, seed)
+        except protocols.TooFew as error:
+            names = dict.fromkeys(row.get("source", "") for row in rows if _kind(row) == kind)
+            left_out.append(f"{protocol} is left out for {', '.join(names)} ({split}): {error}")
+            print(f"evaluate: {left_out[-1]}", flush=True)
+    return shots, left_out
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return row.get("answers", "number")
 
 
 def choose(path: Path, limit: int) -> list[dict[str, Any]]:
@@ -135,9 +163,17 @@ def _summary(
         **measures.accuracy(chosen, CONFIDENCE),
         **measures.rates(chosen),
         **measures.sampled(chosen),
+        **_by_source(chosen),
         "seconds": seconds,
         "tokens_per_s": sum(item["tokens"] for item in chosen) / seconds,
     }
+
+
+def _by_source(items: Sequence[Item]) -> dict[str, Any]:
+    """The accuracy on each source by itself and their mean, where there are several."""
+    groups = measures.by_source(items)
+    found = {name: measures.accuracy(group, CONFIDENCE) for name, group in groups.items()}
+    return {"macro": measures.macro(items), "sources": found} if groups else {}
 
 
 def _numbers(groups: Sequence[dict[str, Any]]) -> dict[str, float]:

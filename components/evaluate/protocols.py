@@ -17,39 +17,45 @@ SHOTS = 8
 Exemplar = tuple[str, str]  # question, answer
 
 
-def exemplars(protocol: str, data: Path, asked: Iterable[str], seed: int) -> list[Exemplar]:
-    """The exemplars of a protocol, the same for every question and every checkpoint of a seed.
+def exemplars(protocol: str, kind: str, data: Path, asked: Iterable[str], seed: int) -> list[Exemplar]:
+    """The exemplars of a protocol for questions whose answers are of `kind`, the same for every checkpoint of a seed.
 
     8-shot takes them from `data`/problems.jsonl, 8-shot-think from the rows of `data`/sft.jsonl that have reasoning
-    and a known gold answer and are no longer than the median, because eight long traces would fill the context.
-    A problem without a gold is none. `asked` are the questions evaluated, which are left out. `ValueError` if fewer
-    than eight remain.
+    and a known gold answer and are no longer than the median, because eight long traces would fill the context; of
+    both those of that kind, and no problem without a gold. `asked` are the questions evaluated, which are left out.
+    `TooFew` if eight do not remain.
     """
     if protocol == "zero-shot":
         return []
     path = data / ("sft.jsonl" if protocol == "8-shot-think" else "problems.jsonl")
-    found = _traces(path) if protocol == "8-shot-think" else [_worked(row) for row in read_jsonl(path) if row["gold"]]
+    rows = [row for row in read_jsonl(path) if row.get("answers", "number") == kind]
+    found = _traces(rows) if protocol == "8-shot-think" else [_worked(row) for row in rows if row["gold"]]
     taken = {_normal(question) for question in asked}
     usable = [shot for shot in found if _normal(shot[0]) not in taken]
     if protocol == "8-shot-think" and len(usable) > 2 * SHOTS:
         limit = median_low(len(answer) for _, answer in usable)
         usable = [shot for shot in usable if len(shot[1]) <= limit]
     if len(usable) < SHOTS:
-        raise ValueError(
-            f"{protocol} needs {SHOTS} exemplars, {path} has {len(usable)} whose question is not evaluated; "
-            f"add training rows or take {protocol} out of evaluate_protocols"
+        raise TooFew(
+            f"of the {SHOTS} exemplars with answers of the kind {kind} that it needs, {path.name} has {len(usable)} "
+            "whose question is not evaluated"
         )
     return random.Random(f"{seed} {protocol}").sample(usable, SHOTS)
 
 
+class TooFew(ValueError):
+    """There are not enough exemplars for a protocol and a kind of answers."""
+
+
 def _worked(row: dict[str, Any]) -> Exemplar:
-    return row["question"], f"{row['solution'].strip()}\n{in_form(row['gold'], row.get('form', 'marker'))}"
+    answer = in_form(row["gold"], row.get("form", "marker"))
+    return row["question"], f"{row['solution'].strip()}\n{answer}".lstrip()
 
 
-def _traces(path: Path) -> list[Exemplar]:
+def _traces(rows: Iterable[dict[str, Any]]) -> list[Exemplar]:
     """Question and full assistant text of the rows that have reasoning and a known gold answer."""
     found = []
-    for row in read_jsonl(path):
+    for row in rows:
         turns = {message["role"]: message["content"] for message in row["messages"]}
         reasoning = turns["assistant"].partition(prompts.CLOSE)[0].removeprefix(prompts.OPEN)
         if row["gold"] is not None and reasoning.strip():

@@ -2,7 +2,7 @@
 
 The candidate must beat the base model and the champion, problem by problem, on a split that nothing else has
 looked at, and must not have bought its score with cut-off, long-winded or badly formed completions, nor lost what
-the base does with examples in the prompt.
+the base does with examples in the prompt, or on the problems of one source. All problems together decide.
 
 The champion's answers are kept with it. The step that evaluates the candidate has measured it anew if those are to
 other problems, prompts or sampling (components/evaluate/champion.py); all are judged by today's parser.
@@ -11,17 +11,30 @@ other problems, prompts or sampling (components/evaluate/champion.py); all are j
 import dataclasses
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from components.lib.answers.judging import DECIDING, MEASURED, Items, champion_mismatch, mismatch, read_items, rejudged
+from components.lib.answers.judging import (
+    DECIDING,
+    MEASURED,
+    Item,
+    Items,
+    champion_mismatch,
+    mismatch,
+    read_items,
+    rejudged,
+)
 from components.lib.files import read_json, read_jsonl, write_text
 from components.lib.recipe.schema import Gate
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
+from components.lib.reporting import measures
 from components.lib.reporting.statistics import mcnemar_greater
+from components.lib.reporting.wording import slug
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +107,9 @@ def decide(*, evaluations: dict[str, Path], champion: Path | None, settings: Gat
         failures += _beats(candidate, rejudged(read_items(champion)), "champion", settings, numbers)
     failures += _guard_failures(numbers, settings)
     failures += _few_shot_failures(evaluations["base"], evaluations[names[-1]], settings, numbers)
-    return _verdict(failures, numbers, settings)
+    sources = _by_source(candidate, base)
+    failures += _source_failures(sources, settings, numbers)
+    return _verdict(failures, sources, numbers, settings)
 
 
 def _guarded(candidate: Items) -> dict[str, Any]:
@@ -159,7 +174,37 @@ def _few_shot_failures(base: Path, candidate: Path, settings: Gate, numbers: dic
     return failures
 
 
-def _verdict(failures: list[str], numbers: dict[str, Any], settings: Gate) -> Decision:
+def _by_source(candidate: Items, base: Items) -> dict[str, tuple[int, float, float]]:
+    """Problems and both accuracies of each source by itself; empty where all problems are of one."""
+    groups = measures.by_source(list(candidate.values()))
+    return {name: (len(rows), _share(rows), _share([base[row["id"]] for row in rows])) for name, rows in groups.items()}
+
+
+def _share(rows: Sequence[Item]) -> float:
+    return sum(row["correct"] for row in rows) / len(rows)
+
+
+def _source_failures(
+    sources: dict[str, tuple[int, float, float]], settings: Gate, numbers: dict[str, Any]
+) -> list[str]:
+    """Add the numbers of each source and their mean, in which each counts the same; returns where too much is lost."""
+    failures = []
+    for name, (n, ours, rival) in sources.items():
+        numbers |= {f"on_{slug(name)}_accuracy": ours, f"base_on_{slug(name)}_accuracy": rival}
+        if round(rival - ours, 9) > settings.max_source_loss:
+            failures.append(
+                f"of the {n} problems of {name} it has {ours:.1%} right where the base has {rival:.1%} "
+                f"(a loss of at most {settings.max_source_loss:.1%} is allowed)"
+            )
+    if sources:
+        _, ours_, rivals = zip(*sources.values(), strict=True)
+        numbers |= {"macro_accuracy": fmean(ours_), "base_macro_accuracy": fmean(rivals)}
+    return failures
+
+
+def _verdict(
+    failures: list[str], sources: dict[str, tuple[int, float, float]], numbers: dict[str, Any], settings: Gate
+) -> Decision:
     name, right = numbers["candidate"], f"{numbers['accuracy']:.1%} of {numbers['n']} gate problems"
     rivals = [rival for rival in ("base", "champion") if f"{rival}_difference" in numbers]
     gains = " and ".join(
@@ -174,4 +219,8 @@ def _verdict(failures: list[str], numbers: dict[str, Any], settings: Gate) -> De
         reason = f"{name} is promoted by force, although {'; '.join(failures)}"
     else:
         reason = f"{name} is rejected: {'; '.join(failures)}"
+    if sources:
+        each = ", ".join(f"{source} {rival:.1%} to {ours:.1%}" for source, (_, ours, rival) in sources.items())
+        macro = f"macro {numbers['base_macro_accuracy']:.1%} to {numbers['macro_accuracy']:.1%}"
+        reason += f". From the base by source: {each}, {macro}"
     return Decision(promote=not failures or settings.force, reason=f"{reason}.", numbers=numbers)

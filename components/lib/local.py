@@ -249,6 +249,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         "reason": outcome.sentence,
         "failed_step": outcome.failed_step,
         "results": results.get("results", []),
+        "sources": results.get("sources", []),
         "confidence": results.get("confidence"),
         "gate": _gate(records.get("gate")),
         "model": pushed.get("location"),

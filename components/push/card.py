@@ -15,6 +15,7 @@ from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
 from components.lib.reporting import escape
 from components.lib.reporting.table import markdown
+from components.lib.reporting.wording import about
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 SCORED = "zero-shot"  # the one protocol whose score stands for the model
@@ -77,9 +78,9 @@ def write_card(
 ) -> None:  # fmt: skip
     """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
 
-    `results` are the entries of results.json; `candidate` is the checkpoint that is released; `origin` says on what
-    it was trained, `data_url` where the SFT conversations lie on the Hub, if they do, `instruction` in which turn the
-    system prompt stood.
+    `results` are the entries of results.json, those of one source with its name; `candidate` is the checkpoint that is
+    released; `origin` says on what it was trained, `data_url` where the SFT conversations lie on the Hub, if they do,
+    `instruction` in which turn the system prompt stood.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     data = ModelCardData(
@@ -138,8 +139,9 @@ def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
 
 
 def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResult:
-    """A score with its data set; of several, which have one score together, all names and no revision."""
+    """A score with its data set; of several together, all names and no revision."""
     low, high = entry["interval"]
+    sources = tuple(source for source in sources if source.label == entry.get("source", source.label))
     source = sources[0] if len(sources) == 1 and hub_id(sources[0].path) else None
     return EvalResult(
         task_type="text-generation",
@@ -169,11 +171,11 @@ def _entry(entry: dict[str, Any], source: Source) -> EvalResultEntry:
 
 def _table(results: list[dict[str, Any]]) -> str:
     rows = [
-        (entry["checkpoint"], protocol, entry["n"], f"{entry['accuracy']:.1%}",
+        (entry["checkpoint"], what, entry["n"], f"{entry['accuracy']:.1%}",
          f"{entry['interval'][0]:.1%} to {entry['interval'][1]:.1%}",
          "" if entry.get("p_value") is None else f"{entry['p_value']:.2g}")
-        for protocol in dict.fromkeys(entry["protocol"] for entry in results)
-        for entry in results if entry["protocol"] == protocol
+        for what in dict.fromkeys(map(about, results))
+        for entry in results if about(entry) == what
     ]  # fmt: skip
     return markdown("llrrrr", ("checkpoint", "protocol", "n", "accuracy", "interval", "p-value"), rows)
 

@@ -42,7 +42,8 @@ def build_release(
     out.mkdir(parents=True)
     copy_model(model, out)
     version = version_of(out)
-    scores = read_json(results / "results.json" if results.is_dir() else results)["results"]
+    found = read_json(results / "results.json" if results.is_dir() else results)
+    scores = found["results"] + [row for row in found.get("sources", []) if row["split"] == "evaluation"]
     items = list(read_jsonl(evaluation / "items.jsonl"))
     if not items:
         raise ValueError(f"{evaluation / 'items.jsonl'} is empty; evaluate the model before it is pushed")

@@ -168,3 +168,38 @@ def test_command_names_bad_arguments(pairs, words, tmp_path, capsys):
 def test_no_examples_when_none_are_asked_for(evaluations, tmp_path):
     _, results = run(evaluations, tmp_path / "out", settings=replace(SETTINGS, examples=0))
     assert all(not s["examples"] for s in results["samples"]) and results["samples"][0]["count"] > 0
+
+
+def test_each_source_by_itself_beside_all_problems_together(mixed, tmp_path):
+    numbers, results = run(mixed, tmp_path / "out")
+    rows = {(r["source"], r["split"], r["protocol"], r["checkpoint"]): r for r in results["sources"]}
+    assert {key[:3] for key in rows} == {
+        (name, split, protocol)
+        for split, protocol in (("evaluation", "zero-shot"), ("evaluation", "8-shot"), ("gate", "zero-shot"))
+        for name in ("gsm8k", "math", "words")
+        if (name, protocol) != ("words", "8-shot")
+    }
+    together = {(r["protocol"], r["checkpoint"]): r for r in results["results"]}
+    for (protocol, checkpoint), row in together.items():
+        parts = [r for key, r in rows.items() if key[1:] == ("evaluation", protocol, checkpoint)]
+        assert (sum(r["n"] for r in parts), sum(r["correct"] for r in parts)) == (row["n"], row["correct"])
+        assert row["macro"] == pytest.approx(sum(r["accuracy"] for r in parts) / len(parts))
+    base, sft = (rows["words", "evaluation", "zero-shot", name] for name in ("base", "sft"))
+    # Every third from 2 on: base has 2, 5, 8 right, SFT 5, 8, ... 23.
+    assert (base["n"], base["correct"], sft["correct"], sft["discordant"]) == (13, 3, 7, [5, 1])
+    assert sft["before"] == "base" and base["macro"] is None
+    assert numbers["sft_zero_shot_on_words_accuracy"] == 7 / 13 and numbers["sft_zero_shot_on_words_gain"] == 4 / 13
+    assert numbers["sft_gate_on_math_accuracy"] == rows["math", "gate", "zero-shot", "sft"]["accuracy"]
+    assert numbers["grpo_zero_shot_macro_accuracy"] == together["zero-shot", "grpo"]["macro"]
+
+
+def test_the_sources_change_nothing_of_all_problems_together(evaluations, tmp_path):
+    before, alone = run(evaluations, tmp_path / "alone")
+    assert alone["sources"] == [] and all(row["macro"] is None for row in alone["results"])
+    assert not [name for name in before if "_on_" in name or "macro" in name]
+    for path in evaluations.values():
+        change(path, lambda item: item | {"source": "even" if int(item["id"][-1]) % 2 == 0 else "odd"})
+    after, mixed = run(evaluations, tmp_path / "mixed")
+    assert before.items() <= after.items() and mixed["tests"] == alone["tests"]
+    for name in ("results", "gate"):
+        assert [row | {"macro": None} for row in mixed[name]] == alone[name]

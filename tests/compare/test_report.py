@@ -8,7 +8,7 @@ from components.compare.charts import curve
 from components.compare.compare import compute
 from components.compare.report import html, markdown
 from components.compare.story import decomposition, findings, headline, parts
-from components.lib.files import write_jsonl
+from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe.schema import Compare
 from components.lib.reporting import svg
 from components.lib.reporting.table import text_table
@@ -42,6 +42,36 @@ def test_page_without_curves_gate_or_pairs(results, evaluations):
     page = html(alone)
     assert "Training curves" not in page and "What moved" not in page and "gate split" not in page
     assert markdown(alone).startswith("# base answers 25.0")
+
+
+def test_the_report_shows_each_source_where_there_are_several(results, mixed):
+    found = compute(mixed, {}, SETTINGS)
+    page, text, table = html(found), markdown(found), text_table(found)
+    check_page(page)
+    assert page.count("<svg") == 3 * (2 + 3), "each source under the first protocol"
+    for title in ("zero-shot, words", "8-shot, math", "gate split, zero-shot, gsm8k"):
+        assert f">{title}</th>" in page and f"| {title} |" in text
+    assert "zero-shot by source: gsm8k" in text and "macro" in page
+    assert max(map(len, table.split("\n"))) <= 100 and "grpo        zero-shot  words   10/13" in table
+    for quiet in (html(results), markdown(results), text_table(results)):
+        assert "macro" not in quiet and "by source" not in quiet
+
+
+def test_each_kind_shows_what_lm_eval_says_of_it(mixed):
+    """Mathematics and numbers have rules of their own, words have none; together there is nothing to compare."""
+    rules = {"math": {"minerva_math": True, "math_verify": False}, "words": {}}
+    for path in mixed.values():
+        rows = list(read_jsonl(path / "items.jsonl"))
+        more = [{"lm_eval": rules.get(row["source"], row["lm_eval"]), "form": "boxed"} for row in rows]
+        write_jsonl(path / "items.jsonl", [row | extra for row, extra in zip(rows, more, strict=True)])
+    found = compute(mixed, {}, SETTINGS)
+    rows = {row["source"]: row for row in found["sources"]}
+    assert rows["math"]["lm_eval_minerva_math"] == 1.0 and "lm_eval_strict" not in rows["math"]
+    assert not [name for row in [*found["results"], rows["words"]] for name in row if "lm_eval" in name]
+    page, text = html(found), markdown(found)
+    for name in ("strict", "flexible", "minerva math", "math verify"):
+        assert f"<th>lm-eval<br>{name}</th>" in page and f"lm-eval {name}, %" in text
+    assert "boxed{ANSWER}" in page and "the sentence “Final Answer" in page
 
 
 def test_alarms_come_first(results):
@@ -88,7 +118,9 @@ def test_maths_and_form(before, after, expected):
     assert parts(*rows) == pytest.approx(expected)
 
 
-def test_markdown_tables_have_whole_rows(results):
+@pytest.mark.parametrize("several", [False, True])
+def test_markdown_tables_have_whole_rows(results, request, several):
+    results = compute(request.getfixturevalue("mixed"), {}, SETTINGS) if several else results
     widths = []
     for line in markdown(results).split("\n"):
         if line.startswith("|"):

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from components.compare.compare import compare
+from components.compare.compare import compare, compute
+from components.compare.story import findings
 from components.evaluate import evaluate as stage
 from components.evaluate import protocols
 from components.evaluate.champion import measure_champion
@@ -244,7 +245,7 @@ def test_other_settings_start_anew(data, tmp_path):
         ("drawn", "f", 0, replace(SETTINGS, temperature=1.0)),
         ("drawn otherwise", "f", 1, replace(SETTINGS, temperature=1.0)),
     ):
-        keys[name] = stage.plan_requests(tokenizer, fingerprint, data, seed, settings)[0].key
+        keys[name] = stage.plan_requests(tokenizer, fingerprint, data, seed, settings)[0][0].key
     assert keys["same"] == keys["other batches"] == keys["greedy has no seed"]
     assert len(set(keys.values())) == 6
 
@@ -270,6 +271,27 @@ def test_majority_votes_only_with_whole_completions():
 
 
 @pytest.mark.parametrize(
+    ("kind", "answers", "right", "expected"),
+    [
+        ("number", ["4", "5", "4"], [True, False, True], 1.0),
+        ("text", ["New  York", "boston", "new york."], [True, False, True], 1.0),  # one vote each as they are written
+        ("text", ["boston", "New York", "Boston"], [False, True, False], 0.0),
+        ("math", ["1/2", "0.5", "3"], [True, True, False], 1.0),
+        ("python:x.py", [None, None, "a"], [True, True, False], 0.0),  # without an answer there is no vote
+        ("python:x.py", [None, None, None], [True, True, True], 0.0),
+    ],
+)
+def test_votes_follow_the_kind(kind, answers, right, expected):
+    rows = [
+        saved_item("base", "evaluation", "zero-shot", 1, ok, sample) | {"answers": kind, "answer": answer}
+        | {"finish_reason": "stop"}
+        for sample, (ok, answer) in enumerate(zip(right, answers, strict=True))
+    ]  # fmt: skip
+    assert sampled(rows)["maj@3"] == expected
+    assert sampled(rows)["pass@3"] == float(any(right))
+
+
+@pytest.mark.parametrize(
     ("changes", "checkpoint", "words"),
     [
         ({"samples": 4}, "base", "set evaluate_temperature above 0"),
@@ -287,14 +309,16 @@ def test_bad_settings_are_named_before_a_model_is_loaded(changes, checkpoint, wo
 def test_exemplars_are_never_asked(data):
     taken = [problem(k, "problems")["question"].upper().replace(" ", "  ") for k in range(3)]
     for protocol in ("8-shot", "8-shot-think"):
-        shots = protocols.exemplars(protocol, data, taken, seed=0)
+        shots = protocols.exemplars(protocol, "number", data, taken, seed=0)
         assert len(shots) == 8 and not {q.upper() for q, _ in shots} & {" ".join(t.split()) for t in taken}
-    with pytest.raises(ValueError, match=r"8-shot needs 8 exemplars, .*problems.jsonl has 7 whose question is not"):
-        protocols.exemplars("8-shot", data, [problem(k, "problems")["question"] for k in range(5)], seed=0)
+    with pytest.raises(
+        protocols.TooFew, match=r"of the 8 exemplars .* number that it needs, problems.jsonl has 7 whose"
+    ):
+        protocols.exemplars("8-shot", "number", data, [problem(k, "problems")["question"] for k in range(5)], seed=0)
 
 
 def test_exemplars_are_fixed_by_the_seed(data):
-    first, again, other = (protocols.exemplars("8-shot", data, [], seed) for seed in (0, 0, 1))
+    first, again, other = (protocols.exemplars("8-shot", "number", data, [], seed) for seed in (0, 0, 1))
     assert first == again != other
     assert all(answer.endswith(f"\n#### {eval_gold(answer)}") for _, answer in first)
 
@@ -308,11 +332,64 @@ def test_exemplars_keep_their_reasoning_in_the_prompt(data):
     from components.lib.generation import backends
 
     tokenizer = backends.load_tokenizer(stage.model_directory("tiny", "main"))
-    shots = protocols.exemplars("8-shot-think", data, [], seed=0)
+    shots = protocols.exemplars("8-shot-think", "number", data, [], seed=0)
     assert all("Reasoned" in answer for _, answer in shots), "traces with an empty block teach nothing"
-    prompt = prompts.render(tokenizer, protocols.messages("How many?", shots))
+    prompt = prompts.render(tokenizer, prompts.asking({"question": "How many?"}, shots))
     assert prompt.count("<think>\nReasoned") == 8
-    assert prompts.render(tokenizer, protocols.messages("How many?", [])).count("Reasoned") == 0
+    assert prompts.render(tokenizer, prompts.asking({"question": "How many?"})).count("Reasoned") == 0
+
+
+def mixed(data, training):
+    """Four evaluation problems of mathematics beside the ten with numbers, and so many to train on."""
+    for split, count in (("evaluation", 4), ("problems", training)):
+        rows = [problem(20 + k, split) | {"source": "math", "answers": "math"} for k in range(count)]
+        write_jsonl(data / f"{split}.jsonl", [*read_jsonl(data / f"{split}.jsonl"), *rows])
+
+
+def test_exemplars_are_of_the_kind_of_the_question(data):
+    mixed(data, training=9)
+    for kind, others in (("number", range(20)), ("math", range(20, 40))):
+        questions = {problem(k, "problems")["question"] for k in others}
+        shots = protocols.exemplars("8-shot", kind, data, [], seed=0)
+        assert len(shots) == 8 and {question for question, _ in shots} <= questions
+    with pytest.raises(protocols.TooFew, match=r"of the kind math that it needs, sft\.jsonl has 0 whose"):
+        protocols.exemplars("8-shot-think", "math", data, [], seed=0)
+
+
+@pytest.mark.parametrize(("form", "last"), [("marker", "#### 3"), ("boxed", "\\boxed{3}")])
+def test_exemplars_end_in_the_form_of_the_run(form, last, tmp_path):
+    rows = [problem(k, "problems") | {"form": form, "gold": "3", "solution": "" if k else "why"} for k in range(8)]
+    write_jsonl(tmp_path / "problems.jsonl", rows)
+    shots = protocols.exemplars("8-shot", "number", tmp_path, [], seed=0)
+    assert {answer for _, answer in shots} == {last, f"why\n{last}"}
+
+
+def test_a_protocol_without_exemplars_is_left_out_for_that_kind_and_that_is_said(data, tmp_path, capsys):
+    mixed(data, training=7)
+    settings = replace(SETTINGS, protocols=("zero-shot", "8-shot"), gate_problems=2)
+    numbers, *_ = run(data, tmp_path / "out", settings)
+    asked = [(i["protocol"], i["source"]) for i in read_jsonl(tmp_path / "out" / "items.jsonl")]
+    assert asked.count(("zero-shot", "math")) == 4 and asked.count(("8-shot", "math")) == 0
+    assert asked.count(("8-shot", "evaluation")) == 10
+    summary = read_json(tmp_path / "out" / "summary.json")
+    (said,) = summary["left_out"]
+    assert said == (
+        "8-shot is left out for math (evaluation): of the 8 exemplars with answers of the kind math that it needs, "
+        "problems.jsonl has 7 whose question is not evaluated"
+    )
+    assert said in capsys.readouterr().out
+    zero, few, gate = summary["results"]
+    assert (zero["n"], few["n"]) == (14, 10) and "sources" not in few and "macro" not in gate
+    assert {name: found["n"] for name, found in zero["sources"].items()} == {"evaluation": 10, "math": 4}
+    assert numbers["zero-shot/macro"] == zero["macro"]
+    compared = compute({"base": tmp_path / "out"}, {}, replace(recipes.TINY.compare, bootstrap_samples=100))
+    assert said in findings(compared) and {row["source"] for row in compared["sources"]} == {"evaluation", "math"}
+
+
+def test_nothing_left_to_ask_is_an_error(data):
+    (data / "problems.jsonl").write_text("")
+    with pytest.raises(ValueError, match="nothing is left to ask: 8-shot is left out for .*; add zero-shot to evalu"):
+        stage.plan_requests(None, "", data, 0, replace(SETTINGS, protocols=("8-shot",), gate_protocols=()))
 
 
 def test_long_traces_are_not_shown(tmp_path):
@@ -321,7 +398,7 @@ def test_long_traces_are_not_shown(tmp_path):
     random.Random(0).shuffle(lengths)
     traces = [trace(row, "word " * (1 + 50 * n), row["gold"]) for row, n in zip(rows, lengths, strict=True)]
     write_jsonl(tmp_path / "sft.jsonl", traces)
-    shots = protocols.exemplars("8-shot-think", tmp_path, [], seed=0)
+    shots = protocols.exemplars("8-shot-think", "number", tmp_path, [], seed=0)
     assert max(answer.count("word") for _, answer in shots) <= 1 + 50 * 20
 
 
@@ -341,7 +418,7 @@ def test_cut_off_is_never_right():
     text = "2+2=4\n</think>\n\n#### 4"
     whole, cut = (verdicts(text, {"gold": "4"}, prefilled=True, finish_reason=reason) for reason in ("stop", "length"))
     assert whole["correct"] and whole["answer"] == "4"
-    assert not cut["correct"] and cut["lm_eval_strict"] and json.dumps(cut)
+    assert not cut["correct"] and cut["lm_eval"]["strict"] and json.dumps(cut)
 
 
 def test_model_hash_covers_weights_and_template(tmp_path):

@@ -15,6 +15,7 @@ from components.lib.recipe.settings import replace
 from components.lib.registry.store import open_store
 
 SETTINGS = replace(recipes.TINY.gate, max_mean_tokens=0.0)
+HARD = {f"q{number:03}" for number in (*range(10), *range(90, 100))}
 Write = Callable[..., Path]
 
 
@@ -127,6 +128,36 @@ def test_the_few_shot_floor_holds_where_the_gate_problems_were_asked_so(write: W
     assert strict.reason == (
         "grpo is rejected: 8-shot it has 45.0% where the base has 50.0% (a loss of at most 2.0% is allowed)."
     )
+
+
+def test_the_gate_can_demand_no_loss_on_each_source(write: Write) -> None:
+    """Together it gains 30 points; on the 20 problems of math it loses two."""
+    evaluations = {"base": write("base", range(10)), "grpo": write("grpo", range(2, 42))}
+    for path in evaluations.values():
+        rows = [json.loads(line) for line in (path / "items.jsonl").read_text().splitlines()]
+        write_jsonl(path / "items.jsonl", [r | {"source": "math" if r["id"] in HARD else "gsm8k"} for r in rows])
+    decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
+    assert decision.promote, "what the built-in recipes ask"
+    assert decision.reason.endswith(
+        "From the base by source: gsm8k 0.0% to 40.0%, math 50.0% to 40.0%, macro 25.0% to 40.0%."
+    )
+    numbers = decision.scalars
+    assert (numbers["on_math_accuracy"], numbers["base_on_math_accuracy"]) == (0.4, 0.5)
+    assert (numbers["macro_accuracy"], numbers["base_macro_accuracy"]) == (0.4, 0.25)
+    for loss, promoted in ((0.1, True), (0.09, False), (0.0, False)):
+        decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_source_loss=loss))
+        assert decision.promote == promoted
+    assert decision.reason.startswith(
+        "grpo is rejected: of the 20 problems of math it has 40.0% right where the base has 50.0% "
+        "(a loss of at most 0.0% is allowed). From"
+    )
+
+
+def test_one_source_alone_is_not_told_apart(write: Write) -> None:
+    evaluations = {"base": write("base", range(20), source="x"), "grpo": write("grpo", range(60), source="x")}
+    decision = decide(evaluations=evaluations, champion=None, settings=replace(SETTINGS, max_source_loss=0.0))
+    assert decision.promote and "source" not in decision.reason
+    assert not [name for name in decision.numbers if "macro" in name or "on_x" in name]
 
 
 def test_guards_hold_and_force_is_recorded(write: Write) -> None:

@@ -45,7 +45,7 @@ def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
     for name in ("evaluation", "gate"):
         write_jsonl(tmp_path / f"{name}.jsonl", [row])
     zero_shot = replace(TINY.evaluate, protocols=("zero-shot",))
-    evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)}
+    evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)[0]}
     answer = {"role": "assistant", "content": prompts.assistant_text("7+9=16", "#### 16")}
     taught = tokenize(tokenizer, [*prompts.question_messages(question), answer])
     rewarded = one_pass([row], {}, GRPO, 0, tokenizer)[0]["prompt"]

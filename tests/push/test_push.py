@@ -23,7 +23,7 @@ from components.lib.registry.store import open_store
 from components.push import push as pushing
 from components.push.push import push
 from tests.fixtures.outcomes import outcome
-from tests.fixtures.releases import make_run
+from tests.fixtures.releases import entry, make_run
 
 
 def snapshot(directory: Path) -> dict[str, Any]:
@@ -104,6 +104,20 @@ def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluat
     assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
     (result,) = ModelCard.load(tree / "README.md").data.eval_results
     assert result.dataset_type == ", ".join(source.path for source in evaluation)
+
+
+def test_each_evaluation_source_has_its_own_score_in_the_card(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run["plan"] = replace(run["plan"], evaluation=(GSM8K, replace(GSM8K, name="mine", path="lab/mine")))
+    rows = [entry("base", 0.2) | {"split": "evaluation"}, entry("grpo", 0.8) | {"split": "evaluation"}]
+    sources = [row | {"source": "mine"} for row in rows] + [rows[1] | {"source": "mine", "split": "gate"}]
+    write_json(run["results"] / "results.json", {"results": [entry("base", 0.2), entry("grpo", 0.6)],
+                                                 "sources": sources})  # fmt: skip
+    card = ModelCard.load(Path(push(**run)["location"]) / "README.md")
+    scores = {(result.dataset_type, result.metric_value) for result in card.data.eval_results}
+    assert scores == {("openai/gsm8k, lab/mine", 0.6), ("lab/mine", 0.8)}
+    assert "| grpo | zero-shot, mine | 100 | 80.0% |" in re.sub(" +", " ", card.text)
+    assert "zero-shot, 40% of its answers" in card.text
 
 
 def test_the_provenance_names_everything(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
-from components.lib.answers import kinds
+from components.lib.answers import kinds, lm_eval_math
 from components.lib.answers.lm_eval_match import lm_eval_correct, lm_eval_flexible, lm_eval_strict
 from components.lib.files import read_jsonl
 
@@ -25,8 +25,7 @@ class Verdicts(TypedDict):
     lenient: str | None  # what `kinds.lenient` finds
     correct: bool  # `answer` is the gold and the completion was not cut off: what is paid and counts in the gate
     correct_lenient: bool
-    lm_eval_strict: bool  # right by the rules of lm-eval
-    lm_eval_flexible: bool
+    lm_eval: dict[str, bool]  # whether it is right by each rule that lm-eval has for its kind, `lm_eval_says`
     think_ok: bool  # one closed think block with something in it
     answer_marked: bool  # the final answer stands where the form wants it
     unparsed: bool  # there is no `answer`
@@ -66,18 +65,27 @@ def verdicts(completion: str, row: Mapping[str, Any], *, prefilled: bool, finish
         completion = ""  # it is not asked about what was cut off
     verdict = kinds.judge(completion, question)
     lenient, right = kinds.lenient(completion, question)
-    theirs, gold = question.kind == "number", question.gold
     return {
         "answer": verdict.text,
         "lenient": lenient,
         "correct": verdict.correct and finish_reason == "stop",
         "correct_lenient": right,
-        "lm_eval_strict": theirs and lm_eval_correct(lm_eval_strict(completion), gold),
-        "lm_eval_flexible": theirs and lm_eval_correct(lm_eval_flexible(completion), gold),
+        "lm_eval": lm_eval_says(completion, question),
         "think_ok": verdict.think_ok,
         "answer_marked": verdict.answer_marked,
         "unparsed": verdict.unparsed,
     }
+
+
+def lm_eval_says(completion: str, question: kinds.Question) -> dict[str, bool]:
+    """Whether a completion is right by lm-eval's own rules: those of gsm8k for numbers, of MATH for mathematics.
+
+    Empty for other kinds, for which lm-eval has no task by generation that is asked here.
+    """
+    if question.kind == "number":
+        said = {"strict": lm_eval_strict(completion), "flexible": lm_eval_flexible(completion)}
+        return {name: lm_eval_correct(text, question.gold) for name, text in said.items()}
+    return lm_eval_math.verdicts(completion, question.gold) if question.kind == "math" else {}
 
 
 def champion_mismatch(evaluation: Path, champion: Path) -> str:

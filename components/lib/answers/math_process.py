@@ -1,6 +1,7 @@
 """Answers of the kind `math`: settled at once where text or number decide, else by a process that can be ended.
 
 One such process per process that asks; it starts with the first question, in about a second, and ends with its parent.
+The rules of lm-eval have another one (`lm_eval_math`), with the same limits.
 """
 
 import os
@@ -58,32 +59,33 @@ def _asked(gold: str, answer: str, deadline: float | None) -> bool:
             raise OutOfTime
         if len(_verdicts) >= 32_768:
             _verdicts.clear()
-        try:
-            _verdicts[key] = _worker().ask([gold, answer], LIMIT_S)
-        except Silent:
-            _verdicts[key] = None
-        except NotStarted as error:
-            raise OSError(
-                f"the process that compares mathematics did not start; is math-verify installed? {error}"
-            ) from None
+        _verdicts[key] = ask("components.lib.answers.math_worker", gold, answer)
     verdict = _verdicts[key]
     if verdict is None:
         raise OutOfTime
     return verdict
 
 
-_current: Helper | None = None
+def ask(module: str, *question: str) -> bool | None:
+    """Return the verdict of the process that `module` is, None where there is none in time: it is then ended."""
+    worker = _workers.get(module)
+    if worker is None or worker.owner != os.getpid():  # a fork must not share its parent's pipes
+        worker = _workers[module] = Helper(module, os.environ)
+    try:
+        return worker.ask(list(question), LIMIT_S)
+    except Silent:
+        return None
+    except NotStarted as error:
+        raise OSError(
+            f"the process that compares mathematics did not start; is math-verify installed? {error}"
+        ) from None
 
 
-def _worker() -> Helper:
-    """Return this process's own worker: a fork must not share its parent's pipes."""
-    global _current
-    if _current is None or _current.owner != os.getpid():
-        _current = Helper("components.lib.answers.math_worker", os.environ)
-    return _current
+_workers: dict[str, Helper] = {}
 
 
 def end() -> None:
-    """End this process's worker, if it has one."""
-    if _current and _current.owner == os.getpid():
-        _current.end()
+    """End this process's workers, if it has any."""
+    for worker in _workers.values():
+        if worker.owner == os.getpid():
+            worker.end()

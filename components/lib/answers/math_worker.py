@@ -1,7 +1,8 @@
 """The process that compares answers of the kind `math` by math-verify; `math_process` starts it and may end it.
 
-A line of JSON in is [gold, answer], a line out is true, false, or null where the time ran out. math-verify's own
-limits are alarms of whole seconds; here the CPU time of one question is bounded, and so is the memory.
+A line of JSON in is a question, as [gold, answer], a line out is true, false, or null where the time ran out.
+math-verify's own limits are alarms of whole seconds; here the CPU time of one question is bounded, and so is the
+memory.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,41 +26,50 @@ class OutOfTime(BaseException):
     """No Exception, which sympy and math-verify would catch."""
 
 
-def serve() -> None:
-    """Answer questions from standard input until it ends."""
+def serve(verdict: Callable[..., bool], load: Callable[[], None]) -> None:
+    """Answer questions from standard input by `verdict` until it ends; before the first one's time runs, `load`."""
     sys.setrecursionlimit(2_000)
     logging.disable()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers, out = sys.stdin, os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not be taken for an answer
-    for answer in ("x^{2}+2x+1", "\\frac{1}{2}x"):  # loads what is loaded lazily, before the first question's time runs
-        _same("(x+1)(x+1)", answer)
+    load()
     signal.signal(signal.SIGPROF, _raise)
     print("ready", file=out, flush=True)
     for line in answers:
-        print(json.dumps(_timed(*json.loads(line))), file=out, flush=True)
+        print(json.dumps(_timed(verdict, json.loads(line))), file=out, flush=True)
 
 
 def _raise(_number: int, _frame: Any) -> None:
     raise OutOfTime
 
 
-def _timed(gold: str, answer: str) -> bool | None:
-    """Compare within the limit; the alarm comes again, should something have swallowed it."""
-    from components.lib.answers.math_rules import equal
-
-    verdict: bool | None = None
+def _timed(verdict: Callable[..., bool], question: Sequence[str]) -> bool | None:
+    """Answer within the limit; the alarm comes again, should something have swallowed it."""
+    answer: bool | None = None
     with contextlib.suppress(OutOfTime):
         try:
             signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S, 0.02)
-            verdict = equal(gold, answer, _same)
+            answer = verdict(*question)
         except OutOfTime:
-            verdict = None
+            answer = None
         except Exception:  # whatever sympy stumbles over is no right answer
-            verdict = False
+            answer = False
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-    return verdict
+    return answer
+
+
+def _equal(gold: str, answer: str) -> bool:
+    from components.lib.answers.math_rules import equal
+
+    return equal(gold, answer, _same)
+
+
+def _load() -> None:
+    """Load what is loaded lazily."""
+    for answer in ("x^{2}+2x+1", "\\frac{1}{2}x"):
+        _same("(x+1)(x+1)", answer)
 
 
 def _same(gold: str, answer: str, factor: str = "") -> bool:
@@ -97,4 +108,4 @@ def _parsed(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(_equal, _load)

@@ -51,9 +51,9 @@ class Written:
 def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     """Write sft, problems, plateau, gate, evaluation and rejects (.jsonl) to `out`.
 
-    Rows of sft.jsonl are {"id", "messages", "gold", "source", "index", "revision", "licence", "hash"}, of the four
-    problem files {"id", "question", "solution", "gold", "answers", "form", "options", "system", "source", ...}: all
-    that is needed to ask and to judge. Those of rejects.jsonl are {"source", "index", "reason", "row", ...};
+    Rows of sft.jsonl are {"id", "messages", "gold", "answers", "source", "index", "revision", "licence", "hash"}, of
+    the four problem files {"id", "question", "solution", "gold", "answers", "form", "options", "system", "source",
+    ...}: all that is needed to ask and to judge. Those of rejects.jsonl are {"source", "index", "reason", "row", ...};
     reasons.py lists the reasons. `ValueError` if a source cannot be read.
     """
     taken: set[str] = set()
@@ -175,7 +175,8 @@ class _Run:
                     self.ledger.refuse(tally, index, raw, decided)
                     continue
                 gold = conversation.gold
-                row = {"messages": conversation.messages, "gold": gold.answer if gold else None}
+                answers = gold.kind if gold else tally.source.kind
+                row = {"messages": conversation.messages, "gold": gold.answer if gold else None, "answers": answers}
                 self._keep(tally, index, raw, decided, "conversation", conversation.key, row, gold)
         _report(tally)
 

@@ -4,6 +4,7 @@
     grpo: {learning_rate: 2e-6}
     sources:
       - {path: rows.jsonl, adapter: gsm8k}
+    evaluation: [gsm8k, math-500]  # ready-made, or sources like the others
 
 Relative paths are meant from the file's own folder. `name` is the file's stem unless given.
 """
@@ -35,6 +36,8 @@ def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
     fields = {name: value for name, value in given.items() if name != BASE}
     values: dict[str, Any] = plain(_base(path, given, inside)) if BASE in given else {}
     values |= {"checkers": {}, "name": path.stem}
+    if isinstance(given.get("evaluation"), list):
+        fields["evaluation"] = [_evaluation(path, given, place) for place in range(len(given["evaluation"]))]
     for name, value in fields.items():
         merged = isinstance(value, dict) and isinstance(values.get(name), dict)
         values[name] = {**values[name], **value} if merged else value
@@ -96,6 +99,14 @@ def _base(path: Path, given: CommentedMap, inside: tuple[Path, ...]) -> Recipe:
         return read(below, (*inside, path))
     except ValueError as error:
         raise ValueError(f"{error}, the base of {where}" if "the base of" not in str(error) else str(error)) from None
+
+
+def _evaluation(path: Path, given: CommentedMap, place: int) -> Any:
+    """An item of a file's `evaluation`, its fields where it is a name."""
+    try:
+        return recipes.evaluation_named(given["evaluation"][place])
+    except ValueError as error:
+        raise ValueError(f"{path}:{_line(given, ('evaluation', place))}: evaluation.{place}: {error}") from None
 
 
 def _refuse(path: Path, given: CommentedMap, error: ValidationError) -> NoReturn:

@@ -101,7 +101,7 @@ TINY = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(
         margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0, max_few_shot_loss=0.02,
-        force=False,
+        max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
@@ -116,6 +116,18 @@ TINY = Recipe(
 )  # fmt: skip
 
 _GSM8K = Source(name="gsm8k", path="openai/gsm8k", adapter="gsm8k", config="main", split="train", licence="mit")
+
+# Evaluation problems that a recipe's `evaluation` may name.
+EVALUATIONS = {
+    "gsm8k": replace(_GSM8K, name="gsm8k-test", split="test"),
+    "math-500": Source(
+        name="math-500", path="HuggingFaceH4/MATH-500", answers="math", use="problems", split="test", licence="mit",
+    ),
+    "aqua": Source(
+        name="aqua", path="deepmind/aqua_rat", answers="choice", use="problems", config="raw", split="test",
+        licence="apache-2.0",
+    ),
+}  # fmt: skip
 
 QWEN = Recipe(
     name="qwen3.5-0.8b",
@@ -135,7 +147,7 @@ QWEN = Recipe(
         ),
         _GSM8K,
     ),
-    evaluation=(replace(_GSM8K, name="gsm8k-test", split="test"),),
+    evaluation=(EVALUATIONS["gsm8k"],),
     stages=STAGES,
     form="marker",
     system_prompt="",
@@ -195,7 +207,7 @@ QWEN = Recipe(
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),
     gate=Gate(
         margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0, max_few_shot_loss=0.02,
-        force=False,
+        max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
@@ -263,11 +275,36 @@ def override(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             raise ValueError(f"--set {flat_name}={text}: no such parameter; valid: {near(flat_name, list(fields))}")
         _, cls, name = fields[flat_name]
         try:
+            text = _named_in(text) if flat_name == "evaluation" else text
             recipe = with_value(recipe, flat_name, parse(cls, name, text))
         except ValueError as error:
             raise ValueError(f"--set {flat_name}={text}: {error}") from None
     check_recipe(recipe)
     return recipe
+
+
+def evaluation_named(item: Any) -> Any:
+    """The fields of the ready-made evaluation source that `item` names; anything but a name is left as it is.
+
+    `ValueError` for an unknown name.
+    """
+    if isinstance(item, str) and item not in EVALUATIONS:
+        raise ValueError(
+            f"{item!r} is no ready-made evaluation source; valid: {', '.join(EVALUATIONS)}, "
+            "or the fields of one, as {path: test.jsonl}"
+        )
+    return plain(EVALUATIONS[item]) if isinstance(item, str) else item
+
+
+def _named_in(text: str) -> str:
+    """The text of `--set evaluation=` as JSON: names between commas, or a JSON list that may hold names."""
+    if text.lstrip()[:1] in ("", "{"):
+        return text
+    try:
+        items = json.loads(text) if text.lstrip().startswith("[") else [name.strip() for name in text.split(",")]
+    except json.JSONDecodeError:
+        return text
+    return json.dumps([evaluation_named(item) for item in items])
 
 
 def differences(one: Recipe, other: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -293,6 +330,8 @@ def file_schema() -> dict[str, Any]:
     partial = [schema, *(part for name, part in schema["$defs"].items() if name != "Source")]
     for part in partial:
         part.pop("required", None)
+    listed = schema["properties"]["evaluation"]
+    listed["items"] = {"anyOf": [listed["items"], {"enum": list(EVALUATIONS)}]}
     base = {"type": "string", "description": "the recipe below this one: its name or a file", "examples": list(RECIPES)}
     return schema | {"properties": {"base": base, **schema["properties"]}}
 

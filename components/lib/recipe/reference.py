@@ -36,6 +36,8 @@ def markdown() -> str:
     for name, recipe in recipes.RECIPES.items():
         lines += ["", f"Sources of `{name}`:", ""]
         lines += [f"- {_source(source)}" for source in (*recipe.sources, *recipe.evaluation)]
+    lines += ["", "`evaluation` may also name what is ready-made, as `--set evaluation=gsm8k,math-500`:", ""]
+    lines += [f"- `{name}`: {_where(source)}" for name, source in recipes.EVALUATIONS.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -51,8 +53,12 @@ def _valid(field: FieldInfo) -> str:
 
 
 def _source(source: Source) -> str:
+    return f"`{source.label}`: {_where(source)}"
+
+
+def _where(source: Source) -> str:
     place = " ".join(part for part in (source.path, source.config, source.file or source.split) if part)
-    return f"`{source.label}`: {place}, read as {source.adapter}, licence {source.licence}"
+    return f"{place}, read as {source.adapter}, licence {source.licence}"
 
 
 if __name__ == "__main__":

@@ -250,6 +250,12 @@ class Gate(Settings):
         ge=0,
         le=1,
     )
+    max_source_loss: float = Field(
+        description="accuracy that may be lost against the base on the gate problems of each source, where there are "
+        "several; 0: no loss on any, 1: not asked",
+        ge=0,
+        le=1,
+    )
     force: bool = Field(description="promote whatever the numbers say; it is recorded")
 
 

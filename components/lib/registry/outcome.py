@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from components.lib.ending import ENDED
 from components.lib.recipe.settings import replace
@@ -32,6 +32,8 @@ class ResultRow(TypedDict):
     correct: float  # of them; with several samples each counts with their mean
     accuracy: float  # correct / n
     interval: list[float]  # low and high end of the Wilson interval
+    source: NotRequired[str]  # of a row of one source
+    macro: NotRequired[float | None]  # mean of the sources' accuracies where there are several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)  # per step
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)  # per step
     results: list[ResultRow] = field(default_factory=list)
+    sources: list[ResultRow] = field(default_factory=list)  # of each source by itself, where there are several
     gpu_hours: float = 0.0
     fingerprint: str = ""  # of inputs, settings and code; empty if preflight failed
     inputs: str = ""  # hash of the plan
@@ -114,6 +117,7 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
         seconds={r["step"]: r["seconds"] for r in records if "seconds" in r},
         numbers={r["step"]: r["numbers"] for r in records if r.get("numbers")},
         results=[_result(row) for row in results.get("results", [])],
+        sources=[_result(row) for row in results.get("sources", []) if row["split"] == "evaluation"],
         gpu_hours=gpu_hours(records),
         fingerprint=found.get("fingerprint", ""),
         inputs=inputs_of(Plan.read(found["plan"])) if "plan" in found else "",
@@ -137,10 +141,7 @@ def conclude_killed(store: Store, run_id: str, failure: Failure | None = None) -
 
 
 def _result(row: Mapping[str, Any]) -> ResultRow:
-    return {
-        "checkpoint": row["checkpoint"], "protocol": row["protocol"], "n": row["n"], "correct": row["correct"],
-        "accuracy": row["accuracy"], "interval": row["interval"],
-    }  # fmt: skip
+    return cast(ResultRow, {name: row[name] for name in ResultRow.__annotations__ if row.get(name) is not None})
 
 
 def _ending(

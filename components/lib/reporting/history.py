@@ -1,5 +1,6 @@
 """What a registry tells of its past: every run, what came of it, and which model was the champion when."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,12 +13,16 @@ from components.lib.reporting.wording import interval, moment, percent
 
 @dataclass(frozen=True)
 class Reign:
-    """A champion: from when, and the results of the run that made it, if the registry has them."""
+    """A champion: from when, and the run that made it, if the registry has it."""
 
     version: str
     run_id: str
     since: datetime
-    result: ResultRow | None
+    run: Outcome | None
+
+    def result(self, source: str = "") -> ResultRow | None:
+        """`result_of` its run."""
+        return result_of(self.run, source) if self.run else None
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ def read_history(store: Store) -> History:
     champion = read_champion(store)
     if not runs and not champion:
         raise ValueError(f"registry {store.url('')} holds no runs; give the one of your runs with --registry")
-    known = {run.run_id: result_of(run) for run in runs}
+    known = {run.run_id: run for run in runs}
     entries = [*champion.get("former", []), champion] if champion else []
     reigns = [
         Reign(e["version"], e["run_id"], datetime.fromisoformat(e["promoted_at"]), known.get(e["run_id"]))
@@ -45,10 +50,28 @@ def read_history(store: Store) -> History:
     return History(store.url(""), runs, reigns, unread)
 
 
-def result_of(run: Outcome) -> ResultRow | None:
-    """The evaluation of a run's last checkpoint under its first protocol; None if it did not come so far."""
-    rows = [row for row in run.results if row["protocol"] == run.results[0]["protocol"]]
+def result_of(run: Outcome, source: str = "") -> ResultRow | None:
+    """The evaluation of a run's last checkpoint under its first protocol; None if it did not come so far.
+
+    On all problems, or on those of one source alone; None too if the run was not asked several, this one among them.
+    """
+    found = [row for row in run.sources if row["source"] == source] if source else run.results
+    rows = [row for row in found if row["protocol"] == found[0]["protocol"]]
     return rows[-1] if rows else None
+
+
+def sources_of(history: History) -> list[str]:
+    """The sources of evaluation problems in runs that had several, those of the newest run first."""
+    return list(dict.fromkeys(row["source"] for run in reversed(history.runs) for row in run.sources))
+
+
+def by_source(run: Outcome) -> str:
+    """Percents of right answers of each source and their mean, of a run that had several; empty otherwise."""
+    names = dict.fromkeys(row["source"] for row in run.sources)
+    found = [f"{name} {percent(row['accuracy'])} %" for name in names if (row := result_of(run, name))]
+    result = result_of(run)
+    mean = result.get("macro") if result else None
+    return ", ".join([*found, f"macro {percent(mean)} %"] if mean is not None else found)
 
 
 def ending_of(run: Outcome) -> str:
@@ -58,8 +81,10 @@ def ending_of(run: Outcome) -> str:
 
 def text_table(history: History) -> str:
     """The runs as lines of text, the champion and what it can do below."""
-    head = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion")
-    table = lines("lllrrrrl", head, [_cells(run) for run in history.runs])
+    sources = ["by source"] * bool(sources_of(history))
+    head = ("ended", "run", "ending", "right", "accuracy", "interval", "new rows", "champion", *sources)
+    rows = [_cells(run, [by_source(run)] * len(sources)) for run in history.runs]
+    table = lines(f"lllrrrrl{'l' * len(sources)}", head, rows)
     return "\n".join([table, champion_sentence(history), *unread_sentence(history)])
 
 
@@ -70,8 +95,8 @@ def champion_sentence(history: History) -> str:
     last = history.reigns[-1]
     since = moment(last.since.isoformat())
     words = f"Champion number {len(history.reigns)}: {last.version} of run {last.run_id}, since {since} UTC"
-    if last.result:
-        words += f", {percent(last.result['accuracy'])} % right ({interval(last.result['interval'], ' to ')})"
+    if result := last.result():
+        words += f", {percent(result['accuracy'])} % right ({interval(result['interval'], ' to ')})"
     return f"{words}."
 
 
@@ -86,7 +111,7 @@ def new_rows(run: Outcome) -> str:
     return f"{numbers['new_rows']:,.0f}" if "new_rows" in numbers else ""
 
 
-def _cells(run: Outcome) -> tuple[str, ...]:
+def _cells(run: Outcome, sources: Sequence[str]) -> tuple[str, ...]:
     result = result_of(run)
     scores = score_cells(result) if result else ("", "", "")
-    return moment(run.ended), run.run_id, ending_of(run), *scores, new_rows(run), run.champion
+    return moment(run.ended), run.run_id, ending_of(run), *scores, new_rows(run), run.champion, *sources

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from components.lib.files import write_text
-from components.lib.registry.outcome import ENDINGS, Outcome
+from components.lib.registry.outcome import ENDINGS, Outcome, ResultRow
 from components.lib.registry.store import open_store
 from components.lib.reporting import history as past
 from components.lib.reporting import page, svg
@@ -43,7 +43,9 @@ def html(history: History) -> str:
         history=history,
         sentence=" ".join([past.champion_sentence(history), *past.unread_sentence(history)]),
         plot=plot(history),
+        source_plots={name: plot(history, name) for name in past.sources_of(history)},
         result_of=result_of,
+        by_source=past.by_source,
         ending_of=past.ending_of,
         new_rows=past.new_rows,
         counts=_counts(history.runs),
@@ -51,12 +53,16 @@ def html(history: History) -> str:
     )
 
 
-def plot(history: History) -> Markup:
-    """Accuracy of every judged run over time with its interval, the champion's as a line, as inline SVG."""
+def plot(history: History, source: str = "") -> Markup:
+    """Accuracy of every judged run over time with its interval, the champion's as a line, as inline SVG.
+
+    Of all evaluation problems, with the other runs marked; or of one source, those runs alone that were asked it.
+    """
+    runs = [run for run in history.runs if result_of(run, source) or not source]
     moments = [*(datetime.fromisoformat(run.ended) for run in history.runs), *(r.since for r in history.reigns)]
     first, last = min(moments), max(moments)
     place = svg.scale((first.timestamp(), last.timestamp()), (LEFT + 14, WIDTH - RIGHT - 14))
-    domain = svg.share_domain(result["interval"] for run in history.runs if (result := result_of(run)))
+    domain = svg.share_domain(result["interval"] for run in runs if (result := result_of(run, source)))
     y = svg.scale(domain, (BOTTOM, TOP))
 
     def x(at: datetime) -> float:
@@ -66,9 +72,9 @@ def plot(history: History) -> Markup:
     times = [(x(at), f"{at:%Y-%m-%d}" if days else f"{at:%m-%d %H:%M}") for at in time_ticks(first, last)]
     shares = [(y(share), f"{100 * share:g} %") for share in svg.ticks(*domain)]
     parts = [*svg.y_axis(shares, LEFT, WIDTH - RIGHT), *svg.x_axis(times, TOP, MARKS + 14)]
-    parts += _reigns(history, last, x, y)
-    parts += [_point(run, x(datetime.fromisoformat(run.ended)), y) for run in history.runs]
-    return svg.figure(WIDTH, HEIGHT, "accuracy over time", parts)
+    parts += _reigns(history, source, last, x, y)
+    parts += [_point(run, result_of(run, source), x(datetime.fromisoformat(run.ended)), y) for run in runs]
+    return svg.figure(WIDTH, HEIGHT, f"accuracy over time{source and ', '}{source}", parts)
 
 
 def time_ticks(first: datetime, last: datetime) -> list[datetime]:
@@ -80,22 +86,22 @@ def time_ticks(first: datetime, last: datetime) -> list[datetime]:
     return [zero + number * step for number in numbers] or [first]
 
 
-def _reigns(history: History, end: datetime, x: Callable[[datetime], float], y: svg.Scale) -> list[str]:
+def _reigns(history: History, source: str, end: datetime, x: Callable[[datetime], float], y: svg.Scale) -> list[str]:
     """The champion's accuracy as steps, each until the next champion or the last run."""
     parts, before = [], ""
     ends = [*(reign.since for reign in history.reigns[1:]), end]
     for reign, until in zip(history.reigns, ends, strict=False):  # without reigns there is one end too many
-        if reign.result:
-            level = f"{y(reign.result['accuracy']):.1f}"
+        if result := reign.result(source):
+            level = f"{y(result['accuracy']):.1f}"
             start = f"{before}V{level}" if before else f"M{x(reign.since):.1f},{level}"
             parts.append(svg.mark("path", "c-champion curve", d=f"{start}H{x(until):.1f}"))
-        before = f"M{x(until):.1f},{level}" if reign.result else ""
+        before = f"M{x(until):.1f},{level}" if result else ""
     return parts
 
 
-def _point(run: Outcome, x: float, y: svg.Scale) -> str:
+def _point(run: Outcome, result: ResultRow | None, x: float, y: svg.Scale) -> str:
     """A dot with its interval, a cross for a run that failed before it was evaluated, a dash if nothing had changed."""
-    result, tip = result_of(run), f"{run.run_id}, {moment(run.ended)}: {past.ending_of(run)}"
+    tip = f"{run.run_id}, {moment(run.ended)}: {past.ending_of(run)}"
     if result is None:
         path = f"M{x - 4:.1f},{MARKS - 4}l8,8m0,-8l-8,8" if run.ending == "failed" else f"M{x - 4:.1f},{MARKS}h8"
         return svg.mark("path", f"c-{run.ending} mark", tip, d=path)

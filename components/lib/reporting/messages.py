@@ -7,6 +7,7 @@ from typing import Any
 
 from components.lib.registry.outcome import Outcome
 from components.lib.reporting import escape
+from components.lib.reporting.history import by_source
 from components.lib.reporting.wording import label
 
 SLACK_LIMIT = 2900  # characters of a section; Slack takes 3,000
@@ -44,6 +45,8 @@ def lines(outcome: Outcome) -> list[str]:
     for protocol in dict.fromkeys(row["protocol"] for row in outcome.results):
         rows = [row for row in outcome.results if row["protocol"] == protocol]
         found.append(f"{protocol}, {rows[0]['n']:,} problems: {', '.join(_accuracy(row) for row in rows)}.")
+    if sources := by_source(outcome):
+        found.append(f"By source: {sources}.")
     gate = outcome.numbers.get("gate", {})
     gains = [
         f"{gate[key]:+.1%} on the {rival}" for rival in ("base", "champion") if (key := f"{rival}_difference") in gate

@@ -11,6 +11,7 @@ from components.lib.reporting import escape
 from components.lib.reporting.wording import MINUS, interval, p_text, percent, points
 
 _RULE = Line("", "-", "--", "")
+_NAME = 22  # characters of a source, the last: of OWNER/NAME they say more
 _LINES = TableFormat(None, _RULE, None, _RULE, None, DataRow("", "  ", ""), 0, None)
 
 
@@ -37,14 +38,14 @@ def _table(rows: Iterable[Any], align: str, **form: Any) -> str:
 def text_table(results: Mapping[str, Any]) -> str:
     """Accuracy of every checkpoint and protocol in percent, and the change to the checkpoint before in points.
 
-    `results` is what results.json holds. Lines are shorter than 100 columns; an empty one is between protocols.
+    `results` is what results.json holds. Lines are shorter than 100 columns; an empty one is between protocols. Where
+    there are several sources, a second table has each by itself.
     """
-    head = ("checkpoint", "protocol", "right", "accuracy", "interval", "change", "p-value")
-    rows: list[Sequence[str]] = []
-    for _, group in groupby(results["results"], lambda row: row["protocol"]):
-        rows += [("",) * len(head)] * bool(rows) + [_cells(row) for row in group]
-    return (
-        f"{lines('llrrrrr', head, rows)}\naccuracy in %, {100 * results['confidence']:g} % Wilson intervals; change in "
+    tables = [_scores(results["results"], ["protocol"])]
+    if sources := [row for row in results["sources"] if row["split"] == "evaluation"]:
+        tables.append(_scores(sources, ["protocol", "source"]))
+    return "\n".join(tables) + (
+        f"\naccuracy in %, {100 * results['confidence']:g} % Wilson intervals; change in "
         "points to the checkpoint before,\np-values of the exact McNemar test"
     )
 
@@ -55,6 +56,18 @@ def score_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return right, f"{percent(row['accuracy'])} %", interval(row["interval"], " - ")
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _scores(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Scores with an empty line where one of `names` changes; with the macro accuracy where it is there."""
+    macro = any(row["macro"] is not None for row in results)
+    head = ("checkpoint", *names, "right", "accuracy", "interval", *["macro"] * macro, "change", "p-value")
+    rows: list[Sequence[str]] = []
+    for _, group in groupby(results, lambda row: [row[name] for name in names]):
+        rows += [("",) * len(head)] * bool(rows) + [_cells(row, names, macro) for row in group]
+    return lines("l" * (1 + len(names)) + "r" * (5 + macro), head, rows)
+
+
+def _cells(row: Mapping[str, Any], names: Sequence[str], macro: bool) -> tuple[str, ...]:
     change = points(row["difference"]).replace(MINUS, "-")
-    return row["checkpoint"], row["protocol"], *score_cells(row), change, p_text(row["p_value"])
+    named = [row[name][-_NAME:] for name in names]
+    mean = ["" if row["macro"] is None else f"{percent(row['macro'])} %"] * macro
+    return row["checkpoint"], *named, *score_cells(row), *mean, change, p_text(row["p_value"])

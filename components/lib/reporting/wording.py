@@ -1,6 +1,9 @@
 """How numbers are written, the same in the terminal, in HTML and in Markdown."""
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -24,6 +27,25 @@ def model_name(model: str) -> str:
     """
     names = [name for name in model.split("/") if name]
     return f".../{'/'.join(names[-2:])}" if len(names) > 2 else model
+
+
+def about(row: Mapping[str, Any]) -> str:
+    """What a row of results.json is about: the protocol, of the gate split, of one source.
+
+    >>> about({"split": "gate", "protocol": "zero-shot", "source": "aqua"})
+    'gate split, zero-shot, aqua'
+    """
+    gate = "gate split" if row.get("split") == "gate" else ""
+    return ", ".join(filter(None, [gate, row["protocol"], row.get("source", "")]))
+
+
+def slug(name: str) -> str:
+    """A source's name as a part of a metric's name.
+
+    >>> slug("HuggingFaceH4/MATH-500")
+    'huggingfaceh4_math_500'
+    """
+    return re.sub(r"\W+", "_", name.lower()).strip("_")
 
 
 def p_text(p: float | None) -> str:

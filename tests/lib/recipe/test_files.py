@@ -90,6 +90,12 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
             "use: 'x' is not one of '', 'sft', 'problems'",
         ),
         ("base: tiny\nsources: rows.jsonl\n", ":2: sources: 'rows.jsonl' is not a list of sources"),
+        (
+            "base: tiny\nevaluation:\n- gsm8k\n- math500\n",
+            ":4: evaluation.1: 'math500' is no ready-made evaluation source; valid: gsm8k, math-500, aqua, or the",
+        ),
+        ("base: tiny\nevaluation: gsm8k\n", ":2: evaluation: 'gsm8k' is not a list of sources"),
+        ("base: tiny\nevaluation: [gsm8k, {cap: -1, path: x}]\n", ":2: evaluation.1.cap: -1 is too small"),
         ("base: tiny\nstages: [grpo, sft]\n", "stages is grpo,sft; write each stage once, in this order"),
         ("base: tiny\ngrpo: 3\n", ":2: grpo: 3 is not a mapping of fields"),
         ("base: tiny\nseed: 1\nsft: {epochs: .nan}\n", ":3: sft.epochs: "),
@@ -101,6 +107,13 @@ def test_what_is_wrong_is_one_line_with_its_place(text, said, tmp_path):
     with pytest.raises(ValueError) as error:
         read(path)
     assert said in str(error.value) and "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_evaluation_sources_go_by_name(tmp_path):
+    recipe = read(put(tmp_path, "base: tiny\nevaluation: [math-500, {path: rows.jsonl}, aqua]\n"))
+    assert [source.label for source in recipe.evaluation] == ["math-500", str(tmp_path / "rows.jsonl"), "aqua"]
+    assert read(put(tmp_path, write(recipe), "again.yaml")).evaluation == recipe.evaluation
+    assert read(put(tmp_path, "base: tiny\nevaluation: [gsm8k]\n")).evaluation == recipes.QWEN.evaluation
 
 
 def test_a_circle_of_two_files_is_refused(tmp_path):

@@ -56,6 +56,9 @@ def test_parameters_are_few_and_exist():
         ({"sft_batch_size": "5", "sft_micro_batch_size": "4"}, "multiple"),
         ({"sample_temperature": "0"}, "--set sample_temperature=0: temperature: 0.0 is too small"),
         ({"sample_problems": "-1"}, "at least 0"),
+        ({"evaluation": "gsm9k"}, "--set evaluation=gsm9k: 'gsm9k' is no ready-made .* valid: gsm8k, math-500, aqua"),
+        ({"evaluation": '["gsm8k"'}, "is not a list of sources"),
+        ({"evaluation": '{"path": "x"}'}, "write a JSON list of objects"),
         ({"sample_problems": "1", "sources": '[{"path": "sampled", "adapter": "gsm8k"}]'}, "is called 'sampled'"),
         ({"system_prompt": "Be brief."}, "does not say ####, so no model would give its answer in the form marker"),
         ({"system_prompt": "End with ####", "form": "boxed"}, "does not say .boxed, so no model would give its answer"),
@@ -66,6 +69,15 @@ def test_parameters_are_few_and_exist():
 def test_bad_changes_are_refused(changes, said):
     with pytest.raises(ValueError, match=said):
         override(recipes.TINY, changes)
+
+
+@pytest.mark.parametrize(
+    "text", ["gsm8k,aqua", " gsm8k , aqua ", '["gsm8k", "aqua"]', '["gsm8k", {"path": "x"}, "aqua"]']
+)
+def test_evaluation_sources_are_set_by_name(text):
+    found = override(recipes.TINY, {"evaluation": text}).evaluation
+    assert (found[0], found[-1]) == (recipes.EVALUATIONS["gsm8k"], recipes.EVALUATIONS["aqua"])
+    assert override(recipes.TINY, {"evaluation": recipes.shown(found)}).evaluation == found
 
 
 def test_no_recipe_samples_unless_asked():

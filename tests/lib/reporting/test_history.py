@@ -8,9 +8,10 @@ import pytest
 import pipeline
 from components.lib.registry.outcome import write_outcome
 from components.lib.registry.store import open_store
-from components.lib.reporting.history import read_history, text_table
+from components.lib.reporting.history import by_source, read_history, text_table
 from components.lib.reporting.history_page import html, time_ticks
-from tests.fixtures.outcomes import outcome, write_quarter
+from components.lib.reporting.messages import lines as message_lines
+from tests.fixtures.outcomes import outcome, row, write_quarter
 from tests.fixtures.pages import check_page
 
 
@@ -46,6 +47,27 @@ def test_the_page_stands_alone_and_draws_every_run_once(store):
     assert heights[0] > heights[2] > heights[6] and max(heights) == heights[4]
     assert page.count("<tbody class=") == 13 and page.index("week-13 was rejected") < page.index("week-01 was rejected")
     assert "13 runs: 3 promoted, 6 rejected, 2 no-change, 2 failed" in page
+
+
+def test_each_source_is_told_of_the_runs_that_had_several(store):
+    assert "by source" not in text_table(read_history(store)) and "Each source" not in html(read_history(store))
+    rows = [row("base", 30, n=50), row("grpo", 40, n=50), row("grpo", 1, "8-shot", n=50)]
+    sources = [each | {"source": name} for name in ("gsm8k", "<math>") for each in rows]
+    sources[-2]["accuracy"] = 0.5
+    changes = {"right": 858, "ended": "2026-04-12T03:00:00+00:00"}
+    last = outcome("week-14", ending="rejected", sources=sources, **changes)
+    last.results[1]["macro"] = 0.65
+    write_outcome(store, last)
+    history = read_history(store)
+    assert by_source(history.runs[-1]) == "gsm8k 80.0 %, <math> 50.0 %, macro 65.0 %"
+    table = text_table(history).splitlines()
+    assert "by source" in table[0] and "gsm8k 80.0 %, <math> 50.0 %, macro 65.0 %" in table[-3]
+    page = html(history)
+    check_page(page)
+    assert "Each source by itself" in page and "&lt;math&gt; 50.0 %, macro 65.0 %" in page
+    plot = page[page.index('aria-label="accuracy over time, gsm8k"') :].partition("</svg>")[0]
+    assert plot.count("<circle") == 1 and plot.count(' mark"') == 0, "the runs that were asked it, and no other"
+    assert "By source: gsm8k 80.0 %, <math> 50.0 %, macro 65.0 %." in message_lines(last)
 
 
 def test_what_a_run_says_is_text_on_the_page(store):
