@@ -31,7 +31,7 @@ class Draft:
     solution: str = ""  # a worked solution beside the trace
     flaw: str = ""  # the reason for which the row is no conversation, though problem and gold stand
     checker: str = ""  # where the user's own code judges: its short hash,
-    row: dict[str, Any] | None = None  # and the row itself
+    row: dict[str, Any] | None = None  # and the row itself, as JSON can hold it
 
 
 def visible(text: str) -> bool:
