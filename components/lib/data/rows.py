@@ -175,7 +175,7 @@ class _Run:
                     self.ledger.refuse(tally, index, raw, decided)
                     continue
                 gold = conversation.gold
-                answers = gold.kind if gold else source.kind
+                answers = gold.kind if gold else tally.source.kind
                 row = {"messages": conversation.messages, "gold": gold.answer if gold else None, "answers": answers}
                 self._keep(tally, index, raw, decided, "conversation", conversation.key, row, gold)
         _report(tally)
