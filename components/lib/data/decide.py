@@ -63,7 +63,7 @@ class Rules:
                 self._check_apart(problem.words, seen, "overlap")
             if seen:
                 raise Refused("duplicate", of=_where(seen))
-            near = self.index.near("question", question, question)
+            near = self.index.near("question", problem.words, problem.words, problem.gold.options)
             if not evaluation:
                 self._check_near(near, "near-duplicate", "overlap")
             copies = self._copies(tally, question)
@@ -85,7 +85,8 @@ class Rules:
             raise Refused("wrong-gold", of=_where(seen))
         if not seen or seen.split != "problems":
             self._check_apart(same(draft.question), seen, *APART)
-            self._check_near(self.index.near("question", question, question), "", *APART)
+            near = self.index.near("question", same(draft.question), same(draft.question), draft.options)
+            self._check_near(near, "", *APART)
         if seen:
             return seen.gold
         return None if draft.gold is None else parsed_gold(draft.gold, draft, kind, form)

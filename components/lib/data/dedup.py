@@ -14,7 +14,7 @@ import numpy as np
 
 from components.lib.data.gold import Gold
 from components.lib.data.minhash import Bands, grams, jaccard, shingles, sketch, word_hashes
-from components.lib.data.normal import numbers, words
+from components.lib.data.normal import numbers, same, words
 
 CANDIDATES = 64  # at most so many rows are compared with one
 CACHE_KIB = 32_768
@@ -77,15 +77,17 @@ class Index:
         row = (_id(kind, key), seen.split, gold, seen.source, seen.index)
         self.database.execute("INSERT OR IGNORE INTO exact VALUES (?, ?, ?, ?, ?)", row)
 
-    def near(self, kind: str, text: str, question: str) -> Near | None:
+    def near(self, kind: str, text: str, question: str, options: Sequence[str] = ()) -> Near | None:
         """The fingerprint of a text in the form of `same`; None if near duplicates are turned off.
 
-        Only texts whose questions hold the same numbers are compared: with other numbers it is another problem.
+        Only texts whose questions hold the same numbers, and offer the same options in whatever order, are compared:
+        with others it is another problem.
         """
         if self.bands is None:
             return None
         found = shingles(word_hashes(words(text)))
-        head = int.from_bytes(_id(kind, " ".join(numbers(question)))[:8], "big")
+        apart = "\n".join([" ".join(numbers(question)), *sorted(map(same, options))])
+        head = int.from_bytes(_id(kind, apart)[:8], "big")
         return Near(sketch(found), self.bands.of(found, head) if len(found) else [])
 
     def find_near(self, near: Near) -> list[tuple[Seen, float]]:
