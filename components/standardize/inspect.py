@@ -137,9 +137,9 @@ def _type(value: Any) -> str:
 
 
 def _schemas(found: Found) -> str:
-    if not found.rows:
+    if not found.schemas:
         return ""
-    counts = ", ".join(f"{count:,} {name}" for name, count in found.schemas.most_common())
+    counts = ", ".join(f"{count:,} {name}" for name, count in found.schemas.items())
     return f", as most of the first {found.rows:,} rows want it ({counts})"
 
 

@@ -65,7 +65,7 @@ def test_a_gold_that_is_none_of_its_kind_is_refused(tmp_path):
         ("marker", "So it is 3/4.\n\n#### 3/4", "So it is 3/4.\n\n#### \\frac{3}{4}"),
         ("marker", "So it is $\\boxed{0.75}$.", "So it is $\\boxed{0.75}$.\n\n#### \\frac{3}{4}"),
         ("boxed", "So it is $\\boxed{0.75}$.", "So it is $\\boxed{0.75}$."),
-        ("boxed", "#### 3/4", "#### 3/4\n\n\\boxed{\\frac{3}{4}}"),
+        ("boxed", "#### 3/4", "\\boxed{\\frac{3}{4}}"),
         ("marker", "#### 4/3", None),
     ],
 )

@@ -14,6 +14,7 @@ _SPECIAL = re.compile(r"<\|[\w/]+\|>")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 _RESULT = re.compile(r"=\s*(-?\d*\.?\d+)>>")
+_MARKED_ALONE = re.compile("#{4}[^\n]*")
 _WRAPPERS = " \t#*_`>$"
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
@@ -83,7 +84,8 @@ def settled_answer(draft: Draft, gold: Gold) -> str:
         raise Refused("no-answer", gold=gold.answer)
     if not right:
         raise Refused("contradicts-gold", gold=gold.answer, answer=found)
-    return f"{draft.answer}\n\n{in_form(gold.answer, gold.form)}"
+    before = "" if _MARKED_ALONE.fullmatch(draft.answer) else f"{draft.answer}\n\n"  # twice the same says nothing
+    return f"{before}{in_form(gold.answer, gold.form)}"
 
 
 def _marked(answer: str, gold: str) -> str:

@@ -37,17 +37,17 @@ Row = Mapping[str, Any]
 
 @dataclass
 class Found:
-    """How many of the first rows have which schema, in falling order; empty where none had to be looked at."""
+    """How many first rows were looked at, 0 where none had to be, and how many have which schema, in falling order."""
 
     schemas: Counter[str] = field(default_factory=Counter)
     rows: int = 0
 
     def told(self, source: Source) -> str:
         """What was found, in words."""
-        counts = ", ".join(f"{count:,} {name}" for name, count in self.schemas.most_common())
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.schemas.items())
         return (
-            f"the first {self.rows:,} rows are {counts}: read as {source.adapter}, for {source.use}, "
-            f"answers of the kind {source.answers}"
+            f"the first {self.rows:,} rows{' are ' if counts else ''}{counts}: read as {source.adapter}, "
+            f"for {source.use}, answers of the kind {source.answers}"
         )
 
 
@@ -130,7 +130,8 @@ def resolved(source: Source, seed: int, *, evaluation: bool = False) -> tuple[So
     use: Use = "problems" if evaluation else source.purpose
     answers = source.answers or ANSWERS.get(source.adapter, "")
     if not use or not answers:
-        drafts = _drafts(source, head(source, seed) if rows is None else rows)
+        rows = head(source, seed) if rows is None else rows
+        found, drafts = Found(found.schemas, len(rows)), _drafts(source, rows)
         use, answers = use or _use(drafts), answers or kind_of_golds(drafts)
     return replace(source, use=use, answers=answers), found
 

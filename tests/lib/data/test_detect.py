@@ -89,6 +89,11 @@ def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
     assert found(tmp_path, [{"question": ASKED, "tests": "1"}], answers="python:own.py")[0].adapter == "problem"
 
 
+def test_what_the_golds_decide_is_said_too(tmp_path: Path) -> None:
+    source, seen = found(tmp_path, [{"instruction": ASKED, "output": "new york"}] * 2, adapter="alpaca")
+    assert seen.told(source) == "the first 2 rows: read as alpaca, for problems, answers of the kind text"
+
+
 def test_a_source_that_says_all_is_not_read() -> None:
     source = Source(path="there/is/none.jsonl", adapter="chat", use="sft", answers="math")
     assert resolved(source, 0)[0] == source
