@@ -87,6 +87,18 @@ def test_a_mixed_file_is_read_as_most_of_it_and_says_so(tmp_path: Path, capsys: 
         assert "metamath for problems, answers number (first rows: 9 metamath, 2 alpaca, 1 no known schema)" in told
 
 
+def test_traces_without_golds_are_problems_by_the_answers_that_they_state(tmp_path: Path) -> None:
+    answers = ["So \\boxed{7}.", "#### 8", "Who knows?", "\\boxed{about ten}"]
+    rows = [
+        {"instruction": f"What is number {n} of house {n * 31}?", "reasoning": "Well.", "response": answer}
+        for n, answer in enumerate(answers)
+    ]
+    source = Source(path=write(tmp_path / "rows.jsonl", rows), name="rows", use="problems", answers="number")
+    found = standardized(tmp_path / "out", source)
+    assert {row["index"]: row["gold"] for row in found["problems"]} == {0: "7", 1: "8"}
+    assert reasons(found, "rows") == {2: "no-gold", 3: "no-gold"}
+
+
 def test_every_row_of_the_formats_shows_its_format() -> None:
     sound = [
         (name, adapter, row)

@@ -14,6 +14,7 @@ from components.lib.answers.numbers_in_text import read_number
 from components.lib.answers.text_answer import MOST_WORDS
 from components.lib.data import fields
 from components.lib.data.adapters import Draft
+from components.lib.data.adapters.stated import stated
 from components.lib.data.adapters.thinking import has_open_thoughts
 from components.lib.data.adapters.traces import ANSWERED, ASKED, THOUGHT
 from components.lib.data.reasons import Refused
@@ -174,8 +175,12 @@ def _use(drafts: list[Draft]) -> Use:
 
 
 def kind_of_golds(drafts: list[Draft]) -> str:
-    """The first of choice, number, math and text that nine of ten golds are; number where there are none."""
-    golds = [draft.gold for draft in drafts if draft.gold is not None]
+    """The first of choice, number, math and text that nine of ten golds are; number where there are none.
+
+    Of a trace without a gold the answer that it states counts.
+    """
+    said = [draft.gold if draft.gold is not None else next(reversed(stated(draft.answer)), None) for draft in drafts]
+    golds = [gold for gold in said if gold]
     if not golds:
         return "number"
     if sum(bool(draft.options) for draft in drafts) >= _MOST * len(drafts):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.lib.answers import choice_answer, kinds, parser
-from components.lib.answers.final import FORMS, final_answer
+from components.lib.answers.final import FORMS, boxes_as_markers, final_answer
 from components.lib.answers.kinds import Question
 from components.lib.data.adapters import Draft
 from components.lib.data.reasons import Refused
@@ -63,7 +63,7 @@ def problem_gold(draft: Draft, kind: str, form: Form) -> Gold:
         return parsed_gold(draft.gold or "", draft, kind, form)
     text = assistant_text(draft.reasoning, draft.answer)
     if kind == "number":
-        found = parser.parse_strict(text)
+        found = parser.parse_strict(text if parser.MARKER in draft.answer else boxes_as_markers(text))
         said = "" if found is None else parser.format_answer(found)
     else:
         order = sorted(FORMS, key=lambda one: one != form)  # the run's own form first

@@ -63,6 +63,7 @@ def test_no_more_than_the_first_thousand_rows_decide(tmp_path: Path) -> None:
         ({"instruction": ASKED, "output": BLOCK + "#### 7"}, "both", "number"),
         ({"query": ASKED, "response": "The answer is: x+2"}, "problems", "math"),
         ({"instruction": ASKED, "reasoning": THOUGHT, "response": SAID}, "sft", "number"),
+        ({"instruction": ASKED, "reasoning": THOUGHT, "response": "\\boxed{x^2}"}, "sft", "math"),
         ({"problem": ASKED, "answer": "7"}, "problems", "math"),
         ({"question": ASKED, "options": ["A)6", "B)7"], "rationale": "", "correct": "B"}, "problems", "choice"),
     ],
