@@ -12,6 +12,7 @@ from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
 from tests.fixtures.rows import SETTINGS, Outputs, kept, read, reasons, write
+from tests.fixtures.tasks import TASKS, needs_tasks
 from tests.lib.data.formats import ASKED, FORMATS, Kept
 
 SPLITS = ("problems", "plateau", "gate")
@@ -97,6 +98,23 @@ def test_traces_without_golds_are_problems_by_the_answers_that_they_state(tmp_pa
     found = standardized(tmp_path / "out", source)
     assert {row["index"]: row["gold"] for row in found["problems"]} == {0: "7", 1: "8"}
     assert reasons(found, "rows") == {2: "no-gold", 3: "no-gold"}
+
+
+@needs_tasks
+@pytest.mark.parametrize(("name", "field"), [("math500", "answer"), ("aqua_dev", "correct")])
+def test_every_gold_of_the_real_files_comes_out_as_it_was_written(tmp_path: Path, name: str, field: str) -> None:
+    pytest.importorskip("math_verify", reason="needs math-verify: no mathematics is compared")
+    path = TASKS / f"{name}.jsonl"
+    golds = [json.loads(line)[field] for line in path.read_text(encoding="utf-8").splitlines()]
+    found = standardized(tmp_path / "out", Source(path=str(path), name="rows", use="both"))
+
+    written = {row["index"]: row["gold"] for row in found["problems"]}
+    refused = {row["index"]: row["reason"] for row in found["rejects"] if row["index"] not in written}
+    assert written.items() <= dict(enumerate(golds)).items() and len(written) + len(refused) == len(golds)
+    assert set(refused.values()) <= {"near-duplicate"} and len(refused) < 5
+    traces = {row["index"]: row for row in found["sft"]}
+    assert len(traces) > 0.95 * len(written)
+    assert all(row["messages"][2]["content"].endswith(f"\n#### {golds[index]}") for index, row in traces.items())
 
 
 def test_every_row_of_the_formats_shows_its_format() -> None:
