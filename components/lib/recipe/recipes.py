@@ -121,10 +121,10 @@ _GSM8K = Source(name="gsm8k", path="openai/gsm8k", adapter="gsm8k", config="main
 EVALUATIONS = {
     "gsm8k": replace(_GSM8K, name="gsm8k-test", split="test"),
     "math-500": Source(
-        name="math-500", path="HuggingFaceH4/MATH-500", answers="math", use="problems", split="test", licence="mit",
+        name="math-500", path="HuggingFaceH4/MATH-500", adapter="math", answers="math", split="test", licence="mit",
     ),
     "aqua": Source(
-        name="aqua", path="deepmind/aqua_rat", answers="choice", use="problems", config="raw", split="test",
+        name="aqua", path="deepmind/aqua_rat", adapter="aqua", answers="choice", config="raw", split="test",
         licence="apache-2.0",
     ),
 }  # fmt: skip
