@@ -37,7 +37,7 @@ def test_every_adapter_gives_the_one_normal_form(adapter: str, tmp_path: Path) -
         assert system["content"] == system_prompt("marker", "number") and user["content"].endswith("?")
         assert assistant["content"].startswith("<think>\n") and "\n</think>\n\n#### " in assistant["content"]
         assert "<<" not in assistant["content"]
-        assert list(row) == ["id", "messages", "gold", "source", "index", "revision", "licence", "hash"]
+        assert list(row) == ["id", "messages", "gold", "answers", "source", "index", "revision", "licence", "hash"]
         assert row["licence"] == "mit" and row["revision"].startswith("sha256:") and len(row["hash"]) == 64
 
 

@@ -29,7 +29,7 @@ Message = dict[str, str]
 def system_prompt(form: Form, kind: str) -> str:
     """What a model is told before a question whose answer is of `kind`.
 
-    >>> system_prompt("marker", "number")[-30:]
+    >>> system_prompt("marker", "number")[-31:]
     'line of the form: #### <number>'
     """
     last = in_form(WANTED.get(kind, "<answer>"), form)
