@@ -22,13 +22,14 @@ def exemplars(protocol: str, kind: str, data: Path, asked: Iterable[str], seed: 
 
     8-shot takes them from `data`/problems.jsonl, 8-shot-think from the rows of `data`/sft.jsonl that have reasoning
     and a known gold answer and are no longer than the median, because eight long traces would fill the context; of
-    both those of that kind. `asked` are the questions evaluated, which are left out. `TooFew` if eight do not remain.
+    both those of that kind, and no problem without a gold. `asked` are the questions evaluated, which are left out.
+    `TooFew` if eight do not remain.
     """
     if protocol == "zero-shot":
         return []
     path = data / ("sft.jsonl" if protocol == "8-shot-think" else "problems.jsonl")
     rows = [row for row in read_jsonl(path) if row.get("answers", "number") == kind]
-    found = _traces(rows) if protocol == "8-shot-think" else [_worked(row) for row in rows]
+    found = _traces(rows) if protocol == "8-shot-think" else [_worked(row) for row in rows if row["gold"]]
     taken = {_normal(question) for question in asked}
     usable = [shot for shot in found if _normal(shot[0]) not in taken]
     if protocol == "8-shot-think" and len(usable) > 2 * SHOTS:

@@ -20,7 +20,8 @@ from components.lib.data.rows import write_rows
 from components.lib.data.sources import records
 from components.lib.files import read_jsonl, write_jsonl
 from components.lib.recipe import recipes
-from components.lib.recipe.schema import Source
+from components.lib.recipe.checkers import packed, read
+from components.lib.recipe.schema import CHECKER, Source
 from components.lib.recipe.settings import from_dict, plain, replace
 from components.lib.registry.plan import Plan
 from components.lib.streams import use_utf8
@@ -84,7 +85,8 @@ def _fate(source: Source, first: Sequence[Record]) -> Iterator[str]:
         copy = replace(source, path=str(path), name=source.label, revision="main", optional=True)
         alone = Source(path=str(Path(folder, "none.jsonl")), adapter="gsm8k")  # there is nothing to be kept clear of
         write_jsonl(Path(alone.path), [{"question": "?", "answer": "#### 0"}])
-        plan = Plan(model="", revision="", sources=(copy,), evaluation=(alone,), seed=0)
+        own = {source.answers: packed(read(source.answers))} if source.answers.startswith(CHECKER) else {}
+        plan = Plan(model="", revision="", sources=(copy,), evaluation=(alone,), seed=0, checkers=own)
         with redirect_stdout(StringIO()):
             written = write_rows(plan=plan, settings=recipes.QWEN.standardize, out=Path(folder, "out"))
         tallies = [tally for tally in written.ledger.tallies if tally.source.name == source.label]

@@ -104,19 +104,20 @@ def test_a_trace_is_kept_where_the_checker_finds_it_right(tmp_path):
 
 
 def test_a_problem_may_have_no_gold(tmp_path):
-    code = "def check(completion, row):\n    assert row['gold'] == ''\n    return 'ten' in completion\n"
+    code = "def check(completion, row):\n    assert row['gold'] == ''\n    return row['word'] in completion\n"
     plan = plan_of(tmp_path, code)
     rows = [
-        {"prompt": row["question"], "completion": f"<think>{row['solution']}</think>done"} for row in problems(0, 40)
+        {"question": row["question"], "word": "ten", "gold": [None, " "][n % 2]}
+        for n, row in enumerate(problems(0, 40))
     ]
-    source = replace(
-        plan.sources[0], path=write(tmp_path / "open.jsonl", rows), adapter="prompt-completion", use="problems"
-    )
-    test = replace(plan.evaluation[0], path=write(tmp_path / "open-test.jsonl", [
-        {"prompt": row["question"], "completion": "<think>x</think>y"} for row in problems(40, 48)
-    ]), adapter="prompt-completion")  # fmt: skip
-    standardize(plan=replace(plan, sources=(source,), evaluation=(test,)), settings=SETTINGS, out=tmp_path / "out")
+    source = replace(plan.sources[0], path=write(tmp_path / "open.jsonl", rows), adapter="problem")
+    del rows[0]["gold"]
+    test = [{"question": row["question"], "word": "ten"} for row in problems(40, 48)]
+    evaluation = replace(plan.evaluation[0], path=write(tmp_path / "open-test.jsonl", test), adapter="problem")
+    plan = replace(plan, sources=(source,), evaluation=(evaluation,))
+    standardize(plan=plan, settings=SETTINGS, out=tmp_path / "out")
     found = read(tmp_path / "out")
+    assert len(found["problems"]) > 30 and len(found["evaluation"]) == 8 and not found["rejects"]
     assert {row["gold"] for name in ("problems", "evaluation") for row in found[name]} == {""}
     assert judge("<think>x</think>It is ten.", Question.of(found["problems"][0], prefilled=False)).correct
 

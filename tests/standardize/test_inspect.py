@@ -43,6 +43,14 @@ def test_what_no_adapter_fits_gets_a_recipe_to_complete(tmp_path: Path) -> None:
     assert recipe_of(lines, tmp_path)[0].fields == {"question": "problem_text", "gold": "label"}
 
 
+def test_rows_for_a_checker_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def check(completion, row):\n    return row['tests'] in completion\n")
+    rows = [{"question": f"{ASKED} And {n}?", "tests": str(n)} for n in range(5)]
+    source = Source(path=write(tmp_path / "rows.jsonl", rows), answers=f"python:{tmp_path / 'own.py'}")
+    text = "\n".join(told(source))
+    assert "Adapter problem" in text and "kept for problems: 5" in text
+
+
 def test_the_command_line(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", ROWS)
     command = [sys.executable, "-m", "components.standardize", "inspect", path]

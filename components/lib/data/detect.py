@@ -18,7 +18,7 @@ from components.lib.data.adapters.thinking import has_open_thoughts
 from components.lib.data.adapters.traces import ANSWERED, ASKED, THOUGHT
 from components.lib.data.reasons import Refused
 from components.lib.data.sources import records
-from components.lib.recipe.schema import Adapter, Source, Use
+from components.lib.recipe.schema import CHECKER, Adapter, Source, Use
 from components.lib.recipe.settings import replace
 
 ROWS = 1000
@@ -143,9 +143,10 @@ def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
         schemas = +Counter({adapter: asked, UNKNOWN: len(rows) - asked})
         return replace(source, adapter=adapter), Found(schemas, len(rows))
     counted = Counter(schema_of(fields.mapped(row, source.fields)) for row in rows)
-    schemas = Counter(dict(counted.most_common()))  # the most frequent first
-    known = [name for name, _ in schemas.most_common() if name != UNKNOWN]
-    if rows and not known and not source.optional:
+    order = [*(name for name, _ in _SCHEMAS), UNKNOWN]  # decides between schemas of as many rows
+    schemas = Counter(dict(sorted(counted.items(), key=lambda one: (-one[1], order.index(one[0])))))
+    known = [name for name in schemas if name != UNKNOWN]
+    if rows and not known and not source.optional and not source.answers.startswith(CHECKER):
         has = ", ".join(dict.fromkeys(key for row in rows for key in row))
         raise ValueError(
             f"source {source.label!r}: none of the first {len(rows):,} rows has a schema that is known; they have "

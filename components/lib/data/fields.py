@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from components.lib.data.adapters import ADAPTERS, Draft
+from components.lib.data.adapters.problems import open_problem, problem
 from components.lib.data.reasons import Refused
-from components.lib.recipe.schema import Source
+from components.lib.recipe.schema import CHECKER, Source
 
 
 class _Noted(dict[str, Any]):
@@ -33,6 +34,8 @@ class _Noted(dict[str, Any]):
 def reader(source: Source) -> Callable[[dict[str, Any]], Draft]:
     """The adapter of a source, behind its field map; what it refuses a field for names the place in the row as well."""
     adapter = ADAPTERS[source.adapter]
+    if adapter is problem and source.kind.startswith(CHECKER):
+        adapter = open_problem
     if not source.fields:
         return adapter
 

@@ -190,7 +190,9 @@ class _Run:
             tally.golds += 1
             checks.check_own_gold(draft, gold)
             answer = checks.settled_answer(draft, gold)
-            tally.notes[f"answer marked with {NAMED[form]}"] += NAMED[form] not in draft.answer
+            tally.notes[f"answer marked with {NAMED[form]}"] += (
+                NAMED[form] in answer and NAMED[form] not in draft.answer
+            )
         text = prompts.assistant_text(draft.reasoning, answer)
         system = self.plan.system_prompt or prompts.system_prompt(form, gold.kind if gold else kind)
         messages = [*prompts.question_messages(shown, system), {"role": "assistant", "content": text}]

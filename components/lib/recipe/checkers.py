@@ -48,10 +48,15 @@ def with_code(recipe: Recipe) -> Recipe:
 
 def unfolded(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe whose checkers are files again, below `folder`, to which its `answers` are relative."""
-    for answers, text in recipe.checkers.items():
-        write_text(folder / FOLDER / answers.removeprefix(CHECKER), unpacked(text))
-    named = _renamed(recipe, lambda answers: f"{CHECKER}{FOLDER}/{answers.removeprefix(CHECKER)}")
-    return replace(named, checkers={})
+
+    def name(answers: str) -> str:
+        if answers not in recipe.checkers:
+            return answers
+        file = f"{FOLDER}/{answers.removeprefix(CHECKER)}"
+        write_text(folder / file, unpacked(recipe.checkers[answers]))
+        return CHECKER + file
+
+    return replace(_renamed(recipe, name), checkers={})
 
 
 def _renamed(recipe: Recipe, name: Callable[[str], str]) -> Recipe:

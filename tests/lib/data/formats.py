@@ -71,6 +71,8 @@ SHAREGPT: list[Case] = [
     (_share(RIGHT, {"from": "system", "value": "Think."}), Kept(None)),
     (_share(RIGHT, gold=7), Kept("7")),
     (_share(RIGHT, gold="8"), "contradicts-gold"),
+    (_share(RIGHT) | {"answer": "7"}, Kept("7")),
+    (_share(RIGHT) | {"answer": LONG}, Kept(None)),
     (_share(RIGHT) | {"conversations": json.dumps(_share(RIGHT)["conversations"])}, Kept(None)),
     ({"conversations": [{"role": "user", "content": ASKED}, {"role": "assistant", "content": RIGHT}]}, Kept(None)),
     (_share("<think>\n" + THOUGHT), "unclosed-think"),
@@ -309,6 +311,8 @@ R1: list[Case] = [
     ({"instruction": ASKED, "reasoning": f"<think>{THOUGHT}</think>", "response": SAID}, Kept(None)),
     ({"instruction": ASKED, "reasoning": THOUGHT, "response": SAID, "gold": "7"}, Kept("7")),
     ({"instruction": ASKED, "reasoning": THOUGHT, "response": SAID, "gold": 8}, "contradicts-gold"),
+    ({"question": ASKED, "reasoning": THOUGHT, "response": SAID, "answer": "8"}, "contradicts-gold"),
+    ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID}, Kept(None)),
     ({"instruction": ASKED, "reasoning": "Other.", "response": RIGHT}, "several-thinks"),
     ({"instruction": ASKED, "reasoning": f"<think>{THOUGHT}", "response": SAID}, "unclosed-think"),
     ({"instruction": ASKED, "reasoning": "", "response": SAID}, "empty-think"),
@@ -336,7 +340,8 @@ PROBLEM: list[Case] = [
     ({"question": ASKED, "gold": "7", "solution": "3+4=7\nThe answer is 8."}, "wrong-gold"),
     ({"question": ASKED, "gold": {"a": 7}}, "wrong-type"),
     ({"question": [{"role": "user", "content": ASKED}], "gold": "7"}, Kept("7", trace=False)),
-    ({"question": ASKED}, "missing-field"),
+    ({"question": ASKED}, Kept(None, trace=False)),
+    ({"question": ASKED, "gold": None}, "missing-field"),
 ]  # fmt: skip
 TRACE: list[Case] = [
     ({"question": ASKED, "reasoning": THOUGHT, "answer": SAID}, Kept(None)),

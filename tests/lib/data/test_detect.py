@@ -37,6 +37,12 @@ def test_most_rows_decide_and_never_the_first(tmp_path: Path) -> None:
     assert "5 sharegpt, 3 alpaca, 1 no known schema" in seen.told(source)
 
 
+def test_of_as_many_rows_each_the_order_of_the_file_does_not_decide(tmp_path: Path) -> None:
+    rows = [row for row, _ in (ALPACA[0], SHAREGPT[0])]
+    assert {found(tmp_path, mixed)[0].adapter for mixed in (rows * 2, rows[::-1] * 2)} == {"sharegpt"}
+    assert found(tmp_path, [])[0].adapter == "problem"
+
+
 def test_no_more_than_the_first_thousand_rows_decide(tmp_path: Path) -> None:
     rows = [{"question": ASKED, "gold": n} for n in range(ROWS)] + [row for row, _ in SHAREGPT[:1]] * 2 * ROWS
     source, seen = found(tmp_path, rows)
@@ -80,6 +86,7 @@ def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"none of the first 3 rows has a schema .* a, b; .*fields: \{question"):
         found(tmp_path, [{"a": 1, "b": 2}] * 3)
     assert found(tmp_path, [{"a": 1}], optional=True)[0].adapter == "problem"
+    assert found(tmp_path, [{"question": ASKED, "tests": "1"}], answers="python:own.py")[0].adapter == "problem"
 
 
 def test_a_source_that_says_all_is_not_read() -> None:

@@ -33,7 +33,8 @@ def chat(row: Row) -> Draft:
         raise Refused("empty-think")
     if not visible(answer):
         raise Refused("no-answer")
-    return Draft(clean(question), clean(reasoning), clean(answer), _gold(row))
+    gold = None if row.get("gold") is None else draft.gold(row, "gold")
+    return Draft(clean(question), clean(reasoning), clean(answer), gold)
 
 
 def prompt_completion(row: Row) -> Draft:
@@ -53,7 +54,7 @@ def reasoning_content(row: Row) -> Draft:
     """{"messages": [..., {"role": "assistant", "reasoning_content", "content"}]}, as APIs give it.
 
     The reasoning may be called `reasoning` too, or stand in the content's think block; the content may be a list of
-    parts {"type": "text", "text"}. A field `gold` of the row is its gold.
+    parts {"type": "text", "text"}. A field `gold` of the row, or a short `answer` or `ground_truth`, is its gold.
     """
     return _conversation(row, _messages(row, "messages"), "messages")
 
@@ -62,7 +63,7 @@ def sharegpt(row: Row) -> Draft:
     """{"conversations": [{"from": "human", "value"}, {"from": "gpt", "value"}]}, the last with a think block.
 
     A turn of `system` may stand in front; `user` and `assistant`, and `role` and `content`, are read too, as is a
-    list as JSON text. A field `gold` of the row is its gold.
+    list as JSON text. A field `gold` of the row, or a short `answer` or `ground_truth`, is its gold.
     """
     name = draft.first(row, "conversations", "conversation")
     return _conversation(row, _messages(row, name), name)
@@ -99,7 +100,7 @@ def _conversation(row: Row, messages: list[Any], name: str) -> Draft:
         raise Refused("several-thinks", blocks=2)
     question, assistant = _turns(turns, name)
     split = joined_thinking(reasoning, assistant) if reasoning else split_thinking(assistant)
-    return trace(question, *split, _gold(row))
+    return trace(question, *split, draft.gold_beside(row))
 
 
 def _messages(row: Row, name: str) -> list[Any]:
@@ -136,7 +137,3 @@ def _turns(messages: list[Mapping[str, Any]], name: str) -> tuple[str, str]:
         if message["role"] != "system" and not visible(message["content"]):
             raise Refused("empty-field", field=f"{name}[{number}].content")
     return messages[-2]["content"], messages[-1]["content"]
-
-
-def _gold(row: Row) -> str | None:
-    return None if row.get("gold") is None else draft.gold(row, "gold")

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from components.lib.answers.choice_answer import letters
-from components.lib.answers.text_answer import normalized
+from components.lib.answers.text_answer import MOST_WORDS, normalized
 from components.lib.data.normal import clean
 from components.lib.data.reasons import Refused
 
@@ -31,7 +31,7 @@ class Draft:
     solution: str = ""  # a worked solution beside the trace
     flaw: str = ""  # the reason for which the row is no conversation, though problem and gold stand
     checker: str = ""  # where the user's own code judges: its short hash,
-    row: dict[str, Any] | None = None  # and the row itself
+    row: dict[str, Any] | None = None  # and the row itself, as JSON can hold it
 
 
 def visible(text: str) -> bool:
@@ -96,6 +96,21 @@ def gold(row: Row, name: str) -> str:
     if not visible(str(value)):
         raise Refused("empty-field", field=name)
     return clean(str(value))
+
+
+def gold_beside(row: Row, taken: str = "") -> str | None:
+    """The gold of a trace, where its row has one: `gold`, or another name of it beside `taken`, the trace's answer.
+
+    Under the other names stand whole answers too: only a number or a text of one short line is a gold.
+    """
+    if row.get("gold") is not None:
+        return gold(row, "gold")
+    for name in ("ground_truth", "final_answer", "answer"):
+        value = row.get(name)
+        if name != taken and isinstance(value, str | int | float) and not isinstance(value, bool):
+            if visible(str(value)) and "\n" not in str(value).strip() and len(str(value).split()) <= MOST_WORDS:
+                return gold(row, name)
+    return None
 
 
 def options(row: Row, name: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from components.lib.data.normal import clean
 from components.lib.data.reasons import Refused
 
 _ANNOTATION = re.compile(r"<<[^<>]*>>")
+_GOLDS = ("gold", "answer", "answerKey")
 _NO_GOLD = frozenset({"proof", "notfound", "not found", "n/a", "none"})  # of NuminaMath 1.5
 _METAMATH = re.compile(r"(?:\bthe\s+)?(?:\bfinal\s+)?\banswer\s+is\s*:?\s*(?P<said>[^\n]*)\s*\Z", re.IGNORECASE)
 _MARKED_LINE = re.compile(r"^[^\S\n]*#{4}[^\n]*\n?", re.MULTILINE)
@@ -57,8 +58,11 @@ def problem(row: Row) -> Draft:
     \boxed{}, or behind the `####` of a worked text. With `options` or `choices` it is the letter of one, its text, or
     its position from 0 as a number.
     """
-    question, name = question_of(row, "question"), draft.first(row, "gold", "answer", "answerKey")
-    written, solution = draft.gold(row, name), draft.text_or_none(row, "solution")
+    question, solution = question_of(row, "question"), draft.text_or_none(row, "solution")
+    if not any(name in row for name in _GOLDS):  # which a checker of the user's own can do without
+        return Draft(question, solution, "", None)
+    name = draft.first(row, *_GOLDS)
+    written = draft.gold(row, name)
     if row.get(listed := draft.first(row, "options", "choices")) is not None:
         choices = draft.options(row, listed)
         position = row[name] if isinstance(row[name], int) else None
@@ -67,6 +71,14 @@ def problem(row: Row) -> Draft:
     if gold != written and not solution and "\n" in written:
         solution = written
     return _solved(question, gold, solution)
+
+
+def open_problem(row: Row) -> Draft:
+    """As `problem`, but the gold may be missing or empty: a checker of the user's own may do without."""
+    gold = row.get(draft.first(row, "gold", "answer", "answerKey"))
+    if gold is not None and visible(str(gold)):
+        return problem(row)
+    return Draft(question_of(row, "question"), draft.text_or_none(row, "solution"), "", None)
 
 
 def mathematics(row: Row) -> Draft:

@@ -45,18 +45,19 @@ def r1(row: Row) -> Draft:
     """{"instruction", "reasoning", "response"}: what DeepSeek-R1 and its like wrote, in three fields.
 
     Called question, problem, prompt, input or query; reasoning_content, thinking, thought, cot; output, answer,
-    content or solution as well. The response may hold the think block itself. A field `gold` is the row's gold.
+    content or solution as well. The response may hold the think block itself. `gold`, or a short `answer` or
+    `ground_truth` beside the response, is the row's gold.
     """
     asked = draft.first(row, *ASKED)
     names = [name for name in ANSWERED if name != asked]
     thought, answered = draft.first(row, *THOUGHT), draft.first(row, *names)
     question, response = question_of(row, asked), draft.text(row, answered)
-    if asked == "instruction" and answered != "input" and (more := draft.text_or_none(row, "input")):
+    if asked == "instruction" and (more := draft.text_or_none(row, "input")):
         question = f"{question}\n\n{more}"
     reasoning = draft.text_or_none(row, thought)
     if thought not in row and not has_tag(response):
         raise Refused("missing-field", field=thought)
-    return trace(question, *joined_thinking(reasoning, response), _gold(row, ()))
+    return trace(question, *joined_thinking(reasoning, response), draft.gold_beside(row, answered))
 
 
 def openr1(row: Row) -> Draft:
