@@ -1,9 +1,12 @@
 """A user's own checker: what it says is what is paid, and whatever it does is at most a wrong answer."""
 
+import json
 import os
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.lib.answers import checker
 from components.lib.answers.checker_worker import WrongValue, verdict
@@ -95,6 +98,22 @@ NONSENSE = [
     float("nan"), float("inf"), 2.0, -0.1, "yes", None, [], {}, {"right": True}, {"score": "1"}, {"score": None},
     {"score": float("nan")}, {"score": 1.0, "right": 1}, {"score": 1.0, "right": "yes"}, {"score": 1, "answer": ["4"]},
 ]  # fmt: skip
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+RETURNED = VALUES | st.fixed_dictionaries({"score": LEAVES}, optional={"right": LEAVES, "answer": LEAVES})
+
+
+@given(RETURNED, st.floats(0, 1, exclude_min=True))
+def test_whatever_it_returns_is_a_verdict_or_refused(returned, right):
+    try:
+        found = verdict(returned, right)
+    except WrongValue:
+        return
+    assert 0 <= found["score"] <= 1 and isinstance(found["right"], bool)
+    assert found["answer"] is None or isinstance(found["answer"], str)
+    assert json.loads(json.dumps(found)) == found
 
 
 @pytest.mark.fault("a checker of the user's own returns nonsense")
