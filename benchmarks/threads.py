@@ -18,8 +18,8 @@ from components.lib.files import write_text
 from components.lib.machine import SMALL_BYTES
 
 # Hidden size -> layers.
-SHAPES = {96: 4, 320: 8, 768: 12}
-ROWS, TOKENS, DECODED, REPEATS = 8, 128, 24, 3
+SHAPES = {96: 4, 320: 8, 512: 8}
+ROWS, TOKENS, DECODED, REPEATS = 8, 64, 12, 2
 VOCABULARY = 8_192
 
 

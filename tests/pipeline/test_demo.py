@@ -11,17 +11,25 @@ import pytest
 from tests import ROOT
 
 # What the README's table has besides.
-MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.release) for seed in (1, 2)]
+MORE_SEEDS = [pytest.param("tiny", seed, marks=pytest.mark.release) for seed in (1, 2)]
 
 
-@pytest.mark.parametrize("seed", [pytest.param(0, marks=pytest.mark.slow), *MORE_SEEDS])
-def test_the_demo_learns(tmp_path, seed):
+@pytest.mark.parametrize(
+    ("recipe", "seed"),
+    [
+        pytest.param("tiny", 0, marks=pytest.mark.slow),
+        pytest.param("tests/pipeline/choice.yaml", 0, marks=pytest.mark.slow, id="letters"),
+        *MORE_SEEDS,
+    ],
+)
+def test_the_demo_learns(tmp_path, recipe, seed):
+    """The letters too: of a kind that is no number, by the same reward and gate."""
     command = [
         sys.executable,
         "pipeline.py",
         "run",
         "--recipe",
-        "tiny",
+        recipe,
         f"--set=seed={seed}",
         "--output",
         str(tmp_path),

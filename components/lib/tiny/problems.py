@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-ROWS = {"chat": 600, "thinking-solution": 600, "prompt-completion": 600, "problems": 2400, "evaluation": 500}
+ROWS = {
+    "chat": 600, "thinking-solution": 600, "prompt-completion": 600, "problems": 2400, "evaluation": 500,
+    "choice": 2400, "choice-evaluation": 500,
+}  # fmt: skip
 AT_ONCE = 0.6
 EVALUATION_PART = 5  # one sum in so many is for evaluation
 LARGEST = 19
+PARITY = ("an even number", "an odd number")  # the options of a choice
 
 NAMES = (
     "Ann", "Ben", "Cleo", "Dan", "Emma", "Finn", "Gina", "Hugo", "Ida", "Jack", "Kira", "Leo",
@@ -55,6 +59,11 @@ class Problem:
         """The answer."""
         return str(self.totals[-1])
 
+    @property
+    def letter(self) -> str:
+        """The option that holds the answer."""
+        return "AB"[self.totals[-1] % 2]
+
     def worked(self, annotated: bool = False) -> str:
         """One line per step, as `7+9=16`; `annotated` as GSM8K writes it, `7+9=<<7+9=16>>16`."""
         lines = []
@@ -74,15 +83,18 @@ def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
 
     Schemas: `chat` ({"messages"} with <thought> tags), `thinking-solution` ({"problem", "thinking", "solution",
     "difficulty", "category"}), `prompt-completion` ({"prompt", "completion"} with <think> tags), `problems` and
-    `evaluation` ({"question", "answer"} as GSM8K). Questions are unique within a schema. `ValueError` names the
-    valid schemas.
+    `evaluation` ({"question", "answer"} as GSM8K), `choice` and `choice-evaluation` ({"question", "options",
+    "rationale", "correct"} as AQuA: is the number even or odd?). Questions are unique within a schema.
+    `ValueError` names the valid schemas.
     """
     if schema not in ROWS:
         raise ValueError(f"no tiny schema {schema!r}; valid ones: {', '.join(ROWS)}")
     random = Random(f"{schema} {seed}")
-    for problem in problems(random, ROWS[schema], evaluation=schema == "evaluation"):
+    for problem in problems(random, ROWS[schema], evaluation=schema.endswith("evaluation")):
         if schema in ("problems", "evaluation"):
             yield {"question": problem.question, "answer": f"{problem.worked(annotated=True)}\n#### {problem.gold}"}
+        elif schema.startswith("choice"):
+            yield _choice(problem, reasoning(problem, random, AT_ONCE))
         else:
             yield _trace(schema, problem, reasoning(problem, random, AT_ONCE))
 
@@ -120,6 +132,11 @@ def _draw(random: Random) -> Problem:
         total += step
     sentences.append(random.choice(ENDINGS).format(name=name, things=things))
     return Problem(name, things, start, tuple(steps), " ".join(sentences))
+
+
+def _choice(problem: Problem, thinking: str) -> dict[str, Any]:
+    options = [f"{letter}){text}" for letter, text in zip("AB", PARITY, strict=True)]
+    return {"question": problem.question, "options": options, "rationale": thinking, "correct": problem.letter}
 
 
 def _trace(schema: str, problem: Problem, thinking: str) -> dict[str, Any]:
