@@ -93,11 +93,11 @@ def run(copy, *arguments):
 
 # The keys that a change changes -> the folders and files where it does; the longest that holds a file counts.
 CHANGES = {
-    "run sft grpo completions": (".", "lib", "lib/generation", "lib/new"),
-    "run sft grpo": ("lib/answers", "lib/training"),
+    "run sft grpo completions": (".", "lib", "lib/answers", "lib/generation", "lib/new"),
+    "run sft grpo": ("lib/training",),
     "run sft": ("sft",),
     "run grpo": ("grpo",),
-    "run": ("sample", "standardize", "evaluate", "lib/data", "lib/tiny", "lib/recipe"),
+    "run": ("sample", "standardize", "evaluate", "lib/data", "lib/data/adapters", "lib/tiny", "lib/recipe"),
     "": (
         "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",

@@ -14,7 +14,7 @@ from components.lib.place import Place
 PARTIAL = "partial.jsonl"
 # The code that decides no completion of a model to a prompt.
 NOT_GENERATING = (
-    "sample", "standardize", "sft", "grpo", "evaluate", "lib/answers", "lib/data", "lib/recipe", "lib/tiny",
+    "sample", "standardize", "sft", "grpo", "evaluate", "lib/data", "lib/recipe", "lib/tiny",
     "lib/training",
 )  # fmt: skip
 
