@@ -218,6 +218,8 @@ def _history(verb: argparse.ArgumentParser) -> None:
 
 
 def _score(verb: argparse.ArgumentParser) -> None:
+    from components.lib.recipe.schema import FORMS
+
     def function(given: argparse.Namespace) -> int:
         from components.lib.answers.score import score_file
 
@@ -227,21 +229,21 @@ def _score(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--output", metavar="FILE", type=Path, help="the judged lines (default: standard output)")
     kinds = "number, math, choice, text or python:FILE.py, of lines that name none (default: number)"
     verb.add_argument("--answers", default="number", metavar="KIND", help=kinds)
-    verb.add_argument(
-        "--form", default="marker", choices=("marker", "boxed"), help="of lines that name none (default: marker)"
-    )
+    verb.add_argument("--form", default="marker", choices=FORMS, help="of lines that name none (default: marker)")
     verb.set_defaults(function=function)
 
 
 def _ask(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe.recipes import QWEN
+    from components.lib.recipe.schema import FORMS
 
     def function(given: argparse.Namespace) -> int:
         from components.lib.generation.ask import ask
 
         return ask(
             given.question, model=given.model, revision=given.revision, max_new_tokens=given.max_new_tokens,
-            temperature=given.temperature, seed=given.seed,
+            temperature=given.temperature, seed=given.seed, answers=given.answers, form=given.form,
+            system=given.system_prompt,
         )  # fmt: skip
 
     settings = QWEN.evaluate
@@ -249,6 +251,9 @@ def _ask(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--model", required=True, help="model directory, Hub id, or tiny")
     verb.add_argument("--revision", default="main", help="branch, tag or commit of a Hub model (default: main)")
     verb.add_argument("--max-new-tokens", type=int, default=settings.max_new_tokens, help="longest answer in tokens")
+    verb.add_argument("--answers", default="number", metavar="KIND", help="what it was trained for (default: number)")
+    verb.add_argument("--form", default="marker", choices=FORMS, help="and in which form (default: marker)")
+    verb.add_argument("--system-prompt", default="", metavar="TEXT", help="that of the recipe, if it has its own")
     verb.add_argument("--temperature", type=float, default=settings.temperature, help="0: greedy")
     verb.add_argument("--seed", type=int, default=QWEN.seed, help="seed of the draws")
     verb.set_defaults(function=function)

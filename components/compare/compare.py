@@ -48,6 +48,7 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
         "bootstrap_samples": settings.bootstrap_samples,
         "tests": tests,
         "form": in_form("ANSWER", load.form(read)),
+        "answers": load.kinds(read),
         "left_out": read[0].summary.get("left_out", []),
         "results": rows,
         "gate": gate,

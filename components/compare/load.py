@@ -42,6 +42,12 @@ def form(evaluations: Sequence[Evaluation]) -> Form:
     return "boxed" if item.get("form") == "boxed" else "marker"
 
 
+def kinds(evaluations: list[Evaluation]) -> list[str]:
+    """The kinds of the answers that were asked for, those of the evaluation split first."""
+    items = (item for group in evaluations[0].groups.values() for item in group)
+    return list(dict.fromkeys(item.get("answers", "number") for item in items))
+
+
 def by_source(evaluations: Sequence[Evaluation], split: str) -> dict[str, list[Evaluation]]:
     """The evaluations of a split restricted to the problems of each source in turn; empty where there is but one."""
     groups = [group for group in evaluations[0].groups if group[0] == split]

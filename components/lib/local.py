@@ -251,6 +251,8 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         "results": results.get("results", []),
         "sources": results.get("sources", []),
         "confidence": results.get("confidence"),
+        "form": results.get("form", ""),
+        "answers": results.get("answers", []),
         "gate": _gate(records.get("gate")),
         "model": pushed.get("location"),
         "seconds": {**outcome.seconds, "total": round(seconds, 1)},
@@ -274,10 +276,18 @@ def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
         print(f"gate:    {summary['gate']['reason']}")
     if summary["model"]:
         print(f"model:   {summary['model']}")
-        print(f'try it:  .venv/bin/python pipeline.py ask --model {summary["model"]} "{_QUESTION}"')
+        print(f"try it:  .venv/bin/python pipeline.py ask --model {summary['model']} {_asked(summary)}")
     if (output / "report.html").exists() and summary["results"]:
         print(f"report:  {output / 'report.html'}")
     print(f"{outcome.ending}: {outcome.sentence} ({summary['seconds']['total']:.0f} s) -> {output / 'summary.json'}")
+
+
+def _asked(summary: dict[str, Any]) -> str:
+    """The rest of a command line that asks the model as it was trained."""
+    kind = next(iter(summary["answers"]), "number")
+    flags = ["--form boxed"] if "boxed" in summary["form"] else []
+    flags += [f"--answers {kind}"] if kind != "number" else []
+    return " ".join([*flags, f'"{_QUESTION}"' if kind == "number" else '"QUESTION"'])
 
 
 _QUESTION = "Tom has 7 cards. Tom finds 9 more. Tom gives away 8. Tom buys 4 more. How many cards are left?"

@@ -5,13 +5,10 @@ Both are looked for outside the think block only. What stands there is text stil
 
 import re
 from dataclasses import dataclass
-from typing import get_args
 
 from components.lib.answers.headings import is_heading, may_be_heading
 from components.lib.answers.parser import THINK_CLOSE, THINK_OPEN
 from components.lib.recipe.schema import Form
-
-FORMS: tuple[Form, ...] = get_args(Form)
 
 _MARKER = re.compile("#{4,}")
 _LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")

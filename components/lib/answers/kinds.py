@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.lib.answers import checker, choice_answer, math_process, parser, text_answer
-from components.lib.answers.final import FORMS, anywhere, boxes_as_markers, final_answer
+from components.lib.answers.final import anywhere, boxes_as_markers, final_answer
 from components.lib.answers.markup import unwrapped
 from components.lib.answers.math_text import LONGEST
-from components.lib.recipe.schema import CHECKER, KINDS, Form
+from components.lib.recipe.schema import CHECKER, FORMS, KINDS, Form
 
 BATCH_S = 60.0
 """Seconds that the answers of one batch may take together, beyond those that text or number settle."""

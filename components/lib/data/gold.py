@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from components.lib.answers import choice_answer, kinds, parser
-from components.lib.answers.final import FORMS, boxes_as_markers, final_answer
+from components.lib.answers.final import boxes_as_markers, final_answer
 from components.lib.answers.kinds import Question
 from components.lib.data.adapters import Draft
 from components.lib.data.reasons import Refused
 from components.lib.generation.prompts import assistant_text, shown_question
-from components.lib.recipe.schema import Form
+from components.lib.recipe.schema import FORMS, Form
 
 
 @dataclass(frozen=True, slots=True)

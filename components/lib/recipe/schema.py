@@ -21,6 +21,7 @@ Backend = Literal["transformers", "vllm"]
 KINDS = ("number", "math", "choice", "text")  # of answers; a fifth is `CHECKER` and the path of a file
 CHECKER = "python:"
 NAMED: dict[Form, str] = {"marker": "####", "boxed": "\\boxed"}  # what a system prompt must say of the form
+FORMS: tuple[Form, ...] = get_args(Form)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 SAMPLED = "sampled"  # the source of SFT conversations that the step `sample` writes
