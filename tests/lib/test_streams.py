@@ -56,7 +56,7 @@ def test_a_step_of_its_own_prints_and_writes_every_text(tmp_path: Path, spoken, 
     test = write(tmp_path / "test.jsonl", good("gsm8k", 3, seed=5))
     out, _ = python("-m", "components.standardize", "--sources", str(tmp_path / "sources.json"), "--evaluation", test,
                     "--output", str(tmp_path / "out"), env=spoken)  # fmt: skip
-    said = next(line for line in out.splitlines() if line.startswith(f"standardize: {TEXT}: 4 rows"))
+    said = next(line for line in out.splitlines() if line.startswith(f"standardize: {TEXT} for problems: 4 rows"))
     assert "lone-surrogate" in said and TEXT in (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
     seen(said)
 

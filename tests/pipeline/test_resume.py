@@ -59,11 +59,12 @@ def kept_in(output, step):
 def undisturbed(output, step, out):
     """What the step writes in one go, with the plan and the data of the run in `output`."""
     recipe, store = TINY, open_store(str(output / "registry"))
-    [plan] = {
-        Plan.read(record["details"]["plan"])
+    [made] = {
+        record["details"]["plan"]
         for key in store.keys("runs") if key.endswith("/record/preflight.json")
         for record in read_records(store, key.split("/")[1]) if record["step"] == "preflight"
     }  # fmt: skip
+    plan = Plan.read(made)
     settings = getattr(chosen("tiny", [f"{name}={value}" for name, value in CHANGES[step].items()]), step)
     if step == "sample":
         from components.sample.sample import sample
