@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.answers.judging import Item, item_rows
+from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_json, read_jsonl
 from components.lib.recipe.schema import PROTOCOLS, Form
 from components.lib.reporting import measures
@@ -38,14 +39,13 @@ def read_evaluations(directories: Mapping[str, Path]) -> list[Evaluation]:
 
 def form(evaluations: Sequence[Evaluation]) -> Form:
     """The form in which a run's answers were asked for; an older one knew the marker alone."""
-    item = next(iter(evaluations[0].groups.values()))[0]
-    return "boxed" if item.get("form") == "boxed" else "marker"
+    return form_of(next(iter(evaluations[0].groups.values()))[0])
 
 
 def kinds(evaluations: list[Evaluation]) -> list[str]:
     """The kinds of the answers that were asked for, those of the evaluation split first."""
     items = (item for group in evaluations[0].groups.values() for item in group)
-    return list(dict.fromkeys(item.get("answers", "number") for item in items))
+    return list(dict.fromkeys(map(answers_of, items)))
 
 
 def by_source(evaluations: Sequence[Evaluation], split: str) -> dict[str, list[Evaluation]]:

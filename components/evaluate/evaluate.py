@@ -4,13 +4,14 @@ The model is loaded once for all splits and protocols. Finished completions are 
 that a killed one goes on where it stopped.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.evaluate import protocols
 from components.lib.answers import checker
 from components.lib.answers.judging import Item, verdicts
+from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import backends, prompts
 from components.lib.generation.partial import Partial, kept
@@ -78,8 +79,8 @@ def plan_requests(
     for split, protocol in plan:
         shots, missing = _exemplars(split, protocol, chosen[split], data, asked, seed)
         left_out += missing
-        for row in (row for row in chosen[split] if _kind(row) in shots):
-            prompt = prompts.render(tokenizer, prompts.asking(row, shots[_kind(row)]))
+        for row in (row for row in chosen[split] if answers_of(row) in shots):
+            prompt = prompts.render(tokenizer, prompts.asking(row, shots[answers_of(row)]))
             for sample in range(settings.samples):
                 key = request_key(fingerprint, prompt, sample, seed, settings)
                 requests.append(Request(split, protocol, row, sample, prompt, key))
@@ -93,18 +94,14 @@ def _exemplars(
 ) -> tuple[dict[str, list[protocols.Exemplar]], list[str]]:
     """The exemplars for each kind of answers in `rows` that has enough; and a sentence, also printed, for others."""
     shots, left_out = {}, []
-    for kind in dict.fromkeys(map(_kind, rows)):
+    for kind in dict.fromkeys(map(answers_of, rows)):
         try:
             shots[kind] = protocols.exemplars(protocol, kind, data, asked, seed)
         except protocols.TooFew as error:
-            names = dict.fromkeys(row.get("source", "") for row in rows if _kind(row) == kind)
+            names = dict.fromkeys(row.get("source", "") for row in rows if answers_of(row) == kind)
             left_out.append(f"{protocol} is left out for {', '.join(names)} ({split}): {error}")
             print(f"evaluate: {left_out[-1]}", flush=True)
     return shots, left_out
-
-
-def _kind(row: Mapping[str, Any]) -> str:
-    return row.get("answers", "number")
 
 
 def choose(path: Path, limit: int) -> list[dict[str, Any]]:
@@ -140,8 +137,8 @@ def _item(checkpoint: str, sampling: str, request: Request, made: dict[str, Any]
     return {
         "checkpoint": checkpoint, "split": request.split, "protocol": request.protocol, "id": row["id"],
         "sample": request.sample, "prompt_sha256": text_sha256(request.prompt), "question": row["question"],
-        "gold": row["gold"], "source": row.get("source", ""), "answers": row.get("answers", "number"),
-        "form": row.get("form", "marker"), "options": row.get("options", []),
+        "gold": row["gold"], "source": row.get("source", ""), "answers": answers_of(row), "form": form_of(row),
+        "options": row.get("options", []),
         "checker": row.get("checker", ""),
         "completion": made["text"], "prefilled": prefilled, "tokens": made["tokens"],
         "finish_reason": reason, "stopped_at_answer": made["stopped_at_answer"], "sampling": sampling,

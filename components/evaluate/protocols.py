@@ -10,6 +10,7 @@ from statistics import median_low
 from typing import Any
 
 from components.lib.answers.final import in_form
+from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
 
@@ -28,7 +29,7 @@ def exemplars(protocol: str, kind: str, data: Path, asked: Iterable[str], seed: 
     if protocol == "zero-shot":
         return []
     path = data / ("sft.jsonl" if protocol == "8-shot-think" else "problems.jsonl")
-    rows = [row for row in read_jsonl(path) if row.get("answers", "number") == kind]
+    rows = [row for row in read_jsonl(path) if answers_of(row) == kind]
     found = _traces(rows) if protocol == "8-shot-think" else [_worked(row) for row in rows if row["gold"]]
     taken = {_normal(question) for question in asked}
     usable = [shot for shot in found if _normal(shot[0]) not in taken]
@@ -48,7 +49,7 @@ class TooFew(ValueError):
 
 
 def _worked(row: dict[str, Any]) -> Exemplar:
-    answer = in_form(row["gold"], row.get("form", "marker"))
+    answer = in_form(row["gold"], form_of(row))
     return row["question"], f"{row['solution'].strip()}\n{answer}".lstrip()
 
 

@@ -18,6 +18,7 @@ from components.lib.reporting.table import markdown
 from components.lib.reporting.wording import about
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
+MATHS = {"number", "math"}  # kinds of answers
 SCORED = "zero-shot"  # the one protocol whose score stands for the model
 
 _TEXT = """
@@ -74,15 +75,16 @@ Data, each at the revision that was used:
 
 def write_card(
     out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
-    candidate: str, run_id: str, origin: dict[str, Any], data_url: str, instruction: str,
+    candidate: str, run_id: str, origin: dict[str, Any], data_url: str, instruction: str, kinds: list[str],
 ) -> None:  # fmt: skip
     """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
 
     `results` are the entries of results.json, those of one source with its name; `candidate` is the checkpoint that is
     released; `origin` says on what it was trained, `data_url` where the SFT conversations lie on the Hub, if they do,
-    `instruction` in which turn the system prompt stood.
+    `instruction` in which turn the system prompt stood, `kinds` of which kinds the answers were that it was asked for.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
+    subject = ["math"] if MATHS & set(kinds) else []
     data = ModelCardData(
         base_model=plan.model if hub_id(plan.model) else None,
         base_model_relation="finetune" if hub_id(plan.model) else None,
@@ -91,14 +93,15 @@ def write_card(
         language="en",
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["reasoning", "math", "grpo" if "grpo" in recipe.stages else "sft", "trl"],
+        tags=["reasoning", *subject, "grpo" if "grpo" in recipe.stages else "sft", "trl"],
         model_name=title,
         eval_results=[_eval_result(entry, plan.evaluation) for entry in mine],
     )
     text = _TEXT.format(
         title=escape.markdown(title), name=json.dumps(title), base=escape.code(plan.model),
         recipe=escape.code(recipe.name), table=_table(results), form=in_form("ANSWER", plan.form),
-        kinds=", ".join(_kinds(plan)), messages=_messages(plan, instruction), instruction=instruction,
+        kinds=escape.markdown(", ".join(kinds)), messages=_messages(plan, instruction, kinds[0]),
+        instruction=instruction,
         max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0,
         run_id=escape.code(run_id), stages=" then ".join(name.upper() for name in recipe.stages),
         training=_training(recipe, plan, origin), sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
@@ -110,14 +113,8 @@ def write_card(
         write_text(out / ".eval_results" / name, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
 
 
-def _kinds(plan: Plan) -> list[str]:
-    """The kinds of answers that were asked for."""
-    return list(dict.fromkeys(source.kind for source in plan.evaluation))
-
-
-def _messages(plan: Plan, instruction: str) -> str:
+def _messages(plan: Plan, instruction: str, kind: str) -> str:
     """Python code of the messages that ask a question."""
-    kind = _kinds(plan)[0]
     asked = "Tom has 7 cards. Tom finds 9. How many cards now?" if kind == "number" else "QUESTION"
     system, user = prompts.question_messages(asked, plan.system_prompt or prompts.system_prompt(plan.form, kind))
     if instruction == "user turn":
@@ -145,7 +142,7 @@ def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResu
     source = sources[0] if len(sources) == 1 and hub_id(sources[0].path) else None
     return EvalResult(
         task_type="text-generation",
-        task_name="Math word problems",
+        task_name="Problems with answers that can be checked",
         dataset_type=", ".join(each.path for each in sources),
         dataset_name=", ".join(each.name or each.path for each in sources),
         dataset_config=source.config or None if source else None,

@@ -10,8 +10,9 @@ from typing import Any
 from huggingface_hub import DatasetCardData
 
 from components.lib import machine
+from components.lib.answers.final import in_form
 from components.lib.files import read_jsonl, sha256, write_json, write_text
-from components.lib.recipe.schema import Push, Standardize
+from components.lib.recipe.schema import Form, Push, Standardize
 from components.lib.recipe.settings import plain
 from components.lib.registry.base import MANIFEST
 from components.lib.registry.plan import Plan
@@ -25,7 +26,7 @@ _TEXT = """
 
 {rows} conversations that taught a model to reason before it answers, put into one form from the sources below.
 Each row: `messages` (system, user, assistant with one `<think>` block and, where the answer is known, a last line
-`#### number`), `gold`, and where it comes from (`source`, `index`, `revision`, `licence`).
+`{form}`), `gold` with its kind (`answers`), and where it comes from (`source`, `index`, `revision`, `licence`).
 
 {sources}
 
@@ -76,14 +77,14 @@ def build_dataset(out: Path, *, data: Path, plan: Plan, title: str, origin: Mapp
         {"name": name, "path": paths.get(name, ""), "revision": revision, "licence": licence, "rows": count}
         for (name, revision, licence), count in counts.items()
     ]
-    write_text(out / "README.md", _card(sources, title))
+    write_text(out / "README.md", _card(sources, title, plan.form))
     files = {path.name: sha256(path) for path in sorted(out.iterdir())}
     version = f"d{files['sft.jsonl'][:12]}"
     write_json(out / "provenance.json", {"version": version, "sources": sources, **origin, "files": files})
     return version
 
 
-def _card(sources: list[dict[str, Any]], title: str) -> str:
+def _card(sources: list[dict[str, Any]], title: str, form: Form) -> str:
     licences = {source["licence"] for source in sources}
     card = DatasetCardData(
         license=licences.pop() if len(licences) == 1 and "unknown" not in licences else "other",
@@ -95,5 +96,8 @@ def _card(sources: list[dict[str, Any]], title: str) -> str:
     head = ("source", "where", "revision", "licence", "rows")
     rows = [(s["name"], escape.code(s["path"]), escape.code(s["revision"]), s["licence"], s["rows"]) for s in sources]
     total = sum(s["rows"] for s in sources)
-    text = _TEXT.format(title=escape.markdown(title), rows=total, sources=markdown("llllr", head, rows))
+    text = _TEXT.format(
+        title=escape.markdown(title), rows=total, sources=markdown("llllr", head, rows),
+        form=in_form("ANSWER", form),
+    )  # fmt: skip
     return f"---\n{card.to_yaml()}\n---\n{text}"

@@ -16,6 +16,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from components.lib.answers.kinds import answers_of
 from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import plain
@@ -57,6 +58,7 @@ def build_release(
         out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
         results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
         instruction=read_json(evaluation / "summary.json").get("instruction", "system turn"),
+        kinds=list(dict.fromkeys(map(answers_of, items))),
     )  # fmt: skip
     write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | origin)
     return version

@@ -7,16 +7,12 @@ import re
 from dataclasses import dataclass
 
 from components.lib.answers.headings import is_heading, may_be_heading
-from components.lib.answers.parser import THINK_CLOSE, THINK_OPEN
+from components.lib.answers.parser import ANSWER_IS, LINE_END, MARKERS, SENTENCE_END, answer_region
 from components.lib.recipe.schema import Form
 
-_MARKER = re.compile("#{4,}")
-_LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_START = re.compile(r"(?:[\s>*_`$(]|</?[A-Za-z]{1,20}>|\\[(\[])*")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_ANSWER_IS = re.compile(r"\banswer\b[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,4}", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.;!?](?=\s|$)")
 _JOINED = re.compile(
     r"[\s$,;*.]*(?:\\\)|\\\]|\\text\{)?[\s,]*(?:and|or)\b[\s}$]*(?:\\\(|\\\[|[a-z]\s*=)?[\s$]*|[\s$,;/]*"
 )
@@ -56,14 +52,6 @@ def states_answer(line: str, form: Form, *, digits: bool) -> bool:
     return any(text and not is_heading(text) for text in said)
 
 
-def answer_region(completion: str) -> str:
-    """Return the text after the last `</think>`; all of it without tags, and nothing while a `<think>` is open."""
-    close = completion.rfind(THINK_CLOSE)
-    if completion.rfind(THINK_OPEN) > close:
-        return ""
-    return completion[close + len(THINK_CLOSE) :] if close >= 0 else completion
-
-
 def final_answer(completion: str, form: Form) -> Final:
     r"""Find the last answer of a completion; of several the last counts, and boxes joined by "or" are none.
 
@@ -83,9 +71,9 @@ def anywhere(completion: str, form: Form) -> list[str]:
     region = answer_region(completion)
     found = [_marked(region).text, _boxed(region).text]
     found = found if form == "marker" else found[::-1]
-    if phrases := list(_ANSWER_IS.finditer(region)):
+    if phrases := list(ANSWER_IS.finditer(region)):
         rest = region[phrases[-1].end() :].splitlines()[:1]
-        found += [part for line in rest for part in (line, _SENTENCE_END.split(line, maxsplit=1)[0])]
+        found += [part for line in rest for part in (line, SENTENCE_END.split(line, maxsplit=1)[0])]
     return [text.strip() for text in [*found, *region.rstrip().splitlines()[-1:]] if text.strip()]
 
 
@@ -117,11 +105,11 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
 
 
 def _marked(region: str) -> Final:
-    markers = list(_MARKER.finditer(region))
+    markers = list(MARKERS.finditer(region))
     if not markers:
         return Final("", False, 0)
     last = markers[-1]
-    line_end = _LINE_END.search(region, last.end())
+    line_end = LINE_END.search(region, last.end())
     begin = max(region.rfind("\n", 0, last.start()), region.rfind("\r", 0, last.start())) + 1
     text = region[last.end() : line_end.start() if line_end else len(region)].strip()
     starts = _LINE_START.fullmatch(region, begin, last.start()) is not None

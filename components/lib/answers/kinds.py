@@ -55,12 +55,22 @@ class Question:
     @staticmethod
     def of(row: Mapping[str, Any], *, prefilled: bool) -> "Question":
         """Return the question of a problem or an item; one of an older run asks for a number behind the marker."""
-        kind, form = row.get("answers", "number"), row.get("form", "marker")
-        asked = Question(row["gold"], kind, form, tuple(row.get("options") or ()), prefilled)
+        options = tuple(row.get("options") or ())
+        asked = Question(row["gold"], answers_of(row), form_of(row), options, prefilled)
         if not row.get("checker"):
             return asked
         own = {**row.get("row", {}), "question": row["question"], "gold": row["gold"]}
         return replace(asked, checker=row["checker"], row=own)
+
+
+def answers_of(row: Mapping[str, Any]) -> str:
+    """Return the kind of the answer of a problem or an item; an older run knew numbers alone."""
+    return row.get("answers", "number")
+
+
+def form_of(row: Mapping[str, Any]) -> Form:
+    """Return the form in which a problem or an item wants its answer; an older run knew the marker alone."""
+    return row.get("form", "marker")
 
 
 def judge(completion: str, question: Question, deadline: float | None = None) -> Judgement:

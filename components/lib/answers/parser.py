@@ -18,8 +18,8 @@ THINK_OPEN, THINK_CLOSE, MARKER = "<think>", "</think>", "####"
 MOST_ANSWERS = 32
 """Different texts behind the markers of one completion that are read; a longer run of them is no answer."""
 
-_MARKER = re.compile("#{4,}")
-_LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+MARKERS = re.compile("#{4,}")
+LINE_END = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _LINE_START = re.compile(
     r"(?:[\s\u200b-\u200f\u2060\ufeff>*_`|$\"'~+\-•([]|\\(?:boxed|text\w{0,10})\s?\{|\\[(\[]|</?[A-Za-z]{1,20}>|<\|[^<>|]{0,60}\|>)*"
 )
@@ -37,8 +37,8 @@ _NEGATION = re.compile(
     r"(?:\b(?:no|not|nothing|without|never|neither|nor|any)|n['\u2019]t)\s+(?:\w{1,12}\s+)?$",
     re.IGNORECASE,
 )
-_ANSWER_IS = re.compile(r"\banswer\b[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,4}", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.;!?](?=\s|$)")
+ANSWER_IS = re.compile(r"\banswer\b[\s*_]{0,4}(?:is\b|:|=)[\s*_:]{0,4}", re.IGNORECASE)
+SENTENCE_END = re.compile(r"[.;!?](?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def judge(completion: str, gold: str, *, prefilled: bool = False) -> Judgement:
     """
     expected = parse_gold(gold)
     completion = THINK_OPEN + completion if prefilled else completion
-    region = _answer_region(completion)
+    region = answer_region(completion)
     markers = _markers(region)
     last = _read_marked(region, markers)
     answer = _uncontested(region, markers, last)
@@ -82,7 +82,7 @@ def judge(completion: str, gold: str, *, prefilled: bool = False) -> Judgement:
 
 def parse_strict(completion: str, *, prefilled: bool = False) -> Fraction | None:
     """Return the number on the line of the last `####` behind the reasoning, or None; what the reward pays for."""
-    region = _answer_region(THINK_OPEN + completion if prefilled else completion)
+    region = answer_region(THINK_OPEN + completion if prefilled else completion)
     markers = _markers(region)
     last = _read_marked(region, markers)
     return _uncontested(region, markers, last)
@@ -94,7 +94,7 @@ def parse_lenient(completion: str, *, prefilled: bool = False) -> Fraction | Non
     In order: the last `####`, be it in a contested run, the last `\boxed{}`, the last "answer is", and a last line that
     holds one number.
     """
-    region = _answer_region(THINK_OPEN + completion if prefilled else completion)
+    region = answer_region(THINK_OPEN + completion if prefilled else completion)
     markers = _markers(region)
     last = _read_marked(region, markers)
     return last.value if last.value is not None else _read_unmarked(region)
@@ -123,7 +123,7 @@ def format_answer(answer: Fraction) -> str:
     return str(answer)
 
 
-def _answer_region(completion: str) -> str:
+def answer_region(completion: str) -> str:
     """Return the text after the last `</think>`; all of it without tags, and nothing while a `<think>` is open."""
     close = completion.rfind(THINK_CLOSE)
     if completion.rfind(THINK_OPEN) > close:
@@ -135,12 +135,12 @@ def _markers(region: str) -> list[tuple[int, int]]:
     """List start and end of each run of four or more `#`."""
     if MARKER not in region:
         return []
-    return [match.span() for match in _MARKER.finditer(region)]
+    return [match.span() for match in MARKERS.finditer(region)]
 
 
 def _text_after(region: str, start: int, limit: int) -> str:
     """Return the rest of the line from `start`, up to `limit`."""
-    line_end = _LINE_END.search(region, start, limit)
+    line_end = LINE_END.search(region, start, limit)
     return region[start : line_end.start() if line_end else limit].strip()
 
 
@@ -209,7 +209,7 @@ def _read_unmarked(region: str) -> Fraction | None:
     value = None
     if (boxed := region.rfind("\\boxed")) >= 0:
         value = read_number(_braced(region, boxed)).value
-    if value is None and (phrases := list(_ANSWER_IS.finditer(region))):
+    if value is None and (phrases := list(ANSWER_IS.finditer(region))):
         value = _read_sentence(_text_after(region, phrases[-1].end(), len(region)))
     if value is None and (lines := region.rstrip().splitlines()) and MARKER not in lines[-1]:
         value = read_number(lines[-1]).value
@@ -218,7 +218,7 @@ def _read_unmarked(region: str) -> Fraction | None:
 
 def _read_sentence(line: str) -> Fraction | None:
     """Read the number of a line, or of its first sentence."""
-    end = _SENTENCE_END.search(line)
+    end = SENTENCE_END.search(line)
     value = read_number(line).value
     return read_number(line[: end.start()]).value if value is None and end else value
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.lib import machine
 from components.lib.answers.final import states_answer
+from components.lib.answers.kinds import answers_of, form_of
 from components.lib.generation import prompts
 from components.lib.recipe.schema import CHECKER, Form
 
@@ -31,7 +32,7 @@ class Asked:
     @staticmethod
     def of(prompt: str, row: Mapping[str, Any]) -> "Asked":
         """Of a rendered prompt, which asks the problem of a row."""
-        return Asked(prompts.prefilled(prompt), row.get("answers", "number"), row.get("form", "marker"))
+        return Asked(prompts.prefilled(prompt), answers_of(row), form_of(row))
 
 
 class Text:
