@@ -47,11 +47,15 @@ def answer_marker(judged: Sequence[Judgement]) -> list[float]:
 
 
 def rates(judged: Sequence[Judgement], finished: Sequence[bool]) -> dict[str, float]:
-    """Shares of a batch to watch: `correct`, `unparsed`, `multi_marker`, `truncated`, `format_without_correct`."""
+    """Shares of a batch to watch.
+
+    `correct`, `unparsed`, `timed_out`, `multi_marker`, `truncated`, `format_without_correct`.
+    """
     count = len(judged)
     return {
         "correct": sum(j.correct for j in judged) / count,
         "unparsed": sum(j.unparsed for j in judged) / count,
+        "timed_out": sum(j.timed_out for j in judged) / count,
         "multi_marker": sum(j.places > 1 for j in judged) / count,
         "truncated": sum(not whole for whole in finished) / count,
         "format_without_correct": sum(j.think_ok and j.answer_marked and not j.correct for j in judged) / count,

@@ -11,7 +11,7 @@ from components.lib.generation.decode import Text
 from components.lib.recipe.schema import Grpo
 from components.lib.training.checkpoints import append_row
 
-RATES = ("correct", "unparsed", "multi_marker", "truncated", "format_without_correct", "zero_variance")
+RATES = ("correct", "unparsed", "timed_out", "multi_marker", "truncated", "format_without_correct", "zero_variance")
 SAMPLES_PER_STEP = 2
 SHOWN = 240  # characters of a sample in the log
 

@@ -53,6 +53,7 @@ prompt = tokenizer.apply_chat_template(
 output = model.generate(**prompt, max_new_tokens={max_new_tokens}, do_sample={sampled})
 print(tokenizer.decode(output[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
+{others}
 
 ## How it was trained
 
@@ -100,8 +101,8 @@ def write_card(
     text = _TEXT.format(
         title=escape.markdown(title), name=json.dumps(title), base=escape.code(plan.model),
         recipe=escape.code(recipe.name), table=_table(results), form=in_form("ANSWER", plan.form),
-        kinds=escape.markdown(", ".join(kinds)), messages=_messages(plan, instruction, kinds[0]),
-        instruction=instruction,
+        kinds=escape.markdown(", ".join(kinds)), instruction=instruction,
+        messages=_messages(plan, instruction, kinds[0]), others=_others(plan, kinds),
         max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0,
         run_id=escape.code(run_id), stages=" then ".join(name.upper() for name in recipe.stages),
         training=_training(recipe, plan, origin), sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
@@ -111,6 +112,13 @@ def write_card(
         entries = [_entry(entry, benchmark) for entry in mine if entry["protocol"] == SCORED]
         name = f"{HUB_TASKS[benchmark.path]}.yaml"
         write_text(out / ".eval_results" / name, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
+
+
+def _others(plan: Plan, kinds: list[str]) -> str:
+    """How the instruction ends for the other kinds of answers, where the recipe has none of its own."""
+    ends = {kind: prompts.system_prompt(plan.form, kind).rpartition(": ")[2] for kind in kinds[1:]}
+    told = ", ".join(f"for {escape.markdown(kind)} with {escape.code(end)}" for kind, end in ends.items())
+    return f"\nThe instruction ends {told}." if told and not plan.system_prompt else ""
 
 
 def _messages(plan: Plan, instruction: str, kind: str) -> str:

@@ -61,4 +61,5 @@ def test_rates_of_a_batch():
     judged = rewards.judgements(completions, [Question("16", prefilled=True)] * 5, finished)
     assert rewards.rates(judged, finished) == {
         "correct": 0.4, "unparsed": 0.4, "multi_marker": 0.2, "truncated": 0.2, "format_without_correct": 0.2,
+        "timed_out": 0.0,
     }  # fmt: skip

@@ -11,10 +11,11 @@ import pytest
 from huggingface_hub import ModelCard
 
 from components.gate.gate import champion_items
-from components.lib.files import read_json, read_jsonl, sha256, write_json
+from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
 from components.lib.models import model_directory
 from components.lib.recipe.checkers import packed
 from components.lib.recipe.recipes import QWEN
+from components.lib.recipe.schema import Source
 from components.lib.recipe.settings import replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.champion import read_champion
@@ -104,6 +105,23 @@ def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluat
     assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
     (result,) = ModelCard.load(tree / "README.md").data.eval_results
     assert result.dataset_type == ", ".join(source.path for source in evaluation)
+
+
+def test_the_card_tells_the_kinds_that_were_asked_for(tmp_path: Path) -> None:
+    """From the answers themselves: a source that leaves its kind to its rows has none in the plan."""
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run["plan"] = replace(run["plan"], evaluation=(Source(path="lab/mine"),), form="boxed")
+    items = run["evaluation"] / "items.jsonl"
+    kinds = {0: "choice", 1: "python:near.py"}
+    write_jsonl(items, [row | {"answers": kinds[n % 2]} for n, row in enumerate(read_jsonl(items))])
+    write_json(run["evaluation"] / "summary.json", {"instruction": "user turn"})
+    card = ModelCard.load(Path(push(**run)["location"]) / "README.md")
+    assert "in that form counts (choice, python:near.py)" in card.text and "math" not in card.data.tags
+    assert "The instruction ends for python:near.py with `\\boxed{<answer>}`" in card.text
+    found: dict[str, Any] = {}
+    exec("asked = " + card.text.split("messages = ")[1].split("\nprompt =")[0], found)
+    assert [turn["role"] for turn in found["asked"]] == ["user"]
+    assert "\\boxed{<letter>}\n\nQUESTION" in found["asked"][0]["content"]
 
 
 def test_each_evaluation_source_has_its_own_score_in_the_card(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ class Verdicts(TypedDict):
     think_ok: bool  # one closed think block with something in it
     answer_marked: bool  # the final answer stands where the form wants it
     unparsed: bool  # there is no `answer`
+    timed_out: NotRequired[bool]  # mathematics that could not be compared in time, which is wrong
 
 
 class Item(Verdicts):
@@ -74,6 +75,7 @@ def verdicts(completion: str, row: Mapping[str, Any], *, prefilled: bool, finish
         "think_ok": verdict.think_ok,
         "answer_marked": verdict.answer_marked,
         "unparsed": verdict.unparsed,
+        "timed_out": verdict.timed_out,
     }
 
 

@@ -45,6 +45,7 @@ def rates(items: Sequence[Item]) -> dict[str, float]:
     flags: dict[str, list[float]] = {
         "truncated": [item["finish_reason"] == "length" for item in items],
         "unparsed": [item["unparsed"] for item in items],
+        "timed_out": [item.get("timed_out", False) for item in items],
         "well_formed": [item["think_ok"] and item["answer_marked"] for item in items],
         "right_anywhere": [right_anywhere(item) for item in items],
         "lenient_accuracy": [item["correct_lenient"] for item in items],

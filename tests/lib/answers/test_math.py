@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from components.lib.answers import math_process
+from components.lib.answers.judging import verdicts
 from components.lib.answers.kinds import Question, judge, judge_all
 from tests.lib.answers.math_cases import RIGHT, WRONG
 
@@ -55,6 +56,8 @@ def test_what_runs_out_of_time_is_wrong_and_counted(monkeypatch):
     monkeypatch.setattr(math_process, "LIMIT_S", 0.0)
     judged = judge("#### (x+1)^{37}", Question("(x+1)^{36}(1+x)", "math"))
     assert judged.timed_out and not judged.correct
+    row = {"gold": "(x+1)^{36}(1+x)", "answers": "math"}
+    assert verdicts("#### (x+1)^{37}", row, prefilled=False, finish_reason="stop")["timed_out"]
     monkeypatch.undo()
     assert judge("#### 3(x+1)", Question("3x+3", "math")).correct  # by a new process
 
