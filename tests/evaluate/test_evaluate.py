@@ -1,68 +1,20 @@
-"""Evaluation of a real tiny model: what is written, how it goes on after a kill, and which exemplars it shows."""
+"""Evaluation of a real tiny model: what is written, and how it goes on after a kill."""
 
 import json
-import random
-import subprocess
-import sys
 
 import pytest
 
-from components.compare.compare import compare, compute
-from components.compare.story import findings
+from components.compare.compare import compare
 from components.evaluate import evaluate as stage
-from components.evaluate import protocols
-from components.evaluate.champion import measure_champion
-from components.gate.gate import run_gate
 from components.lib import models
 from components.lib.answers.judging import Item, verdicts
-from components.lib.files import read_json, read_jsonl, sha256, write_jsonl
-from components.lib.generation import prompts
 from components.lib.generation.partial import Partial
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import PROTOCOLS
 from components.lib.recipe.settings import replace
-from components.lib.registry.store import open_store
 from components.lib.reporting.measures import sampled
 from tests.conftest import saved_item
-
-SETTINGS = replace(recipes.TINY.evaluate, max_new_tokens=24, batch_size=4, problems=0, gate_problems=0)
-
-
-def problem(number, split):
-    a, b = number % 9 + 1, number // 9 + 1
-    return {
-        "id": f"{split}/{number}", "question": f"Tom has {a} cards. Tom finds {b} more in {split}. How many cards now?",
-        "gold": str(a + b), "solution": f"{a}+{b}={a + b}", "source": split, "index": number, "revision": "r",
-        "licence": "mit", "hash": f"{number * 7919 % 1000:03}{split}",
-    }  # fmt: skip
-
-
-def trace(row, reasoning, gold):
-    messages = [
-        *prompts.question_messages(row["question"]),
-        {"role": "assistant", "content": prompts.assistant_text(reasoning, f"#### {row['gold']}")},
-    ]
-    return {"id": row["id"], "messages": messages, "gold": gold, "source": "t", "hash": row["hash"]}
-
-
-@pytest.fixture
-def data(tmp_path):
-    """A standardized data set: 10 evaluation, 6 gate and 12 training problems, 24 traces of which 12 have reasoning."""
-    for split, count in (("evaluation", 10), ("gate", 6), ("problems", 12)):
-        write_jsonl(tmp_path / "data" / f"{split}.jsonl", [problem(k, split) for k in range(count)])
-    rows = [problem(k, "problems") for k in range(12)]
-    thought = [trace(row, f"Reasoned: {row['solution']}", row["gold"]) for row in rows]
-    write_jsonl(tmp_path / "data" / "sft.jsonl", [*thought, *(trace(row, "", row["gold"]) for row in rows)])
-    return tmp_path / "data"
-
-
-def run(data, out, settings=SETTINGS, model="tiny", checkpoint="base", seed=0, checkpoints=None, **others):
-    pytest.importorskip("torch", reason="needs torch: no model is evaluated")
-    numbers = stage.evaluate(
-        model=model, revision="main", checkpoint=checkpoint, data=data, out=out, checkpoints=checkpoints, seed=seed,
-        settings=settings, **others,
-    )  # fmt: skip
-    return numbers, list(read_jsonl(out / "items.jsonl")), read_json(out / "summary.json")
+from tests.evaluate.runs import SETTINGS, run
 
 
 def test_every_protocol_in_one_go(data, tmp_path):
@@ -97,77 +49,6 @@ def test_the_gate_problems_can_be_asked_with_examples_too(data, tmp_path):
     )
     assert compared["base_gate_accuracy"] == numbers["gate/zero-shot/accuracy"]
     assert compared["base_gate_8_shot_accuracy"] == numbers["gate/8-shot/accuracy"]
-
-
-@pytest.fixture
-def registry(data, tmp_path):
-    """A registry whose champion is the tiny model, its kept answers being to the gate problems of `data`."""
-    store = open_store(str(tmp_path / "registry"))
-    store.put_tree("models/v1", stage.model_directory("tiny", "main"))
-    run(data, tmp_path / "kept")
-    store.put_file("kept.jsonl", tmp_path / "kept" / "items.jsonl", sha256(tmp_path / "kept" / "items.jsonl"))
-    store.write_json("champion.json", {"version": "v1", "items": "kept.jsonl"})
-    return store
-
-
-def measured(store, data, candidate, settings=SETTINGS, version="v1"):
-    return measure_champion(
-        version=version, registry=store.url(""), candidate=candidate, data=data, checkpoints=None, seed=0,
-        settings=settings,
-    )  # fmt: skip
-
-
-def test_a_champion_with_the_same_gate_problems_is_not_run_again(data, registry, tmp_path, monkeypatch, capsys):
-    run(data, tmp_path / "grpo", checkpoint="grpo")
-    from components.lib.generation import backends
-
-    monkeypatch.setattr(backends, "open_backend", None)  # no model is loaded
-    assert measured(registry, data, tmp_path / "grpo") == {} and not (tmp_path / "grpo" / "champion").exists()
-    assert "champion v1 has answered the same gate problems already" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("change", "settings", "why"),
-    [
-        ("a new problem", {}, "1 problems are in one of them only, such as gate/6"),
-        ("a longer limit", {"max_new_tokens": 25}, "6 of 6 ways of sampling differ"),
-        ("another system prompt", {}, "6 of 6 prompts differ"),
-    ],
-)
-def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
-    data, registry, tmp_path, monkeypatch, capsys, change, settings, why
-):
-    """And the gate then pairs it with the candidate, here the very same model."""
-    if change == "a new problem":
-        write_jsonl(data / "gate.jsonl", [problem(k, "gate") for k in range(7)])
-    if change == "another system prompt":
-        monkeypatch.setattr(prompts, "system_prompt", lambda form, kind: "Think, then write #### <number>")
-    settings = replace(SETTINGS, **settings)
-    run(data, tmp_path / "base", settings)
-    run(data, tmp_path / "grpo", settings, checkpoint="grpo")
-    numbers = measured(registry, data, tmp_path / "grpo", settings)
-    assert f"champion v1 is measured anew: {why}" in capsys.readouterr().out
-    asked = [(i["checkpoint"], i["split"]) for i in read_jsonl(tmp_path / "grpo" / "champion" / "items.jsonl")]
-    assert asked == [("champion", "gate")] * (7 if change == "a new problem" else 6)
-    assert set(numbers) >= {"champion/gate/zero-shot/accuracy"} and "champion/zero-shot/accuracy" not in numbers
-    decision = run_gate(
-        base=tmp_path / "base", candidate=tmp_path / "grpo", registry=registry.url(""),
-        settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json",
-    )  # fmt: skip
-    assert decision.numbers["champion_difference"] == 0.0 and not decision.promote
-
-
-def test_the_champion_can_be_measured_by_hand(data, registry, tmp_path):
-    run(data, tmp_path / "grpo", checkpoint="grpo")
-    command = [sys.executable, "-m", "components.evaluate.champion", "--version", "v0", "--registry", registry.url("")]
-    command += ["--candidate", str(tmp_path / "grpo"), "--data", str(data), "--seed", "0"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "v0 is not the champion of" in done.stderr
-
-
-def test_a_champion_that_has_changed_since_preflight_is_named(data, registry, tmp_path):
-    with pytest.raises(ValueError, match=r"v0 is not the champion of .*registry any more; run again from preflight"):
-        measured(registry, data, tmp_path, version="v0")
 
 
 def killed(data, out, monkeypatch, **others):
@@ -304,102 +185,6 @@ def test_bad_settings_are_named_before_a_model_is_loaded(changes, checkpoint, wo
             model="nowhere/none", revision="main", checkpoint=checkpoint, data=tmp_path, out=tmp_path, checkpoints=None,
             seed=0, settings=replace(SETTINGS, **changes),
         )  # fmt: skip
-
-
-def test_exemplars_are_never_asked(data):
-    taken = [problem(k, "problems")["question"].upper().replace(" ", "  ") for k in range(3)]
-    for protocol in ("8-shot", "8-shot-think"):
-        shots = protocols.exemplars(protocol, "number", data, taken, seed=0)
-        assert len(shots) == 8 and not {q.upper() for q, _ in shots} & {" ".join(t.split()) for t in taken}
-    with pytest.raises(
-        protocols.TooFew, match=r"of the 8 exemplars .* number that it needs, problems.jsonl has 7 whose"
-    ):
-        protocols.exemplars("8-shot", "number", data, [problem(k, "problems")["question"] for k in range(5)], seed=0)
-
-
-def test_exemplars_are_fixed_by_the_seed(data):
-    first, again, other = (protocols.exemplars("8-shot", "number", data, [], seed) for seed in (0, 0, 1))
-    assert first == again != other
-    assert all(answer.endswith(f"\n#### {eval_gold(answer)}") for _, answer in first)
-
-
-def eval_gold(answer):
-    return answer.partition("=")[2].partition("\n")[0]
-
-
-def test_exemplars_keep_their_reasoning_in_the_prompt(data):
-    pytest.importorskip("torch", reason="needs transformers: no prompt is rendered")
-    from components.lib.generation import backends
-
-    tokenizer = backends.load_tokenizer(stage.model_directory("tiny", "main"))
-    shots = protocols.exemplars("8-shot-think", "number", data, [], seed=0)
-    assert all("Reasoned" in answer for _, answer in shots), "traces with an empty block teach nothing"
-    prompt = prompts.render(tokenizer, prompts.asking({"question": "How many?"}, shots))
-    assert prompt.count("<think>\nReasoned") == 8
-    assert prompts.render(tokenizer, prompts.asking({"question": "How many?"})).count("Reasoned") == 0
-
-
-def mixed(data, training):
-    """Four evaluation problems of mathematics beside the ten with numbers, and so many to train on."""
-    for split, count in (("evaluation", 4), ("problems", training)):
-        rows = [problem(20 + k, split) | {"source": "math", "answers": "math"} for k in range(count)]
-        write_jsonl(data / f"{split}.jsonl", [*read_jsonl(data / f"{split}.jsonl"), *rows])
-
-
-def test_exemplars_are_of_the_kind_of_the_question(data):
-    mixed(data, training=9)
-    for kind, others in (("number", range(20)), ("math", range(20, 40))):
-        questions = {problem(k, "problems")["question"] for k in others}
-        shots = protocols.exemplars("8-shot", kind, data, [], seed=0)
-        assert len(shots) == 8 and {question for question, _ in shots} <= questions
-    with pytest.raises(protocols.TooFew, match=r"of the kind math that it needs, sft\.jsonl has 0 whose"):
-        protocols.exemplars("8-shot-think", "math", data, [], seed=0)
-
-
-@pytest.mark.parametrize(("form", "last"), [("marker", "#### 3"), ("boxed", "\\boxed{3}")])
-def test_exemplars_end_in_the_form_of_the_run(form, last, tmp_path):
-    rows = [problem(k, "problems") | {"form": form, "gold": "3", "solution": "" if k else "why"} for k in range(8)]
-    write_jsonl(tmp_path / "problems.jsonl", rows)
-    shots = protocols.exemplars("8-shot", "number", tmp_path, [], seed=0)
-    assert {answer for _, answer in shots} == {last, f"why\n{last}"}
-
-
-def test_a_protocol_without_exemplars_is_left_out_for_that_kind_and_that_is_said(data, tmp_path, capsys):
-    mixed(data, training=7)
-    settings = replace(SETTINGS, protocols=("zero-shot", "8-shot"), gate_problems=2)
-    numbers, *_ = run(data, tmp_path / "out", settings)
-    asked = [(i["protocol"], i["source"]) for i in read_jsonl(tmp_path / "out" / "items.jsonl")]
-    assert asked.count(("zero-shot", "math")) == 4 and asked.count(("8-shot", "math")) == 0
-    assert asked.count(("8-shot", "evaluation")) == 10
-    summary = read_json(tmp_path / "out" / "summary.json")
-    (said,) = summary["left_out"]
-    assert said == (
-        "8-shot is left out for math (evaluation): of the 8 exemplars with answers of the kind math that it needs, "
-        "problems.jsonl has 7 whose question is not evaluated"
-    )
-    assert said in capsys.readouterr().out
-    zero, few, gate = summary["results"]
-    assert (zero["n"], few["n"]) == (14, 10) and "sources" not in few and "macro" not in gate
-    assert {name: found["n"] for name, found in zero["sources"].items()} == {"evaluation": 10, "math": 4}
-    assert numbers["zero-shot/macro"] == zero["macro"]
-    compared = compute({"base": tmp_path / "out"}, {}, replace(recipes.TINY.compare, bootstrap_samples=100))
-    assert said in findings(compared) and {row["source"] for row in compared["sources"]} == {"evaluation", "math"}
-
-
-def test_nothing_left_to_ask_is_an_error(data):
-    (data / "problems.jsonl").write_text("")
-    with pytest.raises(ValueError, match="nothing is left to ask: 8-shot is left out for .*; add zero-shot to evalu"):
-        stage.plan_requests(None, "", data, 0, replace(SETTINGS, protocols=("8-shot",), gate_protocols=()))
-
-
-def test_long_traces_are_not_shown(tmp_path):
-    rows = [problem(k, "problems") for k in range(40)]
-    lengths = list(range(40))
-    random.Random(0).shuffle(lengths)
-    traces = [trace(row, "word " * (1 + 50 * n), row["gold"]) for row, n in zip(rows, lengths, strict=True)]
-    write_jsonl(tmp_path / "sft.jsonl", traces)
-    shots = protocols.exemplars("8-shot-think", "number", tmp_path, [], seed=0)
-    assert max(answer.count("word") for _, answer in shots) <= 1 + 50 * 20
 
 
 def test_a_smaller_choice_is_part_of_a_larger_one(data):
