@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from components.lib.files import write_text
 from components.lib.generation import backends, prompts
 from components.lib.generation.decode import Asked
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe import recipes
 from components.lib.tiny.problems import rows
 

@@ -33,7 +33,7 @@ from components.grpo import train as grpo
 from components.grpo.rollouts import Rollouts
 from components.grpo.scorer import Scorer
 from components.lib.files import read_json, write_jsonl, write_text
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Grpo
 from components.lib.tiny.problems import rows

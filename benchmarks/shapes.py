@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, Qwen3_5ForCausalLM, Qwen3_5TextConfig
 
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 
 
 def qwen_config(layers: int = 24, vocabulary: int = 248_320) -> Qwen3_5TextConfig:

@@ -16,7 +16,7 @@ from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import backends, prompts
 from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, request_key, text_sha256
-from components.lib.models import model_directory, model_sha256
+from components.lib.model.files import model_directory, model_sha256
 from components.lib.recipe import schema
 from components.lib.recipe.settings import plain
 from components.lib.reporting import measures

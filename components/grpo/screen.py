@@ -18,7 +18,7 @@ from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation.partial import Partial
 from components.lib.generation.prompts import prefilled
 from components.lib.generation.requests import Request, complete, solutions_of
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe import schema
 from components.lib.recipe.schema import Grpo
 from components.lib.training.job import Job, screened

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from components.lib import ending, machine, streams
 from components.lib.cluster import images
 from components.lib.files import PACKAGE, write_json, write_text
-from components.lib.models import weights_bytes
+from components.lib.model.files import weights_bytes
 from components.lib.recipe import checkers
 from components.lib.recipe.files import write
 from components.lib.recipe.paths import absolute

@@ -19,7 +19,7 @@ from components.lib.answers import checker
 from components.lib.data.detect import resolved
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
-from components.lib.models import check_hub_id, config_of, model_directory
+from components.lib.model.files import check_hub_id, config_of, model_directory
 from components.lib.recipe import recipes
 from components.lib.recipe.checkers import check_length, hash_of, with_code
 from components.lib.recipe.paths import kind_of

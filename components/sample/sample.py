@@ -17,7 +17,7 @@ from components.lib.files import read_jsonl, write_jsonl
 from components.lib.generation import prompts
 from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, solutions_of
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe import schema
 from components.lib.recipe.settings import replace
 from components.lib.registry.plan import Plan

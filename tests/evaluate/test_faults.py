@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from components.evaluate.evaluate import evaluate
 from components.lib.command import main
 from components.lib.files import read_jsonl, write_jsonl
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from tests.evaluate.runs import problem
 
 SMALL = ("max_new_tokens=24", "batch_size=4", "problems=0", "gate_problems=0", "protocols=zero-shot")

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from components.lib import hub, retry
 from components.lib.cluster import probe
 from components.lib.data.sources import files
-from components.lib.models import config_of, model_directory
+from components.lib.model.files import config_of, model_directory
 from components.lib.recipe.schema import Source
 from tests.fixtures.hub_server import Fault, HubServer
 from tests.fixtures.raw_server import raw_server
@@ -115,7 +115,7 @@ ASK = """
 import json, sys
 from components.lib.data.sources import files
 from components.lib.hub import commit_of
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Source
 for what, name, revision in json.loads(sys.argv[1]):
     try:

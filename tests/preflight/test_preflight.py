@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.lib.files import read_json
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe import checkers, recipes
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_json, replace, to_json

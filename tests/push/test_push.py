@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from components.gate.gate import champion_items
 from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe.checkers import packed
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.schema import Source

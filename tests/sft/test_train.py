@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
 from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.generation import prompts  # noqa: E402
-from components.lib.models import model_directory  # noqa: E402
+from components.lib.model.files import model_directory  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from components.sft.train import IGNORED, order_of, tokenize  # noqa: E402
 from tests.lib.training.runs import SFT, changed, job, run_sft, weights  # noqa: E402

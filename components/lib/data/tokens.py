@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from components.lib.generation.prompts import Message
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 
 BYTES_PER_TOKEN = 3  # an estimate on the safe side: Qwen's tokenizer takes 3.5 to 4.5 bytes of English per token
 

@@ -5,7 +5,7 @@ import time
 from components.lib import machine
 from components.lib.generation import backends, prompts
 from components.lib.generation.decode import Asked
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.schema import Form
 

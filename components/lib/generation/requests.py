@@ -11,7 +11,7 @@ from typing import Any
 from components.lib.generation import backends, prompts
 from components.lib.generation.decode import Asked, NotFinite
 from components.lib.generation.partial import Partial
-from components.lib.models import model_sha256
+from components.lib.model.files import model_sha256
 from components.lib.progress import Progress
 from components.lib.recipe import schema
 

@@ -74,7 +74,7 @@ TINY = Recipe(
         batch_tokens=65_536, gpu_memory_utilization=0.85,
     ),
     standardize=Standardize(
-        max_tokens=256, plateau_share=0.02, gate_share=0.06, duplicate_similarity=1.0, overlap_words=13
+        max_tokens=256, plateau_share=0.02, gate_share=0.06, duplicate_similarity=1.0, overlap_words=13, min_kept=0.5
     ),
     sft=Sft(
         learning_rate=5e-4, epochs=10.0, max_steps=60, batch_size=32, micro_batch_size=32, warmup_steps=10,
@@ -103,7 +103,7 @@ TINY = Recipe(
         margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0, max_few_shot_loss=0.02,
         max_source_loss=1.0, force=False,
     ),
-    push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
     notify=Notify(format="json", ui=""),
     cluster=Cluster(
@@ -163,7 +163,7 @@ QWEN = Recipe(
         batch_tokens=131_072, gpu_memory_utilization=0.85,
     ),
     standardize=Standardize(
-        max_tokens=4096, plateau_share=0.02, gate_share=0.06, duplicate_similarity=0.8, overlap_words=13
+        max_tokens=4096, plateau_share=0.02, gate_share=0.06, duplicate_similarity=0.8, overlap_words=13, min_kept=0.5
     ),
     sft=Sft(
         learning_rate=1e-5, epochs=1.0, max_steps=0, batch_size=32, micro_batch_size=2, warmup_steps=10,
@@ -209,7 +209,7 @@ QWEN = Recipe(
         margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0, max_few_shot_loss=0.02,
         max_source_loss=1.0, force=False,
     ),
-    push=Push(hub_repo="", private=True, licence="apache-2.0", data=True),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
     notify=Notify(format="json", ui=""),
     cluster=replace(

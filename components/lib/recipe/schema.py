@@ -101,6 +101,7 @@ class Standardize(Settings):
     overlap_words: int = Field(
         description="an n-gram of so many words shared with the evaluation set rejects a row", ge=5
     )
+    min_kept: float = Field(description="share of its rows below which a source is warned of", ge=0, le=1)
 
 
 class Sft(Settings):
@@ -266,6 +267,7 @@ class Push(Settings):
     hub_repo: str = Field(description="Hub repository owner/name; empty: the registry only")
     private: bool = Field(description="make a new Hub repository private")
     licence: str = Field(description="licence of the released model, as the Hub spells it")
+    licence_name: str = Field(description="name of a licence that the Hub does not list, where licence is other")
     data: bool = Field(
         description="publish the SFT conversations of a promoted model too, on the Hub as <hub_repo>-data"
     )

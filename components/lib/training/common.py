@@ -24,7 +24,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from components.lib import machine
 from components.lib.files import read_json
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo, Scale, Sft
 from components.lib.training import upstream, vram
 from components.lib.training.job import Job

@@ -10,7 +10,7 @@ from typing import Any
 
 from components.lib.data.splits import OF_STAGE
 from components.lib.files import code_sha256, read_json, sha256, write_json
-from components.lib.models import model_directory, model_sha256
+from components.lib.model.files import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
 from components.lib.recipe.settings import from_dict, plain, replace
 

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs torch: no model is run")
 import pipeline
 from components.lib.generation import backends, prompts
 from components.lib.generation.decode import Asked
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 
 GREEDY = backends.Sampling(
     max_new_tokens=32, temperature=0.0, batch_size=16, batch_tokens=65_536, gpu_memory_utilization=0.5

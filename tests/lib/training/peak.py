@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from components.grpo.train import train as train_grpo
 from components.lib.files import read_json, write_jsonl
 from components.lib.generation import prompts
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.lib.training import vram

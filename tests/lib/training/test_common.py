@@ -17,7 +17,7 @@ from transformers import (  # noqa: E402
 )
 
 from components.lib.generation import prompts  # noqa: E402
-from components.lib.models import model_directory  # noqa: E402
+from components.lib.model.files import model_directory  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from tests.lib.training.runs import GRPO, SFT, changed, run_grpo, run_sft  # noqa: E402
 

@@ -10,7 +10,7 @@ from tests.lib.training.test_supervise import directory, job  # noqa: F401  (fix
 pytest.importorskip("torch", reason="needs torch: no training is run")
 
 from components.lib.files import explained
-from components.lib.models import model_directory
+from components.lib.model.files import model_directory
 from components.lib.training import supervise
 from components.lib.training.checkpoints import TrainingDir, damage_of
 from tests.lib.training.runs import finish, start

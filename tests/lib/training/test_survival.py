@@ -21,7 +21,7 @@ from tests import ROOT
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
 
 from components.lib.files import read_json, write_json, write_jsonl  # noqa: E402
-from components.lib.models import model_directory  # noqa: E402
+from components.lib.model.files import model_directory  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import pace, supervise, worker  # noqa: E402
 from tests.fixtures import memory  # noqa: E402

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from components.lib.models import config_of
+from components.lib.model.files import config_of
 from components.lib.recipe.recipes import QWEN, TINY
 from components.lib.recipe.settings import replace
 from components.lib.training import vram
