@@ -294,7 +294,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "compile": ("write the pipeline as YAML for Kubeflow", _compile),
     "submit": ("start a run on a cluster", partial(_cluster, "submit")),
     "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),
-    "doctor": ("check a cluster before a run", partial(_cluster, "doctor")),
+    "doctor": ("check a cluster, or a model, before a run", partial(_cluster, "doctor")),
     "recipe": ("print a recipe as a file to edit, or how two differ", _recipe),
     "history": ("show past runs and champions of a registry", _history),
     "score": ("judge the completions of a JSON Lines file", _score),

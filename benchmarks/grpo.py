@@ -104,7 +104,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
 def ours(job: Job) -> Any:
     """Our trainer, its completions never ended by a token."""
     tokenizer, model = common.load_tokenizer(job.model, job.revision), common.load_model(job.model, job.revision)
-    rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
+    rollouts = Rollouts(job, tokenizer)
     trainer = grpo.make_trainer(job, model, tokenizer, scorer(job, rollouts), rollouts, dataset(job, tokenizer))
     rollouts.text.ended = lambda ids: ""  # type: ignore[method-assign]
     return trainer
@@ -115,7 +115,7 @@ def plain(job: Job) -> Any:
     kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     tokenizer = common.load_tokenizer(job.model, job.revision)
     model = common.load_model(job.model, job.revision, kind)
-    rollouts = Rollouts(job, tokenizer, grpo.end_ids(model, tokenizer))
+    rollouts = Rollouts(job, tokenizer)
     rollouts.policy.copy = None
     config = grpo.grpo_config(job, rollouts, model)
     config.generation_kwargs = {"min_new_tokens": job.settings.max_new_tokens}

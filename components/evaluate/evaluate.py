@@ -13,7 +13,8 @@ from components.lib.answers import checker
 from components.lib.answers.judging import Item, verdicts
 from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_jsonl, write_json, write_jsonl
-from components.lib.generation import backends, prompts
+from components.lib.generation import prompts
+from components.lib.generation.loading import load_tokenizer
 from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, request_key, text_sha256
 from components.lib.model.files import model_directory, model_sha256
@@ -22,6 +23,7 @@ from components.lib.recipe.settings import plain
 from components.lib.reporting import measures
 
 CHECKPOINTS = ("base", "sft", "grpo", "champion")
+SETTING = "evaluate_max_new_tokens"
 CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of its own
 
 
@@ -41,10 +43,10 @@ def evaluate(
     checker.install(data)
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
-    tokenizer = backends.load_tokenizer(directory)
+    tokenizer = load_tokenizer(directory)
     requests, left_out = plan_requests(tokenizer, fingerprint, data, seed, settings)
     with kept("evaluate", [checkpoint, *(request.key for request in requests)], out, checkpoints) as partial:
-        complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}")
+        complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}", SETTING)
         sampling = sampling_text(seed, settings)
         items = [_item(checkpoint, sampling, request, partial.rows[request.key]) for request in requests]
         groups = [

@@ -85,7 +85,7 @@ class Plateau(TrainerCallback):
         written = self.rollouts.write(bare(model), ids, 0, greedy=True)
         finished = [completion[-1] in self.rollouts.text.end for completion in written]
         texts = [self.rollouts.text.decode(completion) for completion in written]
-        prefilled = prompts.prefilled(str(self.tokenizer.decode(ids[0])))
+        prefilled = prompts.prefilled(prompts.render(self.tokenizer, prompts.asking(rows[0])))
         questions = [Question.of(row, prefilled=prefilled) for row in rows]
         return [float(judged.correct) for judged in rewards.judgements(texts, questions, finished)]
 

@@ -17,6 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from components.lib.generation import prompts
 from components.lib.generation.decode import Decoder, NotFinite, Row, Text, mixed_seed
 from components.lib.generation.static_decode import StaticDecoder
+from components.lib.model.ends import ends_of
+from components.lib.model.files import model_directory
 from components.lib.training import common
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
@@ -77,10 +79,9 @@ def whole(weights: torch.Tensor) -> torch.Tensor:
 class Rollouts:
     """TRL's rollout function: completions for a step's prompts, and greedy ones for the plateau."""
 
-    def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, end_ids: set[int]) -> None:
-        """`end_ids` are the tokens that end a completion."""
+    def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase) -> None:
         self.job, self.tokenizer, self.settings = job, tokenizer, job.settings
-        self.text = Text(tokenizer, end_ids)
+        self.text = Text(tokenizer, set(ends_of(model_directory(job.model, job.revision)).ids))
         self.alive, self.signed = TrainingDir(job.directory).alive, 0.0
         self.policy = Policy(job)
         limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))

@@ -40,7 +40,7 @@ def screen(job: Job) -> None:
     directory = model_directory(job.model, job.revision)
     requests = solutions_of(problems, directory, job.seed, settings)
     partial = Partial(job.directory / f"screen-partial-{rank}-of-{world}.jsonl")
-    complete(requests, directory, partial, job.seed, settings, "screen")
+    complete(requests, directory, partial, job.seed, settings, "screen", "grpo_max_new_tokens")
     right: Counter[str] = Counter()
     for request in requests:
         right[request.row["id"]] += _right(request, partial.rows[request.key])

@@ -21,6 +21,8 @@ from components.grpo.trainer import GrpoTrainer
 from components.lib.answers import checker
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
+from components.lib.generation.context import check_prompts
+from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo
 from components.lib.training import common, watch
 from components.lib.training.checkpoints import TrainingDir
@@ -51,11 +53,12 @@ def train(job: Job) -> dict[str, float]:
     problems = list(read_jsonl(job.data / "problems.jsonl"))
     if not problems:
         raise ValueError(f"{job.data / 'problems.jsonl'} holds no problem; look at the rejects of standardize")
+    _check_context(job, tokenizer, problems)
     rates = screen.solve_rates(directory.path) if settings.screen_samples else {}
     kept = screen.worth_training(problems, rates, settings) if rates else problems
     recorder = watch.Recorder(directory.curves, COLUMNS, SHOWN)
     model = common.load_model(job.model, job.revision)
-    rollouts = Rollouts(job, tokenizer, end_ids(model, tokenizer))
+    rollouts = Rollouts(job, tokenizer)
     scorer = Scorer(rollouts.text, settings, kept, directory.curves / "samples.jsonl")
     plateau = Plateau(job, tokenizer, rollouts)
     print(f"grpo: {len(kept)} of {len(problems)} problems, {settings.max_steps} steps", flush=True)
@@ -74,6 +77,15 @@ def train(job: Job) -> dict[str, float]:
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)} | checker.counts()
 
 
+def _check_context(job: Job, tokenizer: PreTrainedTokenizerBase, problems: list[dict[str, Any]]) -> None:
+    """Refuse prompts, those of the plateau too, that leave no room for a completion."""
+    plateau = read_jsonl(job.data / "plateau.jsonl") if job.settings.plateau_steps else ()
+    asked = {
+        prompts.render(tokenizer, prompts.asking(row)): f"problem {row.get('id', '')}" for row in (*problems, *plateau)
+    }
+    check_prompts(model_directory(job.model, job.revision), asked, job.settings.max_new_tokens, "grpo_max_new_tokens")
+
+
 def make_trainer(
     job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, scorer: Scorer, rollouts: Rollouts,
     dataset: Dataset,
@@ -89,12 +101,6 @@ def make_trainer(
     trainer.directory = TrainingDir(job.directory)
     assert set(trainer.eos_token_ids) == rollouts.text.end
     return trainer
-
-
-def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The tokens that end a completion, as TRL finds them."""
-    found = model.generation_config.eos_token_id
-    return {tokenizer.eos_token_id, *([] if found is None else [found] if isinstance(found, int) else found)}
 
 
 def one_pass(

@@ -44,7 +44,7 @@ def sample(
     directory = model_directory(plan.model, plan.revision)
     requests = solutions_of(chosen, directory, plan.seed, settings)
     with kept("sample", (request.key for request in requests), out, checkpoints) as partial:
-        complete(requests, directory, partial, plan.seed, settings, "sample")
+        complete(requests, directory, partial, plan.seed, settings, "sample", "sample_max_new_tokens")
         numbers = _written(requests, partial, out / "samples.jsonl") | {"problems": len(chosen)}
     print(
         f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "

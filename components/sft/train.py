@@ -10,6 +10,9 @@ from trl import SFTConfig, SFTTrainer
 
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
+from components.lib.generation.context import check_conversations
+from components.lib.model.ends import ends_of
+from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Sft
 from components.lib.training import common, watch
 from components.lib.training.checkpoints import TrainingDir
@@ -33,13 +36,15 @@ def train(job: Job) -> dict[str, float]:
     """Fine-tune the job's model on its data/sft.jsonl; leaves the curves, and the model in `preparing`.
 
     A conversation longer than `max_tokens` is dropped and counted, never cut. Returns the numbers to log.
-    `ValueError` if no conversation is left or the batch sizes do not divide.
+    `ValueError` if no conversation is left, the batch sizes do not divide, or `max_tokens` exceeds the context.
     """
     settings, directory = job.settings, TrainingDir(job.directory)
+    base = model_directory(job.model, job.revision)
+    check_conversations(base, settings.max_tokens)
     common.check_memory(job)
     tokenizer = common.load_tokenizer(job.model, job.revision)
-    path = job.data / "sft.jsonl"
-    rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(path)), settings.max_tokens)
+    path, end = job.data / "sft.jsonl", ends_of(base).taught
+    rows, dropped = fitting(tokenize_all(tokenizer, read_jsonl(path), end), settings.max_tokens)
     if not rows:
         raise ValueError(f"{path} has no conversation of at most max_tokens = {settings.max_tokens} tokens")
     steps = step_count(len(rows), settings)
@@ -74,21 +79,21 @@ def order_of(lengths: list[int], steps: int, job: Job) -> list[int]:
     return [index for part in parts for index in sorted(part, key=lambda i: -lengths[i])]
 
 
-def tokenize(tokenizer: PreTrainedTokenizerBase, messages: list[prompts.Message]) -> Tokens:
-    """`input_ids` and `labels` of one [system, user, assistant] conversation.
+def tokenize(tokenizer: PreTrainedTokenizerBase, messages: list[prompts.Message], end: str) -> Tokens:
+    """`input_ids` and `labels` of one [system, user, assistant] conversation, which `end` ends.
 
     The prompt's tokens are exactly those that GRPO and evaluation feed; its labels are -100.
     """
     prompt = prompts.render(tokenizer, messages[:-1])
-    completion = prompts.completion_text(prompt, messages[-1]["content"], str(tokenizer.eos_token))
+    completion = prompts.completion_text(prompt, messages[-1]["content"], end)
     prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     completion_ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
     return {"input_ids": prompt_ids + completion_ids, "labels": [IGNORED] * len(prompt_ids) + completion_ids}
 
 
-def tokenize_all(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict[str, Any]]) -> list[Tokens]:
+def tokenize_all(tokenizer: PreTrainedTokenizerBase, rows: Iterable[dict[str, Any]], end: str) -> list[Tokens]:
     """Every conversation of rows with `messages`."""
-    return [tokenize(tokenizer, row["messages"]) for row in rows]
+    return [tokenize(tokenizer, row["messages"], end) for row in rows]
 
 
 def fitting(rows: list[Tokens], max_tokens: int) -> tuple[list[Tokens], int]:

@@ -50,7 +50,7 @@ def trainer(data, tmp_path):
     work = job("grpo", data, tmp_path, replace(GRPO, temperature=1.0))
     tokenizer, model = common.load_tokenizer("tiny", "main"), common.load_model("tiny", "main")
     problems = list(read_jsonl(data / "problems.jsonl"))
-    rollouts = Rollouts(work, tokenizer, grpo.end_ids(model, tokenizer))
+    rollouts = Rollouts(work, tokenizer)
     scorer = Scorer(rollouts.text, GRPO, problems, tmp_path / "samples.jsonl")
     with common.old_names():
         made = grpo.make_trainer(

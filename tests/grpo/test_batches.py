@@ -98,7 +98,7 @@ def test_completions_are_never_used_twice_nor_for_an_evaluation(data, tmp_path):
 
 
 def make(work, model, tokenizer, problems):
-    rollouts = Rollouts(work, tokenizer, grpo.end_ids(model, tokenizer))
+    rollouts = Rollouts(work, tokenizer)
     scorer = Scorer(rollouts.text, work.settings, problems, work.directory / "samples.jsonl")
     with common.old_names():
         return grpo.make_trainer(

@@ -16,7 +16,7 @@ from components.evaluate.evaluate import plan_requests  # noqa: E402
 from components.grpo import screen  # noqa: E402
 from components.grpo.plateau import Plateau  # noqa: E402
 from components.grpo.rollouts import Rollouts  # noqa: E402
-from components.grpo.train import _rollout_arguments, end_ids, one_pass  # noqa: E402
+from components.grpo.train import _rollout_arguments, one_pass  # noqa: E402
 from components.lib.files import read_jsonl, write_jsonl  # noqa: E402
 from components.lib.generation import prompts  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
@@ -47,7 +47,7 @@ def test_sft_grpo_and_evaluation_ask_a_question_alike(tmp_path):
     zero_shot = replace(TINY.evaluate, protocols=("zero-shot",))
     evaluated = {r.prompt for r in plan_requests(tokenizer, "", tmp_path, 0, zero_shot)[0]}
     answer = {"role": "assistant", "content": prompts.assistant_text("7+9=16", "#### 16")}
-    taught = tokenize(tokenizer, [*prompts.question_messages(question), answer])
+    taught = tokenize(tokenizer, [*prompts.question_messages(question), answer], "<|im_end|>")
     rewarded = one_pass([row], {}, GRPO, 0, tokenizer)[0]["prompt"]
     assert evaluated == {prompts.render(tokenizer, rewarded)}
     assert evaluated == {tokenizer.decode(taught["input_ids"][: taught["labels"].count(IGNORED)])}
@@ -92,7 +92,7 @@ def test_what_is_asked_of_vllm_is_known_to_trl(data, tmp_path):
     """Nothing is written with it here; that every option has a meaning is all that can be seen without a GPU."""
     work = job("grpo", data, tmp_path, replace(GRPO, rollouts="vllm"))
     tokenizer = common.load_tokenizer("tiny", "main")
-    found = _rollout_arguments(work, Rollouts(work, tokenizer, {tokenizer.eos_token_id}))
+    found = _rollout_arguments(work, Rollouts(work, tokenizer))
     names = {field.name for field in fields(GRPOConfig)}
     assert found["use_vllm"] and len(found) > 8 and set(found) <= names
     assert 200 > found["vllm_max_model_length"] - GRPO.max_new_tokens > 20
@@ -103,7 +103,7 @@ def test_the_best_weights_come_back(data, tmp_path):
     settings = replace(GRPO, plateau_steps=1, plateau_problems=2)
     work = job("grpo", data, tmp_path, settings)
     (tmp_path / "curves").mkdir()
-    plateau = Plateau(work, tokenizer, Rollouts(work, tokenizer, end_ids(model, tokenizer)))
+    plateau = Plateau(work, tokenizer, Rollouts(work, tokenizer))
     plateau.on_step_end(None, SimpleNamespace(global_step=1), None, model=model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     with torch.no_grad():

@@ -19,7 +19,7 @@ from tests.lib.training.runs import SFT, changed, job, run_sft, weights  # noqa:
 def test_sft_sees_the_prompt_and_learns_reasoning_answer_and_end(data):
     tokenizer = common.load_tokenizer("tiny", "main")
     messages = next(read_jsonl(data / "sft.jsonl"))["messages"]
-    row = tokenize(tokenizer, messages)
+    row = tokenize(tokenizer, messages, "<|im_end|>")
     prompt = tokenizer(prompts.render(tokenizer, messages[:2]))["input_ids"]
     learned = [token for token in row["labels"] if token != IGNORED]
     assert row["input_ids"] == prompt + learned and row["labels"][: len(prompt)] == [IGNORED] * len(prompt)
@@ -40,7 +40,9 @@ def test_sft_moves_the_weights_lowers_the_loss_and_reloads(sft):
 
 def test_sft_drops_what_is_too_long_and_refuses_to_train_on_nothing(data, tmp_path):
     tokenizer = common.load_tokenizer("tiny", "main")
-    lengths = sorted(len(tokenize(tokenizer, row["messages"])["input_ids"]) for row in read_jsonl(data / "sft.jsonl"))
+    lengths = sorted(
+        len(tokenize(tokenizer, row["messages"], "<|im_end|>")["input_ids"]) for row in read_jsonl(data / "sft.jsonl")
+    )
     limit = lengths[64]
     numbers = run_sft(data, tmp_path, replace(SFT, max_steps=1, max_tokens=limit))
     assert numbers["dropped_too_long"] == sum(length > limit for length in lengths) > 0

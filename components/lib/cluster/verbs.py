@@ -33,6 +33,9 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
         verb.add_argument("--force", action="store_true", help="replace or delete it although its run is working")
     else:
         verb.add_argument("--no-pods", action="store_true", help="start no probe Pods")
+        model = "check this model instead, by its configuration and tokenizer alone: a Hub id, a directory or tiny"
+        verb.add_argument("--model", default="", metavar="NAME", help=model)
+        verb.add_argument("--revision", default="main", help="branch, tag or commit of --model (default: main)")
 
 
 def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
@@ -74,6 +77,10 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> in
 
 
 def _doctor(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
+    if arguments.model:
+        from components.lib.cluster.doctor_model import examine_model
+
+        return examine_model(recipe, arguments.model, arguments.revision)
     from components.lib.cluster.doctor import examine
     from components.lib.cluster.placement import for_cluster
 

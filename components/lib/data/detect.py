@@ -19,6 +19,7 @@ from components.lib.data.adapters.thinking import has_open_thoughts
 from components.lib.data.adapters.traces import ANSWERED, ASKED, THOUGHT
 from components.lib.data.reasons import Refused
 from components.lib.data.sources import records
+from components.lib.generation.prompts import shown_question
 from components.lib.recipe.schema import CHECKER, Adapter, Source, Use
 from components.lib.recipe.settings import replace
 
@@ -115,6 +116,15 @@ def schema_of(row: Row) -> str:
 def head(source: Source, seed: int) -> list[Row]:
     """Those of a source's first rows that are objects, as they are."""
     return [record.row for record in islice(records(source, seed), ROWS) if not record.refused]
+
+
+def questions(source: Source, seed: int) -> list[str]:
+    """The questions of a source's first rows as they are asked, with their options; none of rows that cannot be read.
+
+    `ValueError` if no row has a known schema.
+    """
+    known = resolved(source, seed)[0]
+    return [shown_question(draft.question, draft.options) for draft in _drafts(known, head(source, seed))]
 
 
 def resolved(source: Source, seed: int, *, evaluation: bool = False) -> tuple[Source, Found]:

@@ -4,8 +4,10 @@ import time
 
 from components.lib import machine
 from components.lib.generation import backends, prompts
+from components.lib.generation.context import check_prompts
 from components.lib.generation.decode import Asked
 from components.lib.model.files import model_directory
+from components.lib.model.template import Template
 from components.lib.recipe.recipes import QWEN
 from components.lib.recipe.schema import Form
 
@@ -23,10 +25,12 @@ def ask(
         max_new_tokens=max_new_tokens, temperature=temperature, batch_size=1,
         batch_tokens=QWEN.evaluate.batch_tokens, gpu_memory_utilization=QWEN.evaluate.gpu_memory_utilization,
     )  # fmt: skip
-    backend = backends.TransformersBackend(model_directory(model, revision), sampling)
+    directory = model_directory(model, revision)
     row = {"answers": answers, "form": form}
     told = system or prompts.system_prompt(form, answers)
-    prompt = prompts.render(backend.tokenizer, prompts.question_messages(question, told))
+    prompt = prompts.render(Template(directory), prompts.question_messages(question, told))
+    check_prompts(directory, {prompt: "the question"}, max_new_tokens, "--max-new-tokens")
+    backend = backends.TransformersBackend(directory, sampling)
     started = time.perf_counter()
     try:
         [[(_, answer)]] = backend.batches([prompt], [Asked.of(prompt, row)], [seed])

@@ -5,15 +5,15 @@ they finish. A completion ends at an end token, at the end of its answer line, o
 """
 
 import importlib
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.lib.files import read_json
 from components.lib.generation.decode import Asked, Decoder, Row, Text, mixed_seed
+from components.lib.generation.loading import load_model, load_tokenizer
+from components.lib.model.ends import ends_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +67,6 @@ def open_backend(name: str, directory: Path, sampling: Sampling) -> Backend:
     raise ValueError(f"no backend {name!r}; valid ones: transformers, vllm")
 
 
-def load_tokenizer(directory: Path) -> Any:
-    """The tokenizer of a model directory; `ValueError` if it has no chat template."""
-    transformers = importlib.import_module("transformers")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
-    if not tokenizer.chat_template:
-        raise ValueError(f"{directory} has no chat template; save the tokenizer with one (chat_template.jinja)")
-    return tokenizer
-
-
 def plan_batches(lengths: Sequence[int], sampling: Sampling) -> Iterator[list[int]]:
     """Indices of prompts grouped by length, longest first, within the limits on rows and on tokens.
 
@@ -103,14 +94,13 @@ class TransformersBackend:
         self.torch, self.sampling = torch, sampling
         self.tokenizer = load_tokenizer(directory)
         self.model = _load(directory, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
+        self.text = Text(self.tokenizer, set(ends_of(directory).ids))
 
     def batches(
         self, texts: Sequence[str], asked: Sequence[Asked], seeds: Sequence[int]
     ) -> Iterator[list[tuple[int, Completion]]]:
-        """See `Backend.batches`; `ValueError` if a prompt exceeds the model's context."""
+        """See `Backend.batches`."""
         ids = encode(self.tokenizer, texts)
-        check_context(ids, self.sampling.max_new_tokens, getattr(self.model.config, "max_position_embeddings", None))
         decoder = Decoder(limit=self.sampling.max_new_tokens, temperature=self.sampling.temperature)
         for batch in plan_batches([len(row) for row in ids], self.sampling):
             rows = [Row(ids[i], partial(self.text.ends, asked=asked[i])) for i in batch]
@@ -121,16 +111,12 @@ class TransformersBackend:
 
 def _load(directory: Path, device: Any) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    if not sys.stderr.isatty():
-        logging.disable_progress_bar()
     if device.type == "cpu":
         logging.set_verbosity_error()  # it warns of missing GPU kernels, which a CPU cannot have
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=kind, attn_implementation="sdpa")
-    return model.to(device).eval()
+    return load_model(directory, kind).to(device).eval()
 
 
 class VllmBackend:
@@ -146,7 +132,7 @@ class VllmBackend:
             ) from error
         self.directory, self.sampling = directory, sampling
         self.tokenizer = load_tokenizer(directory)
-        self.text = Text(self.tokenizer, end_ids(directory, self.tokenizer))
+        self.text = Text(self.tokenizer, set(ends_of(directory).ids))
         self.engine: Any = None
 
     def batches(
@@ -207,26 +193,3 @@ def completion(text: Text, ids: Sequence[int], why: str) -> Completion:
 def encode(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of rendered prompts, which already hold their special tokens."""
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-
-
-def end_ids(directory: Path, tokenizer: Any) -> set[int]:
-    """The ids that end a completion: those of generation_config.json (else config.json) and the tokenizer's."""
-    found: list[Any] = [tokenizer.eos_token_id]
-    for name in ("generation_config.json", "config.json"):
-        if (directory / name).exists() and (value := read_json(directory / name).get("eos_token_id")) is not None:
-            found += value if isinstance(value, list) else [value]
-            break
-    ends = {i for i in found if i is not None}
-    if not ends:
-        raise ValueError(f"{directory} names no end token; set eos_token_id in generation_config.json")
-    return ends
-
-
-def check_context(ids: Sequence[Sequence[int]], new_tokens: int, limit: int | None) -> None:
-    """Refuse prompts that leave no room for `new_tokens` in a context of `limit` tokens."""
-    longest = max((len(row) for row in ids), default=0)
-    if limit is not None and longest + new_tokens > limit:
-        raise ValueError(
-            f"a prompt of {longest} tokens and max_new_tokens={new_tokens} exceed the model's context of {limit}; "
-            "lower max_new_tokens or leave out the 8-shot protocols"
-        )

@@ -11,6 +11,7 @@ from components.lib import machine
 from components.lib.answers.final import states_answer
 from components.lib.answers.kinds import answers_of, form_of
 from components.lib.generation import prompts
+from components.lib.generation.loading import token_id
 from components.lib.recipe.schema import CHECKER, Form
 
 # Rows leave the batch once this share of it has ended; moving the cache costs about one step.
@@ -41,7 +42,7 @@ class Text:
     def __init__(self, tokenizer: Any, end: set[int]) -> None:
         """`end` holds the ids that end a completion."""
         self.tokenizer, self.end = tokenizer, end
-        tags = {tokenizer.convert_tokens_to_ids(tag) for tag in (prompts.OPEN, prompts.CLOSE)}
+        tags = {token_id(tokenizer, tag) for tag in (prompts.OPEN, prompts.CLOSE)}
         # The think tags are special tokens in some vocabularies, and are judged all the same.
         self.hidden = (set(tokenizer.all_special_ids) | end) - tags
         self.newline: dict[int, bool] = {}

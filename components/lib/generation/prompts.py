@@ -16,6 +16,7 @@ from typing import Any
 
 from components.lib.answers.choice_answer import letters
 from components.lib.answers.final import in_form
+from components.lib.model.template import RENDER_ERRORS
 from components.lib.recipe.schema import Form
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -65,7 +66,7 @@ def asking(row: Mapping[str, Any], exemplars: Sequence[tuple[str, str]] = ()) ->
 
 def render(tokenizer: Any, messages: Sequence[Message]) -> str:
     """The text of a prompt, up to where the model goes on."""
-    return _apply(tokenizer, fitted(tokenizer, messages))
+    return apply(tokenizer, fitted(tokenizer, messages))
 
 
 def fitted(tokenizer: Any, messages: Sequence[Message]) -> list[Message]:
@@ -101,18 +102,21 @@ class _Template:
 
 @lru_cache(maxsize=8)
 def _knows_system(template: _Template) -> bool:
-    from jinja2 import TemplateError
-
     try:
-        return _PROBE in _apply(template.tokenizer, question_messages("?", _PROBE))
-    except TemplateError:
+        return _PROBE in apply(template.tokenizer, question_messages("?", _PROBE))
+    except ValueError:
         return False
 
 
-def _apply(tokenizer: Any, messages: Sequence[Message]) -> str:
-    return tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=True, **TEMPLATE_ARGUMENTS
-    )
+def apply(tokenizer: Any, messages: Sequence[Message]) -> str:
+    """The text of messages as they are; `ValueError` with the chat template's own words if it refuses them."""
+    try:
+        return tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **TEMPLATE_ARGUMENTS
+        )
+    except RENDER_ERRORS as error:
+        roles = ", ".join(message["role"] for message in messages)
+        raise ValueError(f"its chat template refuses a conversation of {roles}: {error}") from None
 
 
 def prefilled(prompt: str) -> bool:

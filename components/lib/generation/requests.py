@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.generation import backends, prompts
+from components.lib.generation.context import check_prompts
 from components.lib.generation.decode import Asked, NotFinite
+from components.lib.generation.loading import load_tokenizer
 from components.lib.generation.partial import Partial
 from components.lib.model.files import model_sha256
 from components.lib.progress import Progress
@@ -32,7 +34,7 @@ def solutions_of(
     problems: Sequence[dict[str, Any]], directory: Path, seed: int, settings: schema.Sample
 ) -> list[Request]:
     """Every solution to be drawn, asked zero-shot in the prompt format of training and evaluation."""
-    tokenizer, fingerprint = backends.load_tokenizer(directory), model_sha256(directory)
+    tokenizer, fingerprint = load_tokenizer(directory), model_sha256(directory)
     requests = []
     for problem in problems:
         prompt = prompts.render(tokenizer, prompts.asking(problem))
@@ -44,17 +46,20 @@ def solutions_of(
 
 def complete(
     requests: Sequence[Request], directory: Path, partial: Partial, seed: int,
-    settings: schema.Evaluate | schema.Sample, label: str,
+    settings: schema.Evaluate | schema.Sample, label: str, setting: str,
 ) -> None:  # fmt: skip
     """Generate what `partial` does not hold yet; the model is not loaded when nothing is missing.
 
-    The step `sample` does so too; progress lines begin with `label`.
+    The step `sample` does so too; progress lines begin with `label`. `ValueError` if a prompt and so many new tokens as
+    the recipe's `setting` allows exceed the model's context.
     """
     missing = list({request.key: request for request in requests if request.key not in partial.rows}.values())
     if len(missing) < len(requests):
         print(f"{label}: {len(requests) - len(missing)} of {len(requests)} completions were there already", flush=True)
     if not missing:
         return
+    told = {request.prompt: f"{request.protocol} problem {request.row.get('id', '')}" for request in missing}
+    check_prompts(directory, told, settings.max_new_tokens, setting)
     sampling = backends.Sampling(
         max_new_tokens=settings.max_new_tokens,
         temperature=settings.temperature,

@@ -1,7 +1,6 @@
 """What SFT and GRPO share: device, loading, LoRA, the order of the rows, the batch's split, running, saving."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +11,16 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
 )
-from transformers.utils.logging import disable_progress_bar
 
 from components.lib import machine
 from components.lib.files import read_json
+from components.lib.generation import loading
 from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo, Scale, Sft
 from components.lib.training import upstream, vram
@@ -57,27 +54,16 @@ def is_first() -> bool:
 
 
 def load_tokenizer(model: str, revision: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, padding on the left; without a padding token it pads with the end token."""
-    tokenizer = AutoTokenizer.from_pretrained(model_directory(model, revision), padding_side="left")
-    if not tokenizer.chat_template:
-        raise ValueError(f"the tokenizer of {model!r} has no chat template; choose an instruction-tuned model")
-    if tokenizer.eos_token is None:
-        raise ValueError(f"the tokenizer of {model!r} has no end token; set eos_token in its tokenizer_config.json")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    """See `loading.load_tokenizer`."""
+    return loading.load_tokenizer(model_directory(model, revision))
 
 
 def load_model(model: str, revision: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The text model, in fp32 to be trained: master weights in bf16 would round away updates at small learning rates.
 
-    A vision-language checkpoint is loaded without its vision tower.
+    See `loading.load_model`.
     """
-    if not sys.stderr.isatty():
-        disable_progress_bar()
-    return AutoModelForCausalLM.from_pretrained(
-        model_directory(model, revision), dtype=dtype, attn_implementation="sdpa"
-    )
+    return loading.load_model(model_directory(model, revision), dtype)
 
 
 def lora(rank: int) -> LoraConfig | None:
@@ -174,7 +160,7 @@ def run(trainer: Trainer, saver: Saver, resume: str) -> None:
 def save_model(
     trainer: Trainer, tokenizer: PreTrainedTokenizerBase, out: Path, best: dict[str, torch.Tensor] | None = None
 ) -> None:
-    """Write a save_pretrained directory: weights (LoRA merged), generation settings that are greedy, tokenizer.
+    """Write a save_pretrained directory: weights (LoRA merged), greedy generation settings with every end, tokenizer.
 
     Trained weights in `best` take the place of the last ones. All processes call this, the first one writes.
     """
@@ -193,12 +179,8 @@ def save_model(
                 parameters[name].copy_(value)
     if isinstance(model, PeftModel):
         model = model.merge_and_unload()
-    ends = model.generation_config.eos_token_id
-    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     model.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=list(dict.fromkeys([tokenizer.eos_token_id, *ends])),
-        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False, eos_token_id=model.generation_config.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.config.use_cache = True
     model.save_pretrained(out, state_dict=weights)

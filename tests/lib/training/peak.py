@@ -61,7 +61,7 @@ def train(directory: Path, stage: str, width: int) -> None:
     tokenizer.save_pretrained(directory / "model")
     question = prompts.question_messages("How many?")
     rows = ([*question, {"role": "assistant", "content": "1 " * n}] for n in range(TOKENS, 0, -1))
-    messages = next(row for row in rows if len(tokenize(tokenizer, row)["input_ids"]) <= TOKENS)
+    messages = next(row for row in rows if len(tokenize(tokenizer, row, "<|im_end|>")["input_ids"]) <= TOKENS)
     write_jsonl(directory / "sft.jsonl", [{"messages": messages}] * 8)
     write_jsonl(directory / "problems.jsonl", [{"id": f"p/{n}", "question": "How many?", "gold": "7"} for n in (1, 2)])
     settings = SETTINGS[stage]

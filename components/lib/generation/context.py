@@ -1,0 +1,47 @@
+"""Whether prompts and what is written after them have room in a model's context, before the model is loaded."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.lib.files import read_json
+from components.lib.model.config import context_of
+from components.lib.model.tokens import Counter
+
+
+def check_prompts(directory: Path, asked: Mapping[str, str], new_tokens: int, setting: str) -> None:
+    """Refuse prompts that leave no room for `new_tokens` in the context of the model in `directory`.
+
+    `asked` says of each rendered prompt what it is, as "zero-shot problem 17"; `setting` is the name of what
+    `new_tokens` comes from. `ValueError` names the longest prompt and what to change: the setting, unless the prompts
+    that are too long are all few-shot ones.
+    """
+    limit = context_of(read_json(directory / "config.json"))
+    if limit is None or not asked:
+        return
+    counts = dict(zip(asked, Counter(directory).count(list(asked)), strict=True))
+    over = {prompt: count for prompt, count in counts.items() if count + new_tokens > limit}
+    if not over:
+        return
+    longest = max(over, key=over.__getitem__)
+    if all("8-shot" in asked[prompt] for prompt in over):
+        advice = (
+            f"leave the few-shot protocols out of evaluate_protocols and evaluate_gate_protocols, or lower {setting}"
+        )
+    elif limit > over[longest]:
+        advice = f"set {setting} to {limit - over[longest]} at most, or leave that problem out"
+    else:
+        advice = "leave that problem out, or take a model with a longer context"
+    raise ValueError(
+        f"{asked[longest]} has a prompt of {over[longest]:,} tokens; with {setting}={new_tokens} it exceeds the "
+        f"model's context of {limit:,}, as {len(over):,} of {len(asked):,} prompts do; {advice}"
+    )
+
+
+def check_conversations(directory: Path, max_tokens: int) -> None:
+    """Refuse conversations of up to `max_tokens` tokens where the model has fewer positions; `ValueError` says so."""
+    limit = context_of(read_json(directory / "config.json"))
+    if limit is not None and max_tokens > limit:
+        raise ValueError(
+            f"sft_max_tokens={max_tokens} exceeds the model's context of {limit:,}: positions beyond it were never "
+            f"trained; set sft_max_tokens={limit}"
+        )
