@@ -6,9 +6,10 @@ import pytest
 
 from components.compare.compare import compare
 from components.evaluate import evaluate as stage
-from components.lib import models
 from components.lib.answers.judging import Item, verdicts
+from components.lib.generation.loading import load_tokenizer
 from components.lib.generation.partial import Partial
+from components.lib.model import files as model_files
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import PROTOCOLS
 from components.lib.recipe.settings import replace
@@ -112,9 +113,7 @@ def test_completions_stay_until_all_that_the_step_does_is_done(data, tmp_path, c
 
 
 def test_other_settings_start_anew(data, tmp_path):
-    tokenizer = pytest.importorskip("components.lib.generation.backends").load_tokenizer(
-        stage.model_directory("tiny", "main")
-    )
+    tokenizer = load_tokenizer(stage.model_directory("tiny", "main"))
     keys = {}
     for name, fingerprint, seed, settings in (
         ("same", "f", 0, SETTINGS),
@@ -208,9 +207,9 @@ def test_cut_off_is_never_right():
 
 def test_model_hash_covers_weights_and_template(tmp_path):
     with pytest.raises(ValueError, match="holds no"):
-        models.model_sha256(tmp_path)
+        model_files.model_sha256(tmp_path)
     hashes = set()
     for name in ("model.safetensors", "chat_template.jinja", "config.json"):
         (tmp_path / name).write_text(name)
-        hashes.add(models.model_sha256(tmp_path))
+        hashes.add(model_files.model_sha256(tmp_path))
     assert len(hashes) == 3

@@ -38,9 +38,9 @@ def eval_gold(answer):
 
 def test_exemplars_keep_their_reasoning_in_the_prompt(data):
     pytest.importorskip("torch", reason="needs transformers: no prompt is rendered")
-    from components.lib.generation import backends
+    from components.lib.generation.loading import load_tokenizer
 
-    tokenizer = backends.load_tokenizer(stage.model_directory("tiny", "main"))
+    tokenizer = load_tokenizer(stage.model_directory("tiny", "main"))
     shots = protocols.exemplars("8-shot-think", "number", data, [], seed=0)
     assert all("Reasoned" in answer for _, answer in shots), "traces with an empty block teach nothing"
     prompt = prompts.render(tokenizer, prompts.asking({"question": "How many?"}, shots))

@@ -10,6 +10,8 @@ pytest.importorskip("torch", reason="needs torch: no model is run")
 import pipeline
 from components.lib.generation import backends, prompts
 from components.lib.generation.decode import Asked
+from components.lib.generation.loading import load_tokenizer
+from components.lib.model.ends import ends_of
 from components.lib.model.files import model_directory
 
 GREEDY = backends.Sampling(
@@ -88,13 +90,6 @@ def test_length_limit(tiny, sampling):
         assert (completion.tokens, completion.finish_reason, completion.stopped_at_answer) == (4, "length", False)
 
 
-def test_context_limit_is_named(tiny, sampling):
-    limit = tiny.model.config.max_position_embeddings
-    sampling(max_new_tokens=limit)
-    with pytest.raises(ValueError, match=f"max_new_tokens={limit} exceed the model's context of {limit}"):
-        ask(tiny, questions(tiny.tokenizer, 1))
-
-
 def test_random_model_batches_alike(random_model):
     """Four layers, linear and full attention, byte-level tokens, rows that end by chance."""
     backend = backends.open_backend("transformers", random_model, replace(GREEDY, temperature=0.0))
@@ -106,8 +101,8 @@ def test_random_model_batches_alike(random_model):
 
 def ending(random_model, pieces, asked):
     """Where a completion of these pieces of text ends: (text, reason), fed token by token."""
-    tokenizer = backends.load_tokenizer(random_model)
-    text = backends.Text(tokenizer, backends.end_ids(random_model, tokenizer))
+    tokenizer = load_tokenizer(random_model)
+    text = backends.Text(tokenizer, set(ends_of(random_model).ids))
     ids = []
     for token in tokenizer(pieces, add_special_tokens=False)["input_ids"]:
         ids.append(token)
@@ -164,11 +159,9 @@ def test_batches_are_sorted_and_bounded():
     assert list(backends.plan_batches([], small)) == []
 
 
-def test_unknown_backend_and_model_without_end(tmp_path):
+def test_an_unknown_backend_is_named(tmp_path):
     with pytest.raises(ValueError, match="no backend 'magic'; valid ones: transformers, vllm"):
         backends.open_backend("magic", tmp_path, GREEDY)
-    with pytest.raises(ValueError, match="names no end token"):
-        backends.end_ids(tmp_path, type("NoEnd", (), {"eos_token_id": None}))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is here: its absence is not seen")

@@ -12,6 +12,7 @@ from components.lib.model.config import context_of
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from pipeline import main
+from tests import ROOT
 from tests.fixtures.families import CHATML, CLOSES, DROPS, FAMILIES, GEMMA, LLAMA3, PREFILLS, QWEN3, make
 
 TOLD = prompts.system_prompt("marker", "number")
@@ -147,6 +148,11 @@ def test_doctor_says_what_was_found_and_writes_the_settings(tmp_path, capsys):
     assert "max_" not in capsys.readouterr().out.partition("Recipe\n")[2]
 
 
+def test_doctor_prints_what_the_document_shows(capsys):
+    shown = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").partition("```text\n")[2].partition("```")[0]
+    assert main(["doctor", "--model", "tiny"]) == 0 and capsys.readouterr().out == shown
+
+
 def test_doctor_refuses_what_preflight_would(tmp_path, capsys):
     assert main(["doctor", "--model", str(model(tmp_path / "m", CLOSES))]) == 2
     assert "closes the think block" in capsys.readouterr().err
@@ -156,4 +162,6 @@ def test_doctor_refuses_what_preflight_would(tmp_path, capsys):
 
 def test_the_table_of_families_is_as_wide_as_it_says():
     assert len({family.name for family in FAMILIES}) == len(FAMILIES) >= 13
+    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert all(f"\n| {family.name} | " in table for family in FAMILIES), "docs/models.md has a row for each"
     assert {family.system for family in FAMILIES} == {family.prefilled for family in FAMILIES} == {True, False}
