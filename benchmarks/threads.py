@@ -19,7 +19,7 @@ from components.lib.machine import SMALL_BYTES
 
 # Hidden size -> layers.
 SHAPES = {96: 4, 320: 8, 512: 8}
-ROWS, TOKENS, DECODED, REPEATS = 8, 64, 12, 2
+ROWS, TOKENS, DECODED, REPEATS = 4, 48, 8, 2
 VOCABULARY = 8_192
 
 

@@ -7,6 +7,7 @@ from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import Batch, micro_batches
+from components.lib.generation.loading import cached
 from components.lib.training.survive import Guarded
 from components.lib.training.upstream import renew_states
 
@@ -82,16 +83,16 @@ class GrpoTrainer(Guarded, GRPOTrainer):
             cache = DynamicCache(config=bare.config)
             bare(
                 input_ids=distinct[:, :-1], attention_mask=attention_mask[first, : prompts - 1],
-                past_key_values=cache, use_cache=True, logits_to_keep=1,
+                **cached(bare, cache), logits_to_keep=1,
             )  # fmt: skip
             cache.reorder_cache(rows)
             renew_states(cache)
             inputs = {
                 "input_ids": input_ids[:, prompts - 1 : -1], "attention_mask": attention_mask[:, :-1],
-                "past_key_values": cache,
+                **cached(bare, cache),
             }  # fmt: skip
             if completions.numel() * bare.config.get_text_config().vocab_size < FEW_LOGITS:
-                return self._from_logits(model(**inputs, use_cache=True).logits, completions, compute_entropy)
+                return self._from_logits(model(**inputs).logits, completions, compute_entropy)
             labels = completions.masked_fill(attention_mask[:, prompts:] == 0, -100)
             output = model(**inputs, shift_labels=labels, fused_lm_head=True)
         return output.log_probs, output.entropy if compute_entropy else None, None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from components.lib.generation.decode import Asked, Decoder, Row, Text, mixed_seed
-from components.lib.generation.loading import load_model, load_tokenizer
+from components.lib.generation.loading import check_cache, load_model, load_tokenizer
 from components.lib.model.ends import ends_of
 
 
@@ -116,7 +116,9 @@ def _load(directory: Path, device: Any) -> Any:
     if device.type == "cpu":
         logging.set_verbosity_error()  # it warns of missing GPU kernels, which a CPU cannot have
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-    return load_model(directory, kind).to(device).eval()
+    model = load_model(directory, kind).to(device).eval()
+    check_cache(model)
+    return model
 
 
 class VllmBackend:

@@ -11,7 +11,7 @@ from components.lib import machine
 from components.lib.answers.final import states_answer
 from components.lib.answers.kinds import answers_of, form_of
 from components.lib.generation import prompts
-from components.lib.generation.loading import token_id
+from components.lib.generation.loading import cached, token_id
 from components.lib.recipe.schema import CHECKER, Form
 
 # Rows leave the batch once this share of it has ended; moving the cache costs about one step.
@@ -247,4 +247,4 @@ def mixed_seed(*parts: Any) -> int:
 
 def _forward(model: Any, ids: Any, cache: Any) -> Any:
     """Feed token ids (rows, length) after what the cache holds; returns the last logits (rows, vocabulary)."""
-    return model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+    return model(input_ids=ids, **cached(model, cache), logits_to_keep=1).logits[:, -1]

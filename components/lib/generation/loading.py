@@ -1,11 +1,15 @@
 """Load a model and its tokenizer, the same way for training, rollouts and evaluation."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
 from components.lib.model.ends import ends_of
 
+CACHES = ("past_key_values", "cache_params")  # names of the argument
+READ = 8  # tokens that `check_cache` reads
+APART = 0.05  # of the largest score; bfloat16 rounds to 0.004 of it
 PREFERRED, FALLBACK = "sdpa", "eager"  # attention of transformers
 _SAID: set[str] = set()  # what was told in this process already
 
@@ -49,6 +53,53 @@ def load_model(directory: Path, dtype: Any) -> Any:
         model = _loaded(directory, dtype, FALLBACK)
     model.generation_config.eos_token_id = list(ends_of(directory).ids)
     return model
+
+
+def cached(model: Any, cache: Any) -> dict[str, Any]:
+    """The arguments with which a model goes on from a cache; state-space models have a name of their own for it.
+
+    `ValueError` if it has none, and would begin anew with every token.
+    """
+    bare = model.get_base_model() if hasattr(model, "get_base_model") else model  # of a LoRA adapter
+    known = inspect.signature(bare.forward).parameters
+    name = next((name for name in CACHES if name in known), None)
+    if name is None:
+        raise ValueError(
+            f"{type(bare).__name__} keeps what it has read in none of {', '.join(CACHES)}, so it cannot be decoded "
+            "token by token; choose another model"
+        )
+    return {name: cache, "use_cache": True}
+
+
+def check_cache(model: Any) -> None:
+    """Refuse a model that answers otherwise when it goes on from a cache than when it reads all at once.
+
+    Decoding and GRPO's passes, which read a shared prompt once, would compute nonsense without a word. `ValueError`
+    names its class. Not looked at are recurrent layers on a GPU, whose kernels tune themselves for a minute and have a
+    check of their own (lib/training/kernels.py), and weights that are no numbers, which the decoder names.
+    """
+    import torch
+    from transformers import DynamicCache
+    from transformers.cache_utils import LinearAttentionLayer
+
+    recurrent = any(isinstance(layer, LinearAttentionLayer) for layer in DynamicCache(config=model.config).layers)
+    if recurrent and model.device.type == "cuda":
+        return
+    ids = torch.arange(READ, device=model.device) % model.get_input_embeddings().weight.shape[0]
+    was_training = model.training
+    with torch.no_grad():
+        model.eval()
+        whole = model(input_ids=ids[None]).logits[0, READ // 2 :]
+        cache = DynamicCache(config=model.config)
+        model(input_ids=ids[None, : READ // 2], **cached(model, cache))
+        parts = model(input_ids=ids[None, READ // 2 :], **cached(model, cache)).logits[0]
+    model.train(was_training)
+    apart = (whole - parts).abs().max()
+    if torch.isfinite(apart) and apart > APART * whole.abs().max():
+        raise ValueError(
+            f"{type(model).__name__} gives other scores when it goes on from its cache (by {apart:.3g}, the largest is "
+            f"{whole.abs().max():.3g}), so it cannot be decoded token by token; choose another model"
+        )
 
 
 def token_id(tokenizer: Any, token: str) -> int | None:

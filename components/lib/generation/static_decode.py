@@ -9,6 +9,7 @@ import itertools
 from typing import Any
 
 from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt
+from components.lib.generation.loading import cached
 
 LENGTH_STEP = 128  # a cache's length is rounded up to it, so that it rarely has to grow
 SMALLEST = 8  # rows; below, moving costs more than it saves
@@ -53,7 +54,7 @@ class StaticDecoder(Decoder):
                     rows, tokens = [rows[k] for k in going], [tokens[k] for k in going]
                     cache = self._moved(model, cache, padded(going, rows_of(len(rows))), length, position)
                 ids = torch.tensor(padded(tokens, rows_of(len(rows))), device=device)[:, None]
-                logits = self._step(model)(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
+                logits = self._step(model)(input_ids=ids, **cached(model, cache)).logits[:, -1]
                 logits = logits.clone()  # a CUDA graph writes its next result to the same place
 
     def forget(self) -> None:

@@ -140,11 +140,14 @@ def check_memory(job: Job) -> None:
 
 
 def check_device(trainer: Trainer, scale: Scale) -> None:
-    """Refuse a split that did not happen, and on a GPU kernels that compute something else than the torch path."""
+    """Refuse a split that did not happen, a model that cannot go on from its cache, and on a GPU wrong kernels."""
     if scale.world > 1 and scale.sharding != "none" and not trainer.is_fsdp_enabled:
         raise ValueError(f"scale_sharding={scale.sharding} needs GPUs: accelerate has FSDP there alone; set it to none")
+    model: Any = trainer.accelerator.unwrap_model(trainer.model)
+    if not trainer.is_fsdp_enabled:
+        loading.check_cache(model)
     if torch.cuda.is_available():
-        print(check_kernels(trainer.accelerator.unwrap_model(trainer.model), trainer.args.device), flush=True)
+        print(check_kernels(model, trainer.args.device), flush=True)
 
 
 def run(trainer: Trainer, saver: Saver, resume: str) -> None:

@@ -11,13 +11,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from components.evaluate.evaluate import evaluate
 from components.lib.files import read_json, read_jsonl, write_jsonl
 from components.lib.generation import prompts
+from components.lib.generation.decode import Decoder, Row
 from components.lib.generation.fit import fit
+from components.lib.generation.loading import check_cache, load_model, load_tokenizer
 from components.lib.model.ends import ends_of
 from components.lib.model.tokens import added_ids
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.push.weights import convert_weights
-from tests.fixtures.families import FAMILIES
+from tests.fixtures.families import FAMILIES, STATEFUL
 from tests.lib.training.runs import run_grpo, run_sft
 
 SFT = replace(
@@ -28,7 +30,7 @@ GRPO = replace(
     plateau_steps=0, beta=0.0, learning_rate=1e-2, scale_rewards="none", think_weight=1.0,
 )  # fmt: skip
 EVALUATE = replace(TINY.evaluate, protocols=("zero-shot",), problems=3, gate_problems=2, max_new_tokens=8)
-EAGER = {"bloom", "gemma2"}  # whose classes have no sdpa
+EAGER = {"bloom", "gemma2", "gpt_oss", "mamba2"}  # whose classes have no sdpa
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_a_family_goes_the_whole_way(family, small, tmp_path, capfd):
     names = {number: token for token, number in added_ids(base).items()}
     assert found.ends.taught == family.taught and {names[number] for number in found.ends.ids} == family.ends
     assert bool(found.system) is not family.system and found.prefilled is family.prefilled
-    assert not found.ends.ignored or family.name in ("mistral", "olmo2")
+    assert bool(found.ends.ignored) is (family.name in ("mistral", "olmo2", "glm4"))
 
     numbers = run_sft(small, tmp_path / "sft", SFT, base)
     assert numbers["steps"] == 2 and numbers["conversations"] == 8
@@ -75,6 +77,41 @@ def test_a_family_goes_the_whole_way(family, small, tmp_path, capfd):
         if path.suffix != ".safetensors":
             (exported / path.name).write_bytes(path.read_bytes())
     _speaks_alike(grpo, exported)
+    _decodes_as_transformers_does(grpo)
+
+
+@pytest.mark.parametrize("family", STATEFUL, ids=lambda family: family.name)
+def test_what_cannot_go_on_from_a_cache_is_refused(family, small, tmp_path):
+    base = family.build(tmp_path / "base")
+    for train, settings in ((run_sft, SFT), (run_grpo, GRPO)):
+        with pytest.raises(ValueError, match=r"cannot be decoded token by token|not compatible with `past_key_values`"):
+            train(small, tmp_path / train.__name__, settings, base)
+
+
+def test_a_cache_that_is_not_read_is_found(tmp_path):
+    """As of a model type that takes the argument and forgets it."""
+    model = load_model(FAMILIES[0].build(tmp_path / "base"), torch.float32)
+    check_cache(model)
+    honest = model.forward
+
+    def forgetful(input_ids=None, past_key_values=None, use_cache=None, **others):
+        return honest(input_ids=input_ids, **others)
+
+    model.forward = forgetful
+    with pytest.raises(ValueError, match=r"LlamaForCausalLM gives other scores when it goes on from its cache"):
+        check_cache(model)
+
+
+def _decodes_as_transformers_does(directory: Path) -> None:
+    """Greedy completions of prompts of several lengths together, token by token."""
+    model, tokenizer = load_model(directory, torch.float32).eval(), load_tokenizer(directory)
+    texts = ["Tom has 7 cards.", "Tom has 7 cards. How many cards now?", "#### 7"]
+    rows = [Row(tokenizer(text, add_special_tokens=False)["input_ids"], lambda written: "") for text in texts]
+    Decoder(limit=8, temperature=0.0).decode(model, rows, torch.Generator())
+    model.generation_config.eos_token_id = None
+    for row in rows:
+        made = model.generate(torch.tensor([row.prompt]), max_new_tokens=8, pad_token_id=0)
+        assert made[0, len(row.prompt) :].tolist() == row.written
 
 
 def _speaks_alike(trained: Path, exported: Path) -> None:
