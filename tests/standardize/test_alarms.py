@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from components.compare.compare import compute
 from components.compare.report import html, markdown
 from components.lib.recipe.schema import Compare, Source
+from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
 from tests.fixtures.rows import SETTINGS, evaluation, good, read, run, write
@@ -92,6 +94,21 @@ def test_the_report_of_the_run_warns_of_it(tmp_path: Path, evaluations: dict[str
     (tmp_path / "out" / "summary.json").write_text("{}")  # as of an older version
     assert not compute(evaluations, {}, settings, tmp_path / "out")["alarms"]
     assert not compute(evaluations, {}, settings, tmp_path)["alarms"]
+
+
+def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path, evaluations: dict[str, Path]) -> None:
+    from components.compare.component import compare
+
+    run(tmp_path, source(tmp_path, [*SOUND[:3], *[{"x": 1}] * 9]))
+    given = {"data": tmp_path / "out", "base": evaluations["base"]}
+    made = {name: tmp_path / name for name in ("report", "summary", "results", "metrics")}
+    artifacts = {
+        name: SimpleNamespace(path=str(path), metadata={}, log_metric=lambda *_: None)
+        for name, path in (given | made).items()
+    }
+    settings = to_json(Compare(confidence=0.95, bootstrap_samples=100, examples=1))
+    compare.python_func(registry=str(tmp_path / "registry"), run_id="r1", settings=settings, **artifacts)
+    assert "25 % of its rows" in made["report"].read_text() and "25 % of its rows" in made["summary"].read_text()
 
 
 FORMS = [  # form of the run, answer of a conversation without a gold, what becomes of it, in another form or not

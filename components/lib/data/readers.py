@@ -142,7 +142,7 @@ def _check_surrogates(row: Any) -> None:
 def _json(file: IO[bytes]) -> Iterator[Record]:
     """The elements of one JSON array, read piece by piece; a file that is no array is read as JSON Lines.
 
-    `ValueError` if the file is one object with a list of rows inside.
+    `ValueError` if the file is one object with a list of rows inside, or objects over several lines each.
     """
     start = file.read(_CHUNK)
     text = start.removeprefix(codecs.BOM_UTF8).lstrip(_SPACE.encode())
@@ -154,6 +154,11 @@ def _json(file: IO[bytes]) -> Iterator[Record]:
         raise ValueError(
             f"the file is one JSON object, and its rows are the list under {key!r}; make that list the whole file, as "
             f"`jq '.[{json.dumps(key)}]' FILE > rows.json` does"
+        )
+    if text.partition(b"\n")[0].strip() == b"{":
+        raise ValueError(
+            "its objects are written over several lines; make the file a list of them, or write each on one line, as "
+            "`jq -c . FILE > rows.jsonl` does"
         )
     file.seek(0)
     yield from _json_lines(file)

@@ -87,7 +87,7 @@ def test_nine_golds_of_ten_decide_the_kind(tmp_path: Path) -> None:
 def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of the first 3 rows has a schema .* a, b; .*fields: \{question"):
         found(tmp_path, [{"a": 1, "b": 2}] * 3)
-    with pytest.raises(ValueError, match="as question and gold, .* messages, or conversations"):
+    with pytest.raises(ValueError, match="known are question and gold, .* messages, or conversations"):
         found(tmp_path, [{"a": 1, "b": 2}] * 3)
     assert found(tmp_path, [{"a": 1}], optional=True)[0].adapter == "problem"
     assert found(tmp_path, [{"question": ASKED, "tests": "1"}], answers="python:own.py")[0].adapter == "problem"
