@@ -21,7 +21,8 @@ _RESULT = re.compile(r"=\s*(-?\d*\.?\d+)>>")
 _MARKED_ALONE = re.compile("#{4}[^\n]*")
 _WRAPPERS = " \t#*_`>$"
 _MARKED_LINE = re.compile(r"[\s*_`>]*#{4}([^#]*)")
-_AROUND_BOX = " \t$*_`>.\\[]()"
+_BEFORE_BOX = re.compile(r"(\A|\n)[ \t*_`>]*(?:(?:\\[\[(]|\$\$?)\s*)?[ \t*_`]*\Z")
+_BEHIND_BOX = " \t\n$*_`>.\\])"
 _SMALL = "zero one two three four five six seven eight nine ten eleven twelve".split()
 
 
@@ -90,9 +91,8 @@ def ungolded_answer(answer: str, form: Form) -> str:
     >>> ungolded_answer("Three and four.\n\n$\\boxed{7}$", "marker")
     'Three and four.\n\n#### 7'
     """
-    front, newline, line = answer.rpartition("\n")
-    said = "" if stands_in(answer, form) else _boxed_alone(line) if form == "marker" else _marked_alone(line)
-    return f"{front}{newline}{in_form(said, form)}" if said else answer
+    front, said = _boxed_alone(answer) if form == "marker" else _marked_alone(answer)
+    return f"{front}{in_form(said, form)}" if said and not stands_in(answer, form) else answer
 
 
 def settled_answer(draft: Draft, gold: Gold) -> str:
@@ -126,21 +126,23 @@ def settled_answer(draft: Draft, gold: Gold) -> str:
     return f"{before}{in_form(gold.answer, gold.form)}"
 
 
-def _boxed_alone(line: str) -> str:
-    """What a line's box holds where the line is nothing but that box, "" otherwise."""
-    found = boxes(line)
-    if len(found) != 1 or (line[: found[0][0]] + line[found[0][1] :]).strip(_AROUND_BOX):
-        return ""
-    return found[0][2].strip()
+def _boxed_alone(answer: str) -> tuple[str, str]:
+    """(what stands before, content) of a box that ends an answer, with nothing else on its lines; content may be ""."""
+    start, end, said = next(reversed(boxes(answer)), (0, 0, ""))
+    opened = _BEFORE_BOX.search(answer[:start])
+    if not opened or answer[end:].strip(_BEHIND_BOX):
+        return answer, ""
+    return answer[: opened.end(1)], said.strip()
 
 
-def _marked_alone(line: str) -> str:
-    """What stands behind a line's marker where the line is nothing else, and it can stand in a box; "" otherwise."""
+def _marked_alone(answer: str) -> tuple[str, str]:
+    """(what stands before, answer) of a last line that is a marker and what can stand in a box; answer may be ""."""
+    front, newline, line = answer.rpartition("\n")
     match = _MARKED_LINE.fullmatch(line)
     said = unwrapped(match[1].strip(" \t*_`")) if match else ""
     if may_be_heading(said) or is_heading(said) or boxes(in_form(said, "boxed")) != [(0, len(said) + 8, said)]:
-        return ""
-    return said
+        return answer, ""
+    return front + newline, said
 
 
 def _marked(answer: str, gold: str) -> str:

@@ -27,6 +27,7 @@ MARKERS = [
 ORDINARY = [
     "It was <s>5</s> 7.", "Not <s>five cups</s>, but seven", "**#### 7** <s>8</s>", "$0<|y+2|<5$, which in turn",
     "if 1<|x|>0 then", "f <| x |> g", "[1, 2, 3]", "a[INS]", "x < s > y", "<sub>2</sub>",
+    "the tag `</s>`", "['<bos>', \"<|im_end|>\"]",
     "### Instruction: read\n### Response: done", "Human: yes", "the Human: a story", "[[INS]]", "std::cout << SYS >> 2",
     "<step>", "<s", "<|>", "<||>", "<| |>", "[|1; 2|]", "<<3+4=7>>", "<padding>", "<start>", "Tom says:\n\nHumans: 3",
 ]  # fmt: skip
@@ -59,6 +60,7 @@ def test_a_token_of_the_model_is_a_marker_wherever_it_stands() -> None:
     never = ["<think>", "</think>", "<|begin_of_thought|>", "  ", "!", "\n\n\n"]
     own = Markers(["<s>", "</s>", "[PAD]", "[[stop]]", *never])
     assert own.first("Not <s>five</s> cups") == "<s>" and own.cut("It was <s>5</s>") == ("It was <s>5", "</s>")
+    assert own.first("the token `</s>`") == "</s>" and own.first("the token '<eos>'") == ""
     assert own.first("a[PAD]b") == "[PAD]" and own.cut("7 [[stop]]") == ("7", "[[stop]]")
     assert own.first("<think>wow!\n\n\n<|begin_of_thought|></think>") == ""
     assert KNOWN.first("[PAD] and [[stop]]") == ""
