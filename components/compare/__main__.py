@@ -13,12 +13,12 @@ from components.lib.reporting.table import text_table
 
 
 def recompute(
-    *, evaluations: dict[str, Path], curves: dict[str, Path] | None, output: Path, examples: int | None,
-    settings: Compare,
+    *, evaluations: dict[str, Path], curves: dict[str, Path] | None, data: Path | None, output: Path,
+    examples: int | None, settings: Compare,
 ) -> str:  # fmt: skip
     """Write results.json, report.html and report.md from what evaluate saved, and print the table."""
     settings = settings if examples is None else replace(settings, examples=examples)
-    compare(evaluations=evaluations, curves=curves or {}, out=output, settings=settings)
+    compare(evaluations=evaluations, curves=curves or {}, out=output, settings=settings, data=data)
     print(text_table(read_json(output / "results.json")))
     return f"report: {output / 'report.html'}"
 

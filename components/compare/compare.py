@@ -18,22 +18,25 @@ _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "r
 
 
 def compare(
-    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: schema.Compare
-) -> dict[str, float]:
+    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: schema.Compare,
+    data: Path | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Compare checkpoints, in the order of `evaluations`, each with the one before it.
 
-    Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote. Writes
-    `out`/results.json, `out`/report.html and `out`/report.md. Returns numbers like "grpo_zero_shot_accuracy".
-    `ValueError` if the checkpoints were not asked the same problems.
+    Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote; of `data`,
+    which standardize wrote, its warnings. Writes `out`/results.json, `out`/report.html and `out`/report.md. Returns
+    numbers like "grpo_zero_shot_accuracy". `ValueError` if the checkpoints were not asked the same problems.
     """
-    found = compute(evaluations, curves, settings)
+    found = compute(evaluations, curves, settings, data)
     write_json(out / "results.json", found)
     write_text(out / "report.html", html(found))
     write_text(out / "report.md", markdown(found))
     return numbers(found)
 
 
-def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: schema.Compare) -> dict[str, Any]:
+def compute(
+    evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: schema.Compare, data: Path | None = None
+) -> dict[str, Any]:
     """Everything the report says, as JSON values."""
     read = load.read_evaluations(evaluations)
     rows = results.rows(read, "evaluation", settings)
@@ -58,7 +61,7 @@ def compute(evaluations: Mapping[str, Path], curves: Mapping[str, Path], setting
         "samples": results.samples(read, settings.examples),
         "curves": {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()},
         "training_samples": load.read_training_samples(curves, settings.examples),
-        "alarms": [*load.differing_prompts(read), *load.read_alarms(curves)],
+        "alarms": [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)],
         "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
     }
 

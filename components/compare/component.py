@@ -29,8 +29,9 @@ def compare(
         out = Path(results.path)
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
         curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}
-        record.numbers = compare(evaluations=evaluations, curves=curves, out=out, settings=from_json(Compare, settings))
-        record.numbers |= trace_rows(Path(data.path), open_store(registry), out)
+        read, parameters = Path(data.path), from_json(Compare, settings)
+        record.numbers = compare(evaluations=evaluations, curves=curves, out=out, settings=parameters, data=read)
+        record.numbers |= trace_rows(read, open_store(registry), out)
         shutil.copy(out / "report.html", report.path)
         shutil.copy(out / "report.md", summary.path)
         publish(registry, run_id, out)

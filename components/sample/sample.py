@@ -75,7 +75,7 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
 
     SFT sources have no say in which problems are kept, and are not read.
     """
-    known = [resolved(source, plan.seed)[0] for source in plan.sources]
+    known = [resolved(source, plan.seed)[0] for source in plan.sources if source.purpose != "sft"]
     sources = tuple(replace(source, use="problems") for source in known if source.use in ("problems", "both"))
     if not sources:
         raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")

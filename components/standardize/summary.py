@@ -8,8 +8,9 @@ from typing import Any
 from markupsafe import Markup
 
 from components.lib.data.reasons import FINDINGS, REASONS
+from components.lib.data.rows import Written
 from components.lib.data.splits import FILES, SPLITS
-from components.lib.data.tally import Histogram, Ledger, Tally
+from components.lib.data.tally import Histogram, Tally
 from components.lib.files import write_json, write_text
 from components.lib.recipe.schema import Standardize
 from components.lib.reporting import page, svg
@@ -18,9 +19,9 @@ BARS = 28
 _SHOWN = 1200  # characters of an example's text
 
 
-def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: int, out: Path) -> dict[str, float]:
+def write_summary(written: Written, settings: Standardize, seed: int, out: Path) -> dict[str, float]:
     """Write summary.json, summary.md and summary.html to `out`; returns the counts as numbers to log."""
-    summary = summarise(ledger, settings, tokenizer, seed)
+    ledger, summary = written.ledger, summarise(written, settings, seed)
     write_json(out / "summary.json", summary)
     charts = {title: chart(found) for title, found in ledger.histograms.items() if found.count}
     for name in ("summary.md", "summary.html"):
@@ -34,9 +35,11 @@ def write_summary(ledger: Ledger, settings: Standardize, tokenizer: str, seed: i
     return {name: float(number) for name, number in numbers.items()}
 
 
-def summarise(ledger: Ledger, settings: Standardize, tokenizer: str, seed: int) -> dict[str, Any]:
-    """The content of summary.json: counts per source, file and reason, lengths, findings and settings."""
+def summarise(written: Written, settings: Standardize, seed: int) -> dict[str, Any]:
+    """The content of summary.json: warnings, counts per source, file and reason, lengths, findings and settings."""
+    ledger = written.ledger
     return {
+        "warnings": written.warnings,
         "read": sum(tally.read for tally in ledger.tallies),
         "kept": sum(tally.kept for tally in ledger.tallies),
         "repeats": sum(tally.repeats for tally in ledger.tallies),
@@ -45,7 +48,7 @@ def summarise(ledger: Ledger, settings: Standardize, tokenizer: str, seed: int) 
         "sources": [_source(tally) for tally in ledger.tallies],
         "lengths": {title: _lengths(found) for title, found in ledger.histograms.items() if found.count},
         "findings": sorted(ledger.findings, key=lambda finding: FINDINGS.index(finding["reason"])),
-        "settings": {**vars(settings), "seed": seed, "tokens": tokenizer},
+        "settings": {**vars(settings), "seed": seed, "tokens": written.tokens},
     }
 
 

@@ -77,7 +77,7 @@ def test_a_trace_ends_in_the_form_asked_for(tmp_path, form, answer, expected):
     ], "gold": "\\frac{3}{4}"}  # fmt: skip
     good = {"prompt": "What is one and one?", "completion": "<think>1+1=2</think>#### 2"}
     found = standardized(
-        tmp_path, source(tmp_path, "traces", [row], adapter="chat", answers="math"),
+        tmp_path, source(tmp_path, "traces", [row], adapter="chat", answers="math", optional=True),
         source(tmp_path, "good", [good], adapter="prompt-completion"),
         test=source(tmp_path, "test", towns(5, 10), adapter="gsm8k", answers="text"), form=form,
     )  # fmt: skip

@@ -177,6 +177,8 @@ def test_own_problem_files_are_read_again(tmp_path: Path) -> None:
         ([], "gsm8k", "source 'rows' holds no rows"),
         ([{"text": "a"}] * 3, "gsm8k", "source 'rows': no row fits the adapter 'gsm8k' (3 missing-field)"),
         ([{"question": "a", "answer": "#### 4"}], "chat", "no row fits the adapter 'chat'"),
+        ([{"question": "a", "answer": "#### 4"}], "chat", 'it reads {"messages": '),
+        ([{"question": "a", "answer": "#### 4"}], "chat", "the rows have question, answer; the adapter 'gsm8k' fits 1"),
         ([{"question": "How?", "answer": "#### many"}], "gsm8k", "no training problem is left"),
     ],
 )

@@ -87,7 +87,8 @@ class Rules:
             self._check_apart(same(draft.question), seen, *APART)
             near = self.index.near("question", same(draft.question), same(draft.question), draft.options)
             self._check_near(near, "", *APART)
-        if seen:
+        if seen and seen.gold:
+            checks.check_same(draft, seen.gold)
             return seen.gold
         return None if draft.gold is None else parsed_gold(draft.gold, draft, kind, form)
 

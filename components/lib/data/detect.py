@@ -5,7 +5,7 @@ The schema that most of the first rows have decides. A row that has another is r
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from components.lib.answers.numbers_in_text import read_number
 from components.lib.answers.text_answer import MOST_WORDS
 from components.lib.data import fields
-from components.lib.data.adapters import Draft
+from components.lib.data.adapters import ADAPTERS, Draft
 from components.lib.data.adapters.stated import stated
 from components.lib.data.adapters.thinking import has_open_thoughts
 from components.lib.data.adapters.traces import ANSWERED, ASKED, THOUGHT
@@ -26,11 +26,13 @@ from components.lib.recipe.settings import replace
 ROWS = 1000
 UNKNOWN = "no known schema"
 ANSWERS: dict[str, str] = {
-    "chat": "number", "thinking-solution": "number", "gsm8k": "number", "prompt-completion": "number",
-    "math": "math", "openr1": "math", "deepscaler": "math", "dapo": "math", "aqua": "choice",
+    "gsm8k": "number", "math": "math", "openr1": "math", "deepscaler": "math", "dapo": "math", "aqua": "choice"
 }  # fmt: skip
 """Kind of an adapter's usual answers; of the others the golds decide."""
 
+_NUMBERS = ("chat", "thinking-solution", "prompt-completion")  # unless most rows have a gold
+_USUAL = "question and gold, problem and solution, messages, or conversations (docs/data.md lists them all)"
+_MAP = "say which field is which, as in `fields: {question: ..., gold: ...}`"
 _MOST = 0.9  # share of the golds that a kind must fit
 _WORD = re.compile(r"(?<![\\A-Za-z])(?!sqrt|sin|cos|tan|log|ln|exp|pi|and|or|inf)[^\W\d_]{2,}")
 
@@ -143,8 +145,29 @@ def resolved(source: Source, seed: int, *, evaluation: bool = False) -> tuple[So
     if not use or not answers:
         rows = head(source, seed) if rows is None else rows
         found, drafts = Found(found.schemas, len(rows)), _drafts(source, rows)
-        use, answers = use or _use(drafts), answers or kind_of_golds(drafts)
+        without = source.adapter in _NUMBERS and not _have_golds(drafts)
+        use, answers = use or _use(drafts), answers or ("number" if without else kind_of_golds(drafts))
     return replace(source, use=use, answers=answers), found
+
+
+def fitting(source: Source, seed: int) -> str:
+    """What the adapter of a source reads, which fields the first rows have, and which adapter would fit most of them.
+
+    That is for a source of which no row fits; its rows are read once more.
+    """
+    rows = [fields.mapped(row, source.fields) for row in head(source, seed)]
+    wanted = (ADAPTERS[source.adapter].__doc__ or "").splitlines()[0].rstrip(".")
+    if not rows:
+        return f"it reads {wanted}; none of the first {ROWS:,} is an object with fields"
+    found = Counter(map(schema_of, rows))
+    best = max((name for name in found if name != UNKNOWN), key=lambda name: found[name], default="")
+    advice = {"": f"no adapter knows them; {_MAP}", source.adapter: "their fields are those, but not what they hold"}
+    told = advice.get(best, f"the adapter {best!r} fits {found[best]:,} of the first {len(rows):,}")
+    return f"it reads {wanted}; the rows have {_names(rows)}; {told}"
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return ", ".join(dict.fromkeys(key for row in rows for key in row))[:400]
 
 
 def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
@@ -159,10 +182,9 @@ def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
     schemas = Counter(dict(sorted(counted.items(), key=lambda one: (-one[1], order.index(one[0])))))
     known = [name for name in schemas if name != UNKNOWN]
     if rows and not known and not source.optional and not source.answers.startswith(CHECKER):
-        has = ", ".join(dict.fromkeys(key for row in rows for key in row))
         raise ValueError(
             f"source {source.label!r}: none of the first {len(rows):,} rows has a schema that is known; they have "
-            f"{has[:400]}; say which field is which, as in `fields: {{question: ..., gold: ...}}`"
+            f"{_names(rows)}; known are {_USUAL}; {_MAP}"
         )
     return replace(source, adapter=known[0] if known else "problem"), Found(schemas, len(rows))
 
@@ -179,9 +201,13 @@ def _drafts(source: Source, rows: list[Row]) -> list[Draft]:
 
 def _use(drafts: list[Draft]) -> Use:
     """Problems where most rows have a gold, SFT where most have a trace, both where both."""
-    golds = sum(draft.gold is not None for draft in drafts) * 2 >= max(1, len(drafts))
+    golds = _have_golds(drafts)
     traces = sum(bool(draft.reasoning) for draft in drafts) * 2 >= max(1, len(drafts))
     return "both" if golds and traces else "sft" if traces else "problems"
+
+
+def _have_golds(drafts: list[Draft]) -> bool:
+    return sum(draft.gold is not None for draft in drafts) * 2 >= max(1, len(drafts))
 
 
 def kind_of_golds(drafts: list[Draft]) -> str:

@@ -13,6 +13,8 @@ from components.lib.data.adapters.problems import open_problem, problem
 from components.lib.data.reasons import Refused
 from components.lib.recipe.schema import CHECKER, Source
 
+Reader = Callable[[dict[str, Any]], Draft]
+
 
 class _Noted(dict[str, Any]):
     """A row that notes which fields it is asked for."""
@@ -31,17 +33,18 @@ class _Noted(dict[str, Any]):
         return super().__contains__(name)
 
 
-def reader(source: Source) -> Callable[[dict[str, Any]], Draft]:
-    """The adapter of a source, behind its field map; what it refuses a field for names the place in the row as well."""
+def reader(source: Source, ready: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Reader:
+    """The adapter of a source, behind its field map; what it refuses a field for names the place in the row as well.
+
+    `ready` makes of a row, with its fields as the adapter calls them, that which the adapter gets.
+    """
     adapter = ADAPTERS[source.adapter]
     if adapter is problem and source.kind.startswith(CHECKER):
         adapter = open_problem
-    if not source.fields:
-        return adapter
 
     def read(row: dict[str, Any]) -> Draft:
         try:
-            return adapter(mapped(row, source.fields))
+            return adapter(ready(mapped(row, source.fields)))
         except Refused as refused:
             place = source.fields.get(str(refused.detail.get("field", "")).partition("[")[0])
             raise Refused(refused.reason, **refused.detail | ({"place": place} if place else {})) from None

@@ -140,11 +140,70 @@ def _check_surrogates(row: Any) -> None:
 
 
 def _json(file: IO[bytes]) -> Iterator[Record]:
-    """The elements of one JSON array, read piece by piece; a file that is no array is read as JSON Lines."""
+    """The elements of one JSON array, read piece by piece; a file that is no array is read as JSON Lines.
+
+    `ValueError` if the file is one object with a list of rows inside, or objects over several lines each.
+    """
     start = file.read(_CHUNK)
     text = start.removeprefix(codecs.BOM_UTF8).lstrip(_SPACE.encode())
     file.seek(0)
-    yield from _array(file) if text.startswith(b"[") else _json_lines(file)
+    if text.startswith(b"["):
+        yield from _array(file)
+        return
+    if not _more_than_one(file) and (key := _list_inside(file)):
+        raise ValueError(
+            f"the file is one JSON object, and its rows are the list under {key!r}; make that list the whole file, as "
+            f"`jq '.[{json.dumps(key)}]' FILE > rows.json` does"
+        )
+    if text.partition(b"\n")[0].strip() == b"{":
+        raise ValueError(
+            "its objects are written over several lines; make the file a list of them, or write each on one line, as "
+            "`jq -c . FILE > rows.jsonl` does"
+        )
+    file.seek(0)
+    yield from _json_lines(file)
+
+
+def _more_than_one(file: IO[bytes]) -> bool:
+    """Whether the first line of a file is JSON by itself, and more follow."""
+    found = (line for line in _lines(file) if line.strip())
+    try:
+        json.loads(next(found, b"").removeprefix(codecs.BOM_UTF8))
+        return next(found, b"") != b""
+    except (ValueError, RecursionError):
+        return False
+    finally:
+        file.seek(0)
+
+
+def _list_inside(file: IO[bytes]) -> str:
+    """The name of the first list of rows in a file that is one object, "" if there is none.
+
+    Rows are objects, but no turns of a conversation: an object with those is a row itself.
+    """
+    window = _Window(file)
+    try:
+        window.expect("{")
+        while True:
+            key = json.loads(window.element(0))
+            window.expect(":")
+            if window.peek() != "[":
+                window.element(0)
+            elif row := next((one for one in _elements(window) if isinstance(one, dict)), None):
+                return "" if {"role", "from"} & set(row) else key
+            window.expect(",")
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _elements(window: "_Window") -> Iterator[Any]:
+    """The elements of the list that begins here, up to its end."""
+    window.expect("[")
+    while window.peek() != "]":
+        yield json.loads(window.element(0))
+        if window.peek() == ",":
+            window.expect(",")
+    window.expect("]")
 
 
 def _array(file: IO[bytes]) -> Iterator[Record]:

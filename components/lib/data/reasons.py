@@ -25,7 +25,7 @@ REASONS = {
     "empty-think": "the think block holds nothing to be seen",
     "text-before-think": "text stands in front of the think block",
     "tag-in-question": "the question holds a think tag",
-    "special-token": "the text holds a chat template's control token",
+    "special-token": "the text holds an end token or a turn marker of this model or of another",
     "control-character": "the text holds a control character",
     "replacement-character": "the text holds U+FFFD, the mark of an earlier wrong decoding",
     "no-answer": "there is no final answer that can be read",
@@ -57,6 +57,9 @@ MISFIT = frozenset(
     "empty-line line-too-long not-utf8 not-json not-csv wrong-columns duplicate-key lone-surrogate not-an-object "
     "missing-field wrong-type wrong-roles no-think".split()
 )
+
+# Nothing is wrong with such a row: its source asked for fewer.
+BY_CHOICE = ("over-cap", "weight")
 
 # What a reader of the summary must see one by one: contamination, and golds that are wrong.
 FINDINGS = ("overlap-exact", "overlap-near", "overlap-ngram", "held-out-near", "held-out-ngram", "wrong-gold",

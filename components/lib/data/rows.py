@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from components.lib.answers import checker
-from components.lib.data import checks, fields, sources
+from components.lib.data import alarms, checks, fields, sources
 from components.lib.data.adapters import Draft
 from components.lib.data.decide import Conversation, Placement, Problem, Rules
 from components.lib.data.dedup import Index, Seen
 from components.lib.data.detect import Found, resolved
 from components.lib.data.gold import Gold, problem_gold
+from components.lib.data.markers import Markers
 from components.lib.data.normal import digest, same
-from components.lib.data.reasons import MISFIT, Refused
+from components.lib.data.reasons import Refused
 from components.lib.data.splits import FILES
 from components.lib.data.tally import Histogram, Ledger, Tally
 from components.lib.data.tokens import Tokens
@@ -46,6 +47,7 @@ class Written:
     ledger: Ledger
     tokens: str
     error: str  # empty if nothing is
+    warnings: list[str]  # of sources of which little is kept
 
 
 def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
@@ -76,7 +78,7 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
         for name in FILES:
             os.replace(Path(folder) / f"{name}.jsonl", out / f"{name}.jsonl")
     ledger.check()
-    return Written(ledger, run.tokens.name, error)
+    return Written(ledger, run.tokens.name, error, list(alarms.warnings(ledger.tallies, settings.min_kept, plan.seed)))
 
 
 def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...], checkers: Mapping[str, str]) -> None:
@@ -98,6 +100,7 @@ class _Run:
         self.plan, self.ledger = plan, ledger
         self.checkers = checker.install_codes(plan.checkers)
         self.tokens = Tokens(plan.model, plan.revision)
+        self.markers = Markers.of(plan.model, plan.revision)
         self.index = Index(
             folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
         )
@@ -125,7 +128,8 @@ class _Run:
                         read(self.ledger.begin(recipe_settings.replace(source, use=use), found.schemas))
         finally:
             self.index.close()
-        return _misfit(self.ledger.tallies) or _empty(self.ledger.written, uses)
+        wrong = (alarms.error(self.ledger.tallies, self.plan.seed), _empty(self.ledger.written, uses))
+        return "; ".join(filter(None, wrong))
 
     def _training(self, tally: Tally) -> None:
         self.problems(tally, evaluation=False)
@@ -190,9 +194,10 @@ class _Run:
             tally.golds += 1
             checks.check_own_gold(draft, gold)
             answer = checks.settled_answer(draft, gold)
-            tally.notes[f"answer marked with {NAMED[form]}"] += (
-                NAMED[form] in answer and NAMED[form] not in draft.answer
-            )
+        else:
+            answer = checks.ungolded_answer(answer, form)
+        tally.notes[f"answer marked with {NAMED[form]}"] += NAMED[form] in answer and NAMED[form] not in draft.answer
+        tally.notes[f"answer in another form than {NAMED[form]}"] += not checks.stands_in(answer, form)
         text = prompts.assistant_text(draft.reasoning, answer)
         system = self.plan.system_prompt or prompts.system_prompt(form, gold.kind if gold else kind)
         messages = [*prompts.question_messages(shown, system), {"role": "assistant", "content": text}]
@@ -200,7 +205,8 @@ class _Run:
 
     def _sound(self, tally: Tally, prepare: Callable[[Draft], T]) -> Iterator[tuple[int, Any, T]]:
         """(index, row, prepared) of the rows that fit the adapter and pass `prepare`; the others are refused."""
-        adapter, kind = fields.reader(tally.source), tally.source.kind
+        kind = tally.source.kind
+        adapter = fields.reader(tally.source, lambda row: self._without_end(tally, row))
         own = self.checkers[kind] if kind.startswith(CHECKER) else ""
         for record in sources.records(tally.source, self.plan.seed):
             self.ledger.count(tally)
@@ -210,12 +216,18 @@ class _Run:
                 draft = adapter(record.row)
                 if own:
                     draft = replace(draft, checker=own, row=plain_row(record.row))
-                checks.check_texts(draft)
+                checks.check_texts(draft, self.markers)
                 prepared = prepare(draft)
             except Refused as refused:
                 self.ledger.refuse(tally, record.index, record.row, refused)
                 continue
             yield record.index, record.row, prepared
+
+    def _without_end(self, tally: Tally, row: dict[str, Any]) -> dict[str, Any]:
+        cut, marker = self.markers.without_end(row)
+        if marker:
+            tally.notes[f"{marker} cut off at the end"] += 1
+        return cut
 
     def _keep(
         self, tally: Tally, index: int, raw: Any, placement: Placement, kind: str, key: str, row: dict[str, Any],
@@ -236,6 +248,7 @@ class _Run:
 
 def _problem(draft: Draft, kind: str, form: Form) -> Problem:
     gold = problem_gold(draft, kind, form)
+    checks.check_trace(draft, gold)
     return Problem(same(prompts.shown_question(draft.question, gold.options)), same(draft.question), draft, gold)
 
 
@@ -255,21 +268,10 @@ def _empty(written: Mapping[str, int], uses: set[Use]) -> str:
     return ""
 
 
-def _misfit(tallies: list[Tally]) -> str:
-    for tally in (tally for tally in tallies if not tally.source.optional):
-        name, adapter = tally.source.name, tally.source.adapter
-        if not tally.read:
-            return f"source {name!r} holds no rows"
-        if set(tally.rejected) <= MISFIT and not tally.kept:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in tally.rejected.most_common())
-            return f"source {name!r}: no row fits the adapter {adapter!r} ({reasons})"
-    return ""
-
-
 def _report(tally: Tally) -> None:
     kept = ", ".join(f"{count:,} {split}" for split, count in tally.accepted.items()) or "none"
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in tally.rejected.most_common()) or "none"
+    refused = tally.reasons(len(tally.rejected)) or "none"
     print(
-        f"standardize: {tally.source.name} for {tally.source.use}: {tally.read:,} rows: kept {kept}; refused {reasons}",
+        f"standardize: {tally.source.name} for {tally.source.use}: {tally.read:,} rows: kept {kept}; refused {refused}",
         flush=True,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from components.lib.data.reasons import FINDINGS, REASONS, Refused
+from components.lib.data.reasons import BY_CHOICE, FINDINGS, REASONS, Refused
 from components.lib.data.splits import FILES
 from components.lib.progress import Progress
 from components.lib.recipe.schema import Source
@@ -34,6 +34,16 @@ class Tally:
     def kept(self) -> int:
         """Rows that went to another file than rejects.jsonl."""
         return self.accepted.total()
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that were kept, without those that the source's own weight or cap left out."""
+        wanted = self.read - sum(self.rejected[reason] for reason in BY_CHOICE)
+        return self.kept / wanted if wanted else 1.0
+
+    def reasons(self, most: int = 3) -> str:
+        """The most frequent reasons for which rows were refused, each with its count."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.most_common(most))
 
     def check(self) -> None:
         """Every row that was read went to exactly one file."""

@@ -15,6 +15,7 @@ from typing import Any
 from components.lib.answers import checker
 from components.lib.data import adapters, checks
 from components.lib.data.gold import Gold
+from components.lib.data.markers import KNOWN
 from components.lib.data.reasons import Refused
 from components.lib.files import read_jsonl, resumed_rows
 from components.lib.generation.prompts import asking, assistant_text
@@ -131,8 +132,8 @@ def _trace(teacher: Teacher, problem: Problem, sample: int) -> dict[str, Any]:
     try:
         text = teacher.solve(problem)
         turns = [{"role": "user", "content": problem["question"]}, {"role": "assistant", "content": text}]
-        draft = adapters.chat({"messages": turns})
-        checks.check_texts(draft)
+        draft = adapters.chat(KNOWN.without_end({"messages": turns})[0])
+        checks.check_texts(draft, KNOWN)
         answer = checks.settled_answer(draft, Gold.of(problem))
     except Refused as refused:
         return row | {"reason": refused.reason, "completion": text} | refused.detail

@@ -54,9 +54,7 @@ class Source(Settings):
     licence: str = Field(default="unknown", description="licence of the rows, as the Hub spells it")
     cap: int = Field(default=0, description="at most so many accepted rows, 0: all", ge=0)
     weight: float = Field(default=1.0, description="share of the rows kept, by hash; above 1 repeats them", gt=0)
-    optional: bool = Field(
-        default=False, description="that it holds no rows, or none that fits its adapter, is no error"
-    )
+    optional: bool = Field(default=False, description="that nothing of it is kept is a warning, no error")
 
     @property
     def purpose(self) -> Use:

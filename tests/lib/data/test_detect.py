@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from components.lib.data.detect import ROWS, UNKNOWN, resolved
+from components.lib.data.adapters import ADAPTERS
+from components.lib.data.detect import ROWS, UNKNOWN, fitting, resolved
 from components.lib.recipe.schema import Source
 from tests.fixtures.rows import good, write
 from tests.fixtures.tasks import TASKS, needs_tasks
@@ -86,8 +87,39 @@ def test_nine_golds_of_ten_decide_the_kind(tmp_path: Path) -> None:
 def test_what_nobody_knows_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none of the first 3 rows has a schema .* a, b; .*fields: \{question"):
         found(tmp_path, [{"a": 1, "b": 2}] * 3)
+    with pytest.raises(ValueError, match="known are question and gold, .* messages, or conversations"):
+        found(tmp_path, [{"a": 1, "b": 2}] * 3)
     assert found(tmp_path, [{"a": 1}], optional=True)[0].adapter == "problem"
     assert found(tmp_path, [{"question": ASKED, "tests": "1"}], answers="python:own.py")[0].adapter == "problem"
+
+
+@pytest.mark.parametrize("adapter", ["chat", "thinking-solution", "prompt-completion"])
+def test_golds_beside_conversations_decide_their_kind_where_most_rows_have_one(tmp_path: Path, adapter: str) -> None:
+    towns = [row | {"answer": "New York"} for row in good(adapter, 8)]
+    assert found(tmp_path, towns)[0].answers == "text"
+    assert found(tmp_path, [*towns, *good(adapter, 9)])[0].answers == "number"
+    assert found(tmp_path, towns, answers="math")[0].answers == "math"
+
+
+FITTING = [  # adapter, rows, what is said of the fields wanted and found, and of the adapter that fits
+    ("gsm8k", [{"text": "a", "n": 1}], '{"question", "answer"}', "text, n", "no adapter knows them; say which field"),
+    ("chat", [{"question": "a", "answer": "#### 4"}] * 2, '{"messages": [', "question, ans", "adapter 'gsm8k' fits 2"),
+    ("gsm8k", [SHAREGPT[0][0], SHAREGPT[0][0], {"x": 1}], '{"question", "answer"}', "id, con", "'sharegpt' fits 2 of"),
+    ("chat", [{"messages": []}], '{"messages": [', "messages", "their fields are those, but not what they hold"),
+    ("alpaca", [], '{"instruction", "input", "output"}', "", "none of the first 1,000 is an object with fields"),
+]
+
+
+@pytest.mark.parametrize(("adapter", "rows", "wanted", "has", "advice"), FITTING)
+def test_what_no_row_fits_is_told_with_what_would_fit(tmp_path: Path, adapter, rows, wanted, has, advice) -> None:
+    text = fitting(Source(path=write(tmp_path / "rows.jsonl", rows), adapter=adapter), 0)
+    assert text.startswith(f"it reads {wanted}") and advice in text and (not has or f"the rows have {has}" in text)
+
+
+def test_every_adapter_begins_with_the_fields_that_it_reads() -> None:
+    for adapter in ADAPTERS.values():
+        first = str(adapter.__doc__).splitlines()[0]
+        assert first.startswith("{") or "`messages`" in first, first
 
 
 def test_what_the_golds_decide_is_said_too(tmp_path: Path) -> None:

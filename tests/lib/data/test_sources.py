@@ -75,6 +75,45 @@ def test_damaged_elements_of_a_json_array_are_one_reject_each(tmp_path: Path) ->
             _records(tmp_path / "a.json", broken)
 
 
+INSIDE = [  # an object that is a whole file, and the key of the list of rows in it
+    ({"data": PROBLEMS}, "data"), ({"version": "1.1", "fields": ["q", "a"], "rows": PROBLEMS}, "rows"),
+    ({"meta": {"data": [{"a": 1}]}, "train rows": PROBLEMS[:1], "test": PROBLEMS}, "train rows"),
+    ({"data": [None, *PROBLEMS]}, "data"),
+]  # fmt: skip
+ROWS = [  # objects that are rows themselves
+    PROBLEMS[0], good("chat", 1)[0], {"conversations": [{"from": "human", "value": "x"}]}, {"data": PROBLEMS[0]},
+    {"options": ["A", "B"], "n": []}, {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "key"), INSIDE)
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_one_object_with_the_rows_inside_says_so(name: str, value: dict, key: str, tmp_path: Path) -> None:
+    for text in (json.dumps(value), json.dumps(value, indent=1), f"\ufeff\n {json.dumps(value)}\n\n"):
+        data = text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+        with pytest.raises(ValueError, match=f"one JSON object, and its rows are the list under '{key}'.*`jq") as error:
+            run(tmp_path, Source(path=str(tmp_path / name), name="a", adapter="gsm8k"))
+        assert "source 'a'" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_object_that_is_a_row_is_one(row: dict, tmp_path: Path) -> None:
+    assert _records(tmp_path / "a.json", json.dumps(row).encode()) == [(0, None)]
+    if row:
+        with pytest.raises(ValueError, match="its objects are written over several lines; .*`jq -c"):
+            _records(tmp_path / "a.json", b"\n".join([json.dumps(row, indent=2).encode()] * 2))
+
+
+def test_objects_on_lines_of_their_own_are_rows(tmp_path: Path) -> None:
+    rows = [{"data": PROBLEMS[:2]}, {"data": []}, {"steps": [{"x": 1}]}]
+    (tmp_path / "a.json").write_bytes(_jsonl(rows))
+    assert [record.row for record in read_records(tmp_path / "a.json", "a.json")] == rows
+    (tmp_path / "a.json").write_bytes(b'{"q": "cut\n' + _jsonl(rows))
+    sound = [record.refused is None for record in read_records(tmp_path / "a.json", "a.json")]
+    assert sound == [False, True, True, True]
+
+
 def test_an_array_longer_than_one_read_is_whole(tmp_path: Path) -> None:
     rows = [{"number": n, "text": "é" * 2000} for n in range(1500)]
     (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False))

@@ -111,6 +111,19 @@ def test_right_traces_become_a_source(
     assert len(found["sft"]) == count - 1 and all(row["gold"] for row in found["sft"])
 
 
+def test_an_end_token_of_the_teacher_is_cut_and_a_turn_that_it_began_refused(
+    server: _Server, problems: Path, tmp_path: Path
+) -> None:
+    asked = list(read_jsonl(problems))
+    for row, end in zip(asked[:2], ("</s>", "\n\nHuman: And now?"), strict=True):
+        server.answers[row["question"]] = (row["solution"], f"#### {row['gold']}{end}")
+    teach(_teacher(server), problems, tmp_path / "t.jsonl", samples=1, workers=1)
+    right = {row["id"]: row["messages"][-1]["content"] for row in read_jsonl(tmp_path / "t.jsonl")}
+    refused = {row["id"]: row["reason"] for row in read_jsonl(tmp_path / "t.jsonl.rejects.jsonl")}
+    assert right[asked[0]["id"]].endswith(f"\n#### {asked[0]['gold']}")
+    assert refused == {asked[1]["id"]: "special-token"}
+
+
 def test_a_second_call_asks_only_for_what_is_missing(server: _Server, problems: Path, tmp_path: Path) -> None:
     output = tmp_path / "traces.jsonl"
     teach(_teacher(server), problems, output, samples=1, workers=1)

@@ -20,8 +20,8 @@ _REASONING = ("reasoning_content", "reasoning")
 def chat(row: Row) -> Draft:
     """{"messages": [{"role", "content"}, ...]}: system (optional), user, assistant with <thought> or <think>.
 
-    `messages` may be JSON text, as CSV needs it. A field `gold` of the row, where there is one, is its gold. Where
-    the content does not think, what `reasoning_content` takes is read.
+    `messages` may be JSON text, as CSV needs it. A field `gold` of the row, or a short `answer` or `ground_truth`, is
+    its gold. Where the content does not think, what `reasoning_content` takes is read.
     """
     messages = _messages(row, "messages")
     last = messages[-1] if messages and isinstance(messages[-1], dict) else {}
@@ -33,12 +33,14 @@ def chat(row: Row) -> Draft:
         raise Refused("empty-think")
     if not visible(answer):
         raise Refused("no-answer")
-    gold = None if row.get("gold") is None else draft.gold(row, "gold")
-    return Draft(clean(question), clean(reasoning), clean(answer), gold)
+    return Draft(clean(question), clean(reasoning), clean(answer), draft.gold_beside(row))
 
 
 def prompt_completion(row: Row) -> Draft:
-    """{"prompt", "completion"}: two texts, or two lists of messages; the completion holds the think block."""
+    """{"prompt", "completion"}: two texts, or two lists of messages; the completion holds the think block.
+
+    What `chat` takes for a gold is one here, too.
+    """
     prompt, completion = draft.field(row, "prompt", str | list), draft.field(row, "completion", str | list)
     if isinstance(prompt, str) and isinstance(completion, str):
         turns = [{"role": "user", "content": draft.text(row, "prompt")}]
@@ -47,7 +49,7 @@ def prompt_completion(row: Row) -> Draft:
         turns = [*prompt, *completion]
     else:
         raise Refused("wrong-type", field="completion", why="prompt and completion are not of one kind")
-    return chat({"messages": turns, "gold": row.get("gold")})
+    return chat({**row, "messages": turns})
 
 
 def reasoning_content(row: Row) -> Draft:

@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from components.lib.answers.choice_answer import letters
+from components.lib.answers.numbers_in_text import read_number
 from components.lib.answers.text_answer import MOST_WORDS, normalized
 from components.lib.data.normal import clean
 from components.lib.data.reasons import Refused
@@ -101,16 +102,18 @@ def gold(row: Row, name: str) -> str:
 def gold_beside(row: Row, taken: str = "") -> str | None:
     """The gold of a trace, where its row has one: `gold`, or another name of it beside `taken`, the trace's answer.
 
-    Under the other names stand whole answers too: only a number or a text of one short line is a gold.
+    Under the other names stand whole answers too: only a number or a text of one short line is a gold. `Refused` if
+    two of them are different numbers.
     """
-    if row.get("gold") is not None:
-        return gold(row, "gold")
-    for name in ("ground_truth", "final_answer", "answer"):
+    found = [] if row.get("gold") is None else [gold(row, "gold")]
+    for name in ("ground_truth", "final_answer", "expected_answer", "answer"):
         value = row.get(name)
         if name != taken and isinstance(value, str | int | float) and not isinstance(value, bool):
             if visible(str(value)) and "\n" not in str(value).strip() and len(str(value).split()) <= MOST_WORDS:
-                return gold(row, name)
-    return None
+                found.append(gold(row, name))
+    if len({value for one in found if (value := read_number(one).value) is not None}) > 1:
+        raise Refused("several-answers", answers=found)
+    return next(iter(found), None)
 
 
 def options(row: Row, name: str) -> tuple[str, ...]:

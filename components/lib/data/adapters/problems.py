@@ -164,17 +164,21 @@ def alpaca(row: Row) -> Draft:
     r"""{"instruction", "input", "output"}: Alpaca triples; the question is instruction and input, the gold the output.
 
     An output that thinks in a think block is a trace. Of an output that ends in a box or a `####` line that is the
-    gold; else all of it is, where it is short enough for an answer.
+    gold; else all of it is, where it is short enough for an answer. A field `gold` of the row, or a short `answer` or
+    `ground_truth`, must agree with it.
     """
     asked = [draft.text_or_none(row, name) for name in ("instruction", "input")]
     question = "\n\n".join(filter(None, asked)) or draft.text(row, "instruction")
     if row.get("history"):
         raise Refused("wrong-roles", roles=["history"])
+    given = draft.gold_beside(row)
     if has_tag(output := draft.gold(row, "output")):
         reasoning, answer = split_thinking(output)
-        said = the_answer(answer, "output")
+        said = given or the_answer(answer, "output")
         return trace(question, reasoning, answer, said or (clean(answer) if len(answer.split()) <= 12 else None))
     gold = _final(output, "output")
+    if given and len(gold.split()) <= 12 and not agree(given, gold):
+        raise Refused("wrong-gold", gold=given, solution=gold)
     return _solved(question, gold, output if gold != output and "\n" in output else "")
 
 

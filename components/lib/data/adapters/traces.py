@@ -18,19 +18,25 @@ _VERDICTS = ("correctness_math_verify", "correctness_llama")
 
 
 def thinking_solution(row: Row) -> Draft:
-    """{"problem", "thinking", "solution", "difficulty", "category"}: the reasoning and the answer as two texts."""
+    """{"problem", "thinking", "solution", "difficulty", "category"}: the reasoning and the answer as two texts.
+
+    A field `gold` of the row, or a short `answer` or `ground_truth`, is its gold.
+    """
     question, reasoning, answer = (draft.text(row, name) for name in ("problem", "thinking", "solution"))
-    return Draft(question, reasoning, answer, _gold(row, ()))
+    return Draft(question, reasoning, answer, draft.gold_beside(row))
 
 
 def trace_rows(row: Row) -> Draft:
     """{"question", "reasoning"[, "answer"][, "gold"][, "options"]}: any table with traces, by way of `fields`.
 
-    Without `answer` the reasoning holds a think block and the answer behind it, or the gold is the answer.
+    Without `answer` the reasoning holds a think block and the answer behind it, or the gold is the answer. A short
+    `ground_truth` is a gold, too.
     """
     question, answer = question_of(row, "question"), _optional(row, "answer")
     choices = draft.options(row, "options") if row.get("options") is not None else ()
-    gold = _gold(row, choices)
+    gold = draft.gold_beside(row, "answer")
+    if gold is not None and choices:
+        gold = draft.letter(gold, choices)
     if gold is not None and not draft.text_or_none(row, "reasoning"):
         return Draft(question, "", "", gold, options=choices)
     reasoning = draft.text(row, "reasoning")
@@ -97,13 +103,6 @@ def _right(row: Row, generations: list[Any]) -> list[int]:
     complete = lists.pop("is_reasoning_complete", [True] * len(generations))
     called = range(len(generations))
     return [number for number in called if complete[number] and any(found[number] for found in lists.values())]
-
-
-def _gold(row: Row, choices: tuple[str, ...]) -> str | None:
-    if row.get("gold") is None:
-        return None
-    gold = draft.gold(row, "gold")
-    return draft.letter(gold, choices) if choices else gold
 
 
 def _optional(row: Row, name: str) -> str:

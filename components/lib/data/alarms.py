@@ -1,0 +1,34 @@
+"""What is wrong with sources as a whole: nothing of one is kept, which ends the run, or little, which is a warning."""
+
+from collections.abc import Iterable, Iterator
+
+from components.lib.data.detect import fitting
+from components.lib.data.reasons import MISFIT
+from components.lib.data.tally import Tally
+
+
+def error(tallies: Iterable[Tally], seed: int) -> str:
+    """The first source of which nothing is kept, and why; "" if there is none that is not `optional`."""
+    empty = next((tally for tally in tallies if not tally.kept and not tally.source.optional), None)
+    return f"{_nothing(empty, seed)}; correct it, or set `optional: true` for it" if empty else ""
+
+
+def warnings(tallies: Iterable[Tally], least: float, seed: int) -> Iterator[str]:
+    """A sentence for each source of which nothing is kept, or a smaller share than `least`."""
+    for tally in tallies:
+        if not tally.kept:
+            yield _nothing(tally, seed)
+        elif tally.share < least:
+            yield (
+                f"source {tally.source.name!r}, for {tally.source.use}: only {100 * tally.share:.3g} % of its rows are "
+                f"kept ({tally.kept:,} of {tally.read:,}; refused: {tally.reasons()})"
+            )
+
+
+def _nothing(tally: Tally, seed: int) -> str:
+    name, adapter = f"source {tally.source.name!r}", tally.source.adapter
+    if not tally.read:
+        return f"{name} holds no rows"
+    if set(tally.rejected) <= MISFIT:
+        return f"{name}: no row fits the adapter {adapter!r} ({tally.reasons()}): {fitting(tally.source, seed)}"
+    return f"{name}, for {tally.source.use}: none of its {tally.read:,} rows is kept ({tally.reasons()})"
