@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from huggingface_hub import HfApi, constants, get_cached_repo_tree
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -64,6 +65,28 @@ def commit_of(kind: str, repo: str, revision: str) -> str:
     return commit
 
 
+def check_readable(kind: str, repo: str) -> None:
+    """Refuse a repository whose files HF_TOKEN may not read, as a gated one's; offline nobody can say."""
+    if not constants.is_offline_mode():
+        _fetched(lambda: HfApi().auth_check(repo, repo_type=kind), "ask for", kind, repo, "")
+
+
+def names_of(repo: str, commit: str) -> list[str]:
+    """The names of a model's files at a commit, with their folders; offline as far as the cache knows them."""
+    kind = "model"
+    if not constants.is_offline_mode():
+        return _fetched(
+            lambda: HfApi().list_repo_files(repo, repo_type=kind, revision=commit), "list", kind, repo, commit
+        )
+    try:
+        return [file.path for file in get_cached_repo_tree(repo, repo_type=kind, revision=commit)]
+    except CachedRepoTreeNotFoundError:  # it was fetched file by file, perhaps not all
+        folder = _cache(kind, repo) / "snapshots" / commit
+        if not any(folder.glob("*.safetensors")):
+            raise _not_cached(kind, repo, commit) from None
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+
+
 def snapshot(kind: str, repo: str, revision: str, patterns: Sequence[str]) -> Path:
     """The directory in the Hub's cache with a repository's files that match, fetched where they are not there yet."""
     return Path(
@@ -103,6 +126,12 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
         return retried(call, f"{what} {kind} {repo}")
     except RevisionNotFoundError:
         raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
+    except GatedRepoError:
+        page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+        raise ValueError(
+            f"{kind} {repo!r} is gated, and HF_TOKEN may not read it; accept the conditions on {page}, and set "
+            "HF_TOKEN to a token of that account"
+        ) from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
@@ -146,18 +175,17 @@ def _not_cached(kind: str, repo: str, revision: str) -> ValueError:
     )
 
 
-def check_may_push(repo: str, *, data: bool) -> None:
-    """Refuse a push target that HF_TOKEN may not write; with `data` its data set as well.
+def check_may_push(repos: Mapping[str, str]) -> None:
+    """Refuse repositories, kind -> name with "model" among them, that HF_TOKEN may not write.
 
     A repository that is not there yet is fine if the token may make it. `ValueError` names it and what to do.
     """
+    repo = repos["model"]
     if not os.environ.get("HF_TOKEN"):
         raise ValueError(f"push_hub_repo is {repo!r} but HF_TOKEN is not set; give a token that may write, or empty it")
-    if repo.count("/") != 1:
-        raise ValueError(f"push_hub_repo is {repo!r}; write owner/name")
     try:
         user = retried(lambda: HfApi().whoami(), "look up the owner of HF_TOKEN")
-        for kind, name in [("model", repo), *([("dataset", f"{repo}-data")] if data else [])]:
+        for kind, name in repos.items():
             if why := _refusal(user, kind, name):
                 raise ValueError(f"HF_TOKEN may not push {kind} {name!r}: {why}")
     except OfflineModeIsEnabled:

@@ -16,9 +16,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.lib import machine, models
+from components.lib import machine
 from components.lib.files import PACKAGE
 from components.lib.generation.partial import kept
+from components.lib.model.files import model_directory
 from components.lib.recipe import recipes
 from components.lib.registry.plan import Plan
 from components.lib.training.job import Job
@@ -54,7 +55,7 @@ for path in sorted(paths.union(*(folder.glob("*.py") for folder in several))):
 (PACKAGE / "__pycache__" / "compiled.py").write_text("")
 print(json.dumps({
     "changed": changed, "unchanged": before == hashes(), "package": str(PACKAGE), "commit": machine.commit(),
-    "tiny": str(models.model_directory("tiny", "")), "job": job.text(),
+    "tiny": str(model_directory("tiny", "")), "job": job.text(),
 }))
 """
 
@@ -93,7 +94,7 @@ def run(copy, *arguments):
 
 # The keys that a change changes -> the folders and files where it does; the longest that holds a file counts.
 CHANGES = {
-    "run sft grpo completions": (".", "lib", "lib/answers", "lib/generation", "lib/new"),
+    "run sft grpo completions": (".", "lib", "lib/answers", "lib/generation", "lib/model", "lib/new"),
     "run sft grpo": ("lib/training",),
     "run sft": ("sft",),
     "run grpo": ("grpo",),
@@ -101,8 +102,8 @@ CHANGES = {
     "": (
         "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
-        "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py", "lib/place.py",
-        "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
+        "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py",
+        "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
     ),
 }  # fmt: skip
 
