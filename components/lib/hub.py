@@ -66,9 +66,15 @@ def commit_of(kind: str, repo: str, revision: str) -> str:
 
 
 def check_readable(kind: str, repo: str) -> None:
-    """Refuse a repository whose files HF_TOKEN may not read, as a gated one's; offline nobody can say."""
-    if not constants.is_offline_mode():
-        _fetched(lambda: HfApi().auth_check(repo, repo_type=kind), "ask for", kind, repo, "")
+    """Refuse a gated repository whose files HF_TOKEN may not read; whatever else is wrong, the first file will tell."""
+    if constants.is_offline_mode():
+        return
+    try:
+        retried(lambda: HfApi().auth_check(repo, repo_type=kind), f"ask whether {repo} may be read")
+    except GatedRepoError:
+        raise _gated(kind, repo) from None
+    except (HfHubHTTPError, TransportError) as error:  # a mirror may not know the question
+        print(f"{kind} {repo}: whether it may be read is not told (HTTP {status_of(error)})", flush=True)
 
 
 def names_of(repo: str, commit: str) -> list[str]:
@@ -127,11 +133,7 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
     except RevisionNotFoundError:
         raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
     except GatedRepoError:
-        page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
-        raise ValueError(
-            f"{kind} {repo!r} is gated, and HF_TOKEN may not read it; accept the conditions on {page}, and set "
-            "HF_TOKEN to a token of that account"
-        ) from None
+        raise _gated(kind, repo) from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
@@ -142,6 +144,14 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
         if status_of(error) == 404:
             raise ValueError(f"{kind} {repo!r} at {revision!r} lacks it: {_one_line(error)}") from None
         raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {_one_line(_root(error))}") from error
+
+
+def _gated(kind: str, repo: str) -> ValueError:
+    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    return ValueError(
+        f"{kind} {repo!r} is gated, and HF_TOKEN may not read it; accept the conditions on {page}, and set HF_TOKEN to "
+        "a token of that account"
+    )
 
 
 def _root(error: BaseException) -> BaseException:

@@ -14,15 +14,13 @@ from components.lib.recipe import recipes
 from components.lib.recipe.schema import Source
 from components.lib.recipe.settings import replace
 from components.preflight.preflight import resolve
-from tests.fixtures.hub_server import HubServer
+from tests.fixtures.hub_server import Fault, HubServer
 from tests.fixtures.rows import good, lines
 
 GOOD = {"config.json": '{"model_type": "llama"}', "model.safetensors": "weights", "tokenizer.json": "{}"}
-SHARDS = {
-    "config.json": GOOD["config.json"],
-    "model.safetensors.index.json": "{}",
-    "model-00001-of-00002.safetensors": "",
-}
+INDEX = json.dumps({"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}})
+SHARDS = {"config.json": GOOD["config.json"], "model.safetensors.index.json": INDEX, "model-1-of-2.safetensors": "w",
+          "model-2-of-2.safetensors": "w"}  # fmt: skip
 # What a model consists of -> what is said of it.
 REFUSED = {
     "no weights": ({"config.json": GOOD["config.json"]}, "has no model.safetensors, nor other weights; name one"),
@@ -83,6 +81,26 @@ def test_an_empty_directory_and_links_to_nothing_are_refused(tmp_path):
     assert "has no model.safetensors" in refusal(f"{tmp_path}/model")
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        (
+            "model-2-of-2.safetensors",
+            None,
+            "lacks model-2-of-2.safetensors of the 2 files that model.safetensors.index",
+        ),
+        ("model-2-of-2.safetensors", "version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not"),
+        ("model.safetensors.index.json", "[]", "index.json is no JSON object"),
+        ("model.safetensors.index.json", "{}", "index.json has no field 'weight_map'"),
+    ],
+)
+def test_a_copy_that_is_not_whole_is_refused(file, text, said, tmp_path):
+    for name, content in (SHARDS | {file: text}).items():
+        if content is not None:
+            write_text(tmp_path / "model" / name, content)
+    assert said in refusal(f"{tmp_path}/model")
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_hub_model_that_cannot_be_loaded_is_refused_before_it_is_fetched(name, hub):
     files, said = REFUSED[name]
@@ -121,6 +139,13 @@ def test_a_gated_model_is_refused_with_the_way_to_it(token, hub, monkeypatch):
     hub.accepted.add("hf_read")
     monkeypatch.setenv("HF_TOKEN", "hf_read")
     resolve(replace(recipes.TINY, model="lab/gated"))
+
+
+def test_a_mirror_that_does_not_know_the_question_is_asked_for_the_files(hub, capsys):
+    hub.add_repo("model", "lab/model", {file: text.encode() for file, text in GOOD.items()})
+    hub.faults.append(Fault("GET .*/auth-check", status=404, times=9))
+    resolve(replace(recipes.TINY, model="lab/model"))
+    assert "model lab/model: whether it may be read is not told (HTTP 404)" in capsys.readouterr().out
 
 
 def test_a_gated_data_set_is_refused_too(hub):

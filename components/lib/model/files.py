@@ -12,6 +12,7 @@ from components.lib.model.names import no_hub_id
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of which transformers looks for
 OTHER_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of a large file
 
 
 def directory_of(model: str) -> Path | None:
@@ -66,6 +67,8 @@ def check_model(model: str, commit: str) -> None:
         hub.check_readable("model", model)
         names = {name for name in hub.names_of(model, commit) if "/" not in name}
     _check_files(names, model)
+    if directory:
+        _check_copy(directory, names)
     check_architecture(config_of(model, commit), model)
 
 
@@ -84,6 +87,18 @@ def _check_files(names: Collection[str], model: str) -> None:
         )
     if "config.json" not in names:
         raise ValueError(f"model {model!r} has no config.json beside its weights; save it with save_pretrained")
+
+
+def _check_copy(directory: Path, names: Collection[str]) -> None:
+    """Refuse the copy of a model that was not copied whole: shards that are not there, or pointers in their place."""
+    index = directory / WEIGHTS[1]
+    shards = set(read_object(index)["weight_map"].values()) if index.exists() else {WEIGHTS[0]}
+    if missing := sorted(shards.difference(names)):
+        raise ValueError(f"{directory} lacks {missing[0]} of the {len(shards)} files that {index.name} names; copy it")
+    for name in sorted(shards):
+        with (directory / name).open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ValueError(f"{directory / name} is a pointer of Git LFS, not weights; run `git lfs pull` there")
 
 
 def check_hub_id(model: str) -> None:
