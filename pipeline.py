@@ -183,6 +183,9 @@ def _compile(verb: argparse.ArgumentParser) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         compiler.Compiler().compile(build(recipe), str(path))
         print(f"recipe {recipe.name} with {len(recipes.PARAMETERS)} parameters -> {path}")
+        if not recipe.registry:
+            told = "registry is empty: give every run one, as registry=s3://BUCKET/PREFIX"
+            print(f"pipeline.py compile: {told}", file=sys.stderr)
         return 0
 
     selection.add_arguments(verb)
@@ -278,6 +281,7 @@ def _teach(verb: argparse.ArgumentParser) -> None:
 
 def _tiny(verb: argparse.ArgumentParser) -> None:
     def function(given: argparse.Namespace) -> int:
+        given.output.mkdir(parents=True, exist_ok=True)  # before what takes minutes
         from components.lib.tiny.build import build_base
 
         build_base(given.output, given.seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.lib.answers.judging import Item, item_rows
 from components.lib.answers.kinds import answers_of, form_of
-from components.lib.files import read_json, read_jsonl
+from components.lib.files import read_jsonl, read_object
 from components.lib.recipe.schema import PROTOCOLS, Form
 from components.lib.reporting import measures
 
@@ -137,7 +137,7 @@ def _read(checkpoint: str, path: Path) -> Evaluation:
     for items in groups.values():
         items.sort(key=lambda item: (item["id"], item["sample"]))
     order = sorted(groups, key=lambda group: (group[0], PROTOCOLS.index(group[1])))
-    return Evaluation(checkpoint, {group: groups[group] for group in order}, read_json(path / "summary.json"))
+    return Evaluation(checkpoint, {group: groups[group] for group in order}, read_object(path / "summary.json"))
 
 
 def _check_pair(first: Evaluation, other: Evaluation) -> None:

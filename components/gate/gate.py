@@ -27,7 +27,7 @@ from components.lib.answers.judging import (
     read_items,
     rejudged,
 )
-from components.lib.files import read_json, read_jsonl, write_text
+from components.lib.files import read_jsonl, read_object, write_text
 from components.lib.recipe.schema import Gate
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
@@ -76,7 +76,7 @@ def run_gate(*, base: Path, candidate: Path, registry: str, settings: Gate, deci
 def champion_items(store: Store, champion: dict[str, Any], candidate: Path, directory: Path) -> Path:
     """The champion's answers to the gate problems: measured with the candidate, else fetched into `directory`."""
     measured = candidate / MEASURED
-    if measured.is_dir() and read_json(measured / "champion.json")["version"] == champion["version"]:
+    if measured.is_dir() and read_object(measured / "champion.json")["version"] == champion["version"]:
         return measured
     path = directory / "champion.jsonl"
     store.get_file(champion["items"], path)

@@ -6,6 +6,7 @@ Each keyword argument becomes a flag, required unless it may be None; what is a 
 
 import argparse
 import inspect
+import os
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from components.lib import ending
+from components.lib.files import read_object
 from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
-from components.lib.recipe.settings import Settings, near
+from components.lib.recipe.settings import S, Settings, from_dict, near
 from components.lib.registry.plan import Plan
 from components.lib.streams import use_utf8
 
@@ -48,6 +50,10 @@ HELP = {
     "state": "how the run ended, as KFP says: SUCCEEDED or FAILED",
     "version": "version of the champion in the registry",
 }
+# The flags of what is written; all other paths are read, READ being folders.
+FOLDERS = ("checkpoints", "curves_out", "model_out", "out", "output")
+FILES = ("decision_out",)
+READ = ("data", "model", "preflight")
 
 
 def main(
@@ -86,7 +92,7 @@ def make_parser(step: str, function: Callable[..., Any], recipe: str, told: dict
         kind, optional = _plain(hint)
         options: dict[str, Any] = {"type": kind, "metavar": getattr(kind, "__name__", "").upper()}
         if kind is Plan:
-            options = {"type": _plan, "metavar": "FILE"}
+            options = {"type": Path, "metavar": "FILE"}
         elif get_origin(kind) is dict:
             options = {"nargs": "+", "action": _Pairs, "default": {}, "metavar": "NAME=DIR"}
         elif get_origin(kind) is list:
@@ -105,6 +111,9 @@ def make_parser(step: str, function: Callable[..., Any], recipe: str, told: dict
 
 def _arguments(step: str, function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
     """The arguments of the call: the flags, the settings of the recipe, and the step's own name where it is asked."""
+    for name, hint in _flags(function).items():
+        _check_places(name, given[name])
+        given[name] = read_settings(Plan, given[name]) if hint is Plan else given[name]
     parts = _parts(step, function)
     if parts:
         valid = [name for name, (part, _, _) in recipes.flat_fields().items() if {part, ""} & set(parts.values())]
@@ -150,9 +159,27 @@ def _is_settings(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Settings)
 
 
-def _plan(path: str) -> Plan:
-    """A plan from the file that `python -m components.preflight` wrote."""
-    return Plan.read(Path(path).read_text(encoding="utf-8"))
+def read_settings(cls: type[S], path: Path) -> S:
+    """Settings from a file that `python -m components.preflight` wrote, as plan.json; `ValueError` names the file."""
+    values = read_object(path)
+    try:
+        return from_dict(cls, values)
+    except ValueError as error:
+        raise ValueError(f"{path} holds no {cls.__name__.lower()} of preflight: {error}") from None
+
+
+def _check_places(name: str, value: Any) -> None:
+    """Refuse a path that is to be read and is not there, or cannot be written: before anything is computed."""
+    flag, paths = f"--{name.replace('_', '-')}", value.values() if isinstance(value, dict) else (value,)
+    for path in (path for path in paths if isinstance(path, Path)):
+        there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+        if name not in (*FOLDERS, *FILES):
+            path.stat()  # raises what keeps it from being there
+        if name in FILES and path.is_dir():
+            raise ValueError(f"{flag} {path} is a directory; name a file")
+        if not there.is_dir() and (name in (*FOLDERS, *READ) or there != path):
+            what = "" if there == path else f": {there}"
+            raise ValueError(f"{flag} {path}{what} is no directory; name one")
 
 
 def _plain(hint: Any) -> tuple[Any, bool]:

@@ -19,7 +19,7 @@ NO_RESULT = (
     "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting", "lib/local.py",
     "lib/command.py", "lib/hub.py", "lib/machine.py", "lib/inside.py", "lib/retry.py", "lib/progress.py",
     "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/recipe/recipes.py", "lib/recipe/files.py",
-    "lib/recipe/reference.py", "lib/recipe/selection.py",
+    "lib/recipe/reference.py", "lib/recipe/selection.py", "lib/recipe/release.py",
 )  # fmt: skip
 
 _FULL = "free some space there, or name a place on another volume; what was finished before stays"
@@ -32,14 +32,29 @@ REMEDIES = {
 }  # fmt: skip
 
 
+class Fields(dict[str, Any]):
+    """A JSON object of a file at `place`; a field that it does not have is a `ValueError` that says so."""
+
+    def __init__(self, value: Any, place: str) -> None:
+        if not isinstance(value, dict):
+            raise ValueError(f"{place} is no JSON object; is it the right file?")
+        super().__init__(value)
+        self.place = place
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"{self.place} has no field {name!r}; is it the right file?")
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file that this project wrote; `ValueError` names file and line of one that is not JSON."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    """The rows of a file that this project wrote; `ValueError` names file and line of one that is no JSON object."""
+    with naming(path), path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            place = f"{path}:{number}"
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}:{number} is not JSON ({error}); write the file anew") from None
+                value = json.loads(line.decode())
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{place} is not JSON ({error}); write the file anew") from None
+            yield Fields(value, place)
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
@@ -74,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have an error of the file system that names no file, as that of a write to a full volume, name this one."""
+    """Have an error of the file system that names no file, as that of a read or of a full volume, name this one."""
     try:
         yield
     except OSError as error:
@@ -120,8 +135,18 @@ def new_file(directory: Path, prefix: str = "") -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON value."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read one JSON value; `ValueError` names the file if it is none."""
+    with naming(path):
+        data = path.read_bytes()
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); write the file anew") from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read one JSON object; `ValueError` names the file if it is none, or where a field is asked for and not there."""
+    return Fields(read_json(path), str(path))
 
 
 def sha256(path: Path) -> str:

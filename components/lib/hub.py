@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from huggingface_hub import HfApi, constants, get_cached_repo_tree
 from huggingface_hub.errors import (
     CachedRepoTreeNotFoundError,
     EntryNotFoundError,
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -64,6 +65,34 @@ def commit_of(kind: str, repo: str, revision: str) -> str:
     return commit
 
 
+def check_readable(kind: str, repo: str) -> None:
+    """Refuse a gated repository whose files HF_TOKEN may not read; whatever else is wrong, the first file will tell."""
+    if constants.is_offline_mode():
+        return
+    try:
+        retried(lambda: HfApi().auth_check(repo, repo_type=kind), f"ask whether {repo} may be read")
+    except GatedRepoError:
+        raise _gated(kind, repo) from None
+    except (HfHubHTTPError, TransportError) as error:  # a mirror may not know the question
+        print(f"{kind} {repo}: whether it may be read is not told (HTTP {status_of(error)})", flush=True)
+
+
+def names_of(repo: str, commit: str) -> list[str]:
+    """The names of a model's files at a commit, with their folders; offline as far as the cache knows them."""
+    kind = "model"
+    if not constants.is_offline_mode():
+        return _fetched(
+            lambda: HfApi().list_repo_files(repo, repo_type=kind, revision=commit), "list", kind, repo, commit
+        )
+    try:
+        return [file.path for file in get_cached_repo_tree(repo, repo_type=kind, revision=commit)]
+    except CachedRepoTreeNotFoundError:  # it was fetched file by file, perhaps not all
+        folder = _cache(kind, repo) / "snapshots" / commit
+        if not any(folder.glob("*.safetensors")):
+            raise _not_cached(kind, repo, commit) from None
+        return [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+
+
 def snapshot(kind: str, repo: str, revision: str, patterns: Sequence[str]) -> Path:
     """The directory in the Hub's cache with a repository's files that match, fetched where they are not there yet."""
     return Path(
@@ -103,6 +132,8 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
         return retried(call, f"{what} {kind} {repo}")
     except RevisionNotFoundError:
         raise ValueError(f"{kind} {repo!r} has no revision {revision!r} on the Hub; use main or a commit") from None
+    except GatedRepoError:
+        raise _gated(kind, repo) from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"{kind} {repo!r} is not on the Hub, or HF_TOKEN may not read it; check the name and the token"
@@ -113,6 +144,14 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
         if status_of(error) == 404:
             raise ValueError(f"{kind} {repo!r} at {revision!r} lacks it: {_one_line(error)}") from None
         raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {_one_line(_root(error))}") from error
+
+
+def _gated(kind: str, repo: str) -> ValueError:
+    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    return ValueError(
+        f"{kind} {repo!r} is gated, and HF_TOKEN may not read it; accept the conditions on {page}, and set HF_TOKEN to "
+        "a token of that account"
+    )
 
 
 def _root(error: BaseException) -> BaseException:
@@ -146,18 +185,17 @@ def _not_cached(kind: str, repo: str, revision: str) -> ValueError:
     )
 
 
-def check_may_push(repo: str, *, data: bool) -> None:
-    """Refuse a push target that HF_TOKEN may not write; with `data` its data set as well.
+def check_may_push(repos: Mapping[str, str]) -> None:
+    """Refuse repositories, kind -> name with "model" among them, that HF_TOKEN may not write.
 
     A repository that is not there yet is fine if the token may make it. `ValueError` names it and what to do.
     """
+    repo = repos["model"]
     if not os.environ.get("HF_TOKEN"):
         raise ValueError(f"push_hub_repo is {repo!r} but HF_TOKEN is not set; give a token that may write, or empty it")
-    if repo.count("/") != 1:
-        raise ValueError(f"push_hub_repo is {repo!r}; write owner/name")
     try:
         user = retried(lambda: HfApi().whoami(), "look up the owner of HF_TOKEN")
-        for kind, name in [("model", repo), *([("dataset", f"{repo}-data")] if data else [])]:
+        for kind, name in repos.items():
             if why := _refusal(user, kind, name):
                 raise ValueError(f"HF_TOKEN may not push {kind} {name!r}: {why}")
     except OfflineModeIsEnabled:

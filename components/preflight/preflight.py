@@ -19,7 +19,7 @@ from components.lib.answers import checker
 from components.lib.data.detect import resolved
 from components.lib.data.sources import pinned
 from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
-from components.lib.model.files import check_hub_id, config_of, model_directory
+from components.lib.model.files import check_hub_id, check_model, config_of, directory_of
 from components.lib.recipe import recipes
 from components.lib.recipe.checkers import check_length, hash_of, with_code
 from components.lib.recipe.paths import kind_of
@@ -116,10 +116,10 @@ def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:
 
 def check_inputs(recipe: Recipe) -> Plan:
     """The plan of a recipe, after all was checked that another run cannot change."""
-    if recipe.push.hub_repo:
+    if recipe.hub_repos:
         from components.lib.hub import check_may_push
 
-        check_may_push(recipe.push.hub_repo, data=recipe.push.data and "sft" in recipe.stages)
+        check_may_push(recipe.hub_repos)
     plan = resolve(recipe)
     for answers, text in plan.checkers.items():
         checker.load(answers, text)
@@ -238,12 +238,16 @@ def _without_code(recipe: Recipe) -> Recipe:
 
 
 def _model_revision(model: str, revision: str) -> str:
-    if model == "tiny" or Path(model).expanduser().is_dir():
-        return f"sha256:{tree_sha256(model_directory(model, revision), '*')[:16]}"
+    """The commit of a Hub model, or the hash of one that lies here, once it is known that it can be loaded."""
+    if directory := directory_of(model):
+        check_model(model, "")
+        return f"sha256:{tree_sha256(directory, '*')[:16]}"
     check_hub_id(model)
     from components.lib.hub import commit_of
 
-    return commit_of("model", model, revision)
+    commit = commit_of("model", model, revision)
+    check_model(model, commit)
+    return commit
 
 
 def _resolve_source(source: Source) -> Source:
@@ -255,7 +259,9 @@ def _resolve_source(source: Source) -> Source:
 
         return replace(source, revision=f"etag:{object_etag(source.path)}")
     if kind == "hub":
-        from components.lib.hub import commit_of
+        from components.lib.hub import check_readable, commit_of
 
-        return replace(source, revision=commit_of("dataset", source.path, source.revision))
+        commit = commit_of("dataset", source.path, source.revision)
+        check_readable("dataset", source.path)
+        return replace(source, revision=commit)
     return pinned(source)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.lib import inside
-from components.lib.recipe.paths import kind_of
+from components.lib.model.names import from_hub
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.plan import Plan
 
@@ -45,8 +45,8 @@ def _places(recipe: Recipe, plan: Plan, artifacts: Path | None) -> Iterator[tupl
         yield "checkpoints", Path(recipe.checkpoints).expanduser().absolute()
     if artifacts:
         yield "artifacts", artifacts.absolute()
-    sources = (*recipe.sources, *recipe.evaluation)
-    if not plan.revision.startswith("sha256:") or any(kind_of(source.path) == "hub" for source in sources):
+    inputs = [(plan.model, plan.revision), *((s.path, s.revision) for s in (*plan.sources, *plan.evaluation))]
+    if any(from_hub(name, revision) for name, revision in inputs):
         from huggingface_hub.constants import HF_HUB_CACHE
 
         yield "HF_HOME", Path(HF_HUB_CACHE).absolute()

@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-from components.lib.command import main
+from components.lib.command import main, read_settings
 from components.lib.recipe.schema import Recipe
-from components.lib.recipe.settings import from_json
+from components.lib.recipe.settings import to_json
 from components.lib.registry import lock
 from components.lib.registry.plan import Plan
 from components.push.push import push
@@ -21,13 +21,12 @@ def publish(
     `preflight` is the directory that `python -m components.preflight` wrote.
     """
     os.environ.setdefault(lock.OWNER_VARIABLE, lock.owner())  # a push that is killed holds nothing
-    recipe = (preflight / "recipe.json").read_text(encoding="utf-8")
-    settings = from_json(Recipe, recipe)
+    recipe = read_settings(Recipe, preflight / "recipe.json")
     pushed = push(
-        model=model, evaluation=evaluation, results=results, data=data, decision=decision, recipe=recipe,
-        plan=Plan.read((preflight / "plan.json").read_text(encoding="utf-8")),
+        model=model, evaluation=evaluation, results=results, data=data, decision=decision, recipe=to_json(recipe),
+        plan=read_settings(Plan, preflight / "plan.json"),
         fingerprint=(preflight / "fingerprint.txt").read_text(encoding="utf-8"),
-        registry=settings.registry, run_id=run_id, settings=settings.push, by_hand=True,
+        registry=recipe.registry, run_id=run_id, settings=recipe.push, by_hand=True,
     )  # fmt: skip
     return f"version {pushed['version']} -> {pushed['location']}"
 

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_res
 from components.lib.answers.final import in_form
 from components.lib.files import write_text
 from components.lib.generation import prompts
+from components.lib.model.names import from_hub
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
@@ -20,6 +21,7 @@ from components.lib.reporting.wording import about
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 MATHS = {"number", "math"}  # kinds of answers
 SCORED = "zero-shot"  # the one protocol whose score stands for the model
+ELSEWHERE = "other"  # the id of a data set that is not on the Hub, where the Hub wants one
 
 _TEXT = """
 # {title}
@@ -86,11 +88,13 @@ def write_card(
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     subject = ["math"] if MATHS & set(kinds) else []
+    base = plan.model if from_hub(plan.model, plan.revision) else None
     data = ModelCardData(
-        base_model=plan.model if hub_id(plan.model) else None,
-        base_model_relation="finetune" if hub_id(plan.model) else None,
-        datasets=sorted({s.path for s in (*plan.sources, *plan.evaluation) if hub_id(s.path)}) or None,
+        base_model=base,
+        base_model_relation="finetune" if base else None,
+        datasets=sorted(filter(None, {_on_hub(source) for source in (*plan.sources, *plan.evaluation)})) or None,
         license=recipe.push.licence,
+        license_name=recipe.push.licence_name or None,
         language="en",
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -130,9 +134,9 @@ def _messages(plan: Plan, instruction: str, kind: str) -> str:
     return json.dumps([system, user], indent=4)
 
 
-def hub_id(path: str) -> bool:
-    """Whether a model or source is named by a Hub id, not by a directory, an address or tiny:SCHEMA."""
-    return path.count("/") == 1 and not path.startswith((".", "/", "~")) and ":" not in path
+def _on_hub(source: Source) -> str:
+    """The Hub id of a source; empty for one that did not come from there, whatever it is called."""
+    return source.path if from_hub(source.path, source.revision) else ""
 
 
 def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
@@ -140,18 +144,18 @@ def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
     source = plan.evaluation[0]
     alone = len(plan.evaluation) == 1 and recipe.evaluate.problems == 0
     whole = source.split == "test" and not source.file and source.cap == 0 and source.weight == 1
-    return source if alone and whole and source.path in HUB_TASKS else None
+    return source if alone and whole and _on_hub(source) in HUB_TASKS else None
 
 
 def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResult:
     """A score with its data set; of several together, all names and no revision."""
     low, high = entry["interval"]
     sources = tuple(source for source in sources if source.label == entry.get("source", source.label))
-    source = sources[0] if len(sources) == 1 and hub_id(sources[0].path) else None
+    source = sources[0] if len(sources) == 1 and _on_hub(sources[0]) else None
     return EvalResult(
         task_type="text-generation",
         task_name="Problems with answers that can be checked",
-        dataset_type=", ".join(each.path for each in sources),
+        dataset_type=", ".join(dict.fromkeys(_on_hub(each) or ELSEWHERE for each in sources)),
         dataset_name=", ".join(each.name or each.path for each in sources),
         dataset_config=source.config or None if source else None,
         dataset_split=source.split if source else None,

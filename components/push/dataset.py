@@ -12,15 +12,16 @@ from huggingface_hub import DatasetCardData
 from components.lib import machine
 from components.lib.answers.final import in_form
 from components.lib.files import read_jsonl, sha256, write_json, write_text
-from components.lib.recipe.schema import Form, Push, Standardize
+from components.lib.model.names import from_hub
+from components.lib.recipe.schema import Form, Recipe
 from components.lib.recipe.settings import plain
 from components.lib.registry.base import MANIFEST
 from components.lib.registry.plan import Plan
 from components.lib.registry.store import open_store
 from components.lib.reporting import escape
 from components.lib.reporting.table import markdown
-from components.push.card import hub_id
 
+BY_SOURCE = "by-source"  # the licence's name where the sources have their own
 _TEXT = """
 # SFT conversations of {title}
 
@@ -35,19 +36,18 @@ out. Each source keeps its own licence; where one is unknown, ask its owner befo
 """
 
 
-def push_dataset(
-    *, data: Path, plan: Plan, registry: str, run_id: str, settings: Push, standardize: Standardize
-) -> dict[str, str]:
-    """Publish data/sft.jsonl under datasets/<version>/ and, if `settings.hub_repo` is set, to <hub_repo>-data.
+def push_dataset(*, data: Path, plan: Plan, registry: str, run_id: str, recipe: Recipe) -> dict[str, str]:
+    """Publish data/sft.jsonl under datasets/<version>/ and to the data set of `recipe.hub_repos`, if there is one.
 
-    `data` is what `standardize` wrote with the settings `standardize`. Returns "version", "location" and "url" (empty
+    `data` is what `standardize` wrote by the recipe. Returns "version", "location" and "url" (empty
     without a Hub repo). The version is derived from the rows, so pushing them again changes nothing. `ValueError` if
     there are no rows.
     """
-    store, repo = open_store(registry), f"{settings.hub_repo}-data" if settings.hub_repo else ""
+    store, repo = open_store(registry), recipe.hub_repos.get("dataset", "")
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "dataset"
-        origin = {"run_id": run_id, "seed": plan.seed, "settings": plain(standardize), "commit": machine.commit()}
+        made = plain(recipe.standardize)
+        origin = {"run_id": run_id, "seed": plan.seed, "settings": made, "commit": machine.commit()}
         version = build_dataset(tree, data=data, plan=plan, title=repo or run_id, origin=origin)
         prefix = f"datasets/{version}"
         if store.read_json(f"{prefix}/{MANIFEST}") is None:
@@ -58,7 +58,8 @@ def push_dataset(
 
             held = tree.with_name("held")
             store.get_tree(prefix, held)  # what another run of the same rows has pushed, if it was first
-            url = push_to_hub(held, repo=repo, kind="dataset", private=settings.private, version=version, run_id=run_id)
+            private = recipe.push.private
+            url = push_to_hub(held, repo=repo, kind="dataset", private=private, version=version, run_id=run_id)
     return {"version": version, "location": store.url(prefix), "url": url}
 
 
@@ -86,11 +87,13 @@ def build_dataset(out: Path, *, data: Path, plan: Plan, title: str, origin: Mapp
 
 def _card(sources: list[dict[str, Any]], title: str, form: Form) -> str:
     licences = {source["licence"] for source in sources}
+    licence = licences.pop() if len(licences) == 1 else "other"
     card = DatasetCardData(
-        license=licences.pop() if len(licences) == 1 and "unknown" not in licences else "other",
+        license=licence,
+        license_name=BY_SOURCE if licence == "other" else None,
         language="en",
         task_categories=["text-generation"],
-        source_datasets=sorted({source["path"] for source in sources if hub_id(source["path"])}) or None,
+        source_datasets=sorted({s["path"] for s in sources if from_hub(s["path"], s["revision"])}) or None,
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "sft.jsonl"}]}],
     )
     head = ("source", "where", "revision", "licence", "rows")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import read_json
+from components.lib.files import read_object
 from components.lib.recipe.schema import Push, Recipe
 from components.lib.recipe.settings import from_json
 from components.lib.registry import lock
@@ -43,13 +43,10 @@ def push(
     timeout_s = parsed.lock_timeout_s if by_hand else None
     with tempfile.TemporaryDirectory() as directory, _owned(store, run_id, timeout_s) as holder:
         origin = origin_of(store, run_id, fingerprint, parsed.stages)
-        origin["decision"] = read_json(decision) if decision else None
+        origin["decision"] = read_object(decision) if decision else None
         published = {"version": "", "url": ""}
-        if data and settings.data and "sft" in parsed.stages:
-            published = push_dataset(
-                data=data, plan=plan, registry=registry, run_id=run_id, settings=settings,
-                standardize=parsed.standardize,
-            )  # fmt: skip
+        if data and parsed.pushes_data:
+            published = push_dataset(data=data, plan=plan, registry=registry, run_id=run_id, recipe=parsed)
         origin["data"] = published["version"]
         tree = Path(directory) / "release"
         version = build_release(

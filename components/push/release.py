@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.answers.kinds import answers_of
-from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from components.lib.files import read_jsonl, read_object, sha256, write_json, write_jsonl
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import plain
 from components.lib.registry.plan import Plan
@@ -43,7 +43,7 @@ def build_release(
     out.mkdir(parents=True)
     copy_model(model, out)
     version = version_of(out)
-    found = read_json(results / "results.json" if results.is_dir() else results)
+    found = read_object(results / "results.json" if results.is_dir() else results)
     scores = found["results"] + [row for row in found.get("sources", []) if row["split"] == "evaluation"]
     items = list(read_jsonl(evaluation / "items.jsonl"))
     if not items:
@@ -57,7 +57,7 @@ def build_release(
     write_card(
         out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
         results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
-        instruction=read_json(evaluation / "summary.json").get("instruction", "system turn"),
+        instruction=read_object(evaluation / "summary.json").get("instruction", "system turn"),
         kinds=list(dict.fromkeys(map(answers_of, items))),
     )  # fmt: skip
     write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | origin)
@@ -69,7 +69,7 @@ def copy_model(model: Path, out: Path) -> None:
     for name in ("config.json", "tokenizer_config.json", "generation_config.json"):
         if not (model / name).is_file():
             raise ValueError(f"{model} has no {name}; save model and tokenizer with save_pretrained")
-    if not (model / "chat_template.jinja").is_file() and "chat_template" not in read_json(
+    if not (model / "chat_template.jinja").is_file() and "chat_template" not in read_object(
         model / "tokenizer_config.json"
     ):
         raise ValueError(f"{model} has no chat template; save the tokenizer that the model was trained with")
@@ -78,7 +78,7 @@ def copy_model(model: Path, out: Path) -> None:
         for path in sorted(model.glob(pattern)):
             if path.name not in NOT_RELEASED:
                 shutil.copyfile(path, out / path.name)
-    write_json(out / "config.json", _in_bfloat16(read_json(model / "config.json")))
+    write_json(out / "config.json", _in_bfloat16(read_object(model / "config.json")))
 
 
 def version_of(tree: Path) -> str:

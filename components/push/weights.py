@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from components.lib.files import read_json, write_json
+from components.lib.files import read_object, write_json
 
 INDEX = "model.safetensors.index.json"
 CONVERTED = {"F32": "<f4", "F16": "<f2"}  # safetensors name -> numpy's
@@ -47,7 +47,7 @@ def convert_weights(model: Path, out: Path) -> int:
         raise ValueError(f"{model} holds no *.safetensors file; save the model with save_pretrained")
     total = sum(_convert_file(file, out / file.name) for file in files)
     if (model / INDEX).exists():
-        index = read_json(model / INDEX)
+        index = read_object(model / INDEX)
         index["metadata"] = {**index.get("metadata", {}), "total_size": total}
         write_json(out / INDEX, index)
     return total

@@ -51,7 +51,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"--sources: {path} is not JSON: {error}") from None
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or not rows:
         raise ValueError(f"--sources: {path} is not a JSON list of sources")
     sources = []
     for number, row in enumerate(rows):

@@ -17,9 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from components.lib import machine
-from components.lib.model import files as model_files
 from components.lib.files import PACKAGE
 from components.lib.generation.partial import kept
+from components.lib.model.files import model_directory
 from components.lib.recipe import recipes
 from components.lib.registry.plan import Plan
 from components.lib.training.job import Job
@@ -55,7 +55,7 @@ for path in sorted(paths.union(*(folder.glob("*.py") for folder in several))):
 (PACKAGE / "__pycache__" / "compiled.py").write_text("")
 print(json.dumps({
     "changed": changed, "unchanged": before == hashes(), "package": str(PACKAGE), "commit": machine.commit(),
-    "tiny": str(model_files.model_directory("tiny", "")), "job": job.text(),
+    "tiny": str(model_directory("tiny", "")), "job": job.text(),
 }))
 """
 
@@ -102,8 +102,8 @@ CHANGES = {
     "": (
         "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
-        "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py", "lib/place.py",
-        "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
+        "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py",
+        "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
     ),
 }  # fmt: skip
 

@@ -17,23 +17,23 @@ from tests import ROOT
 STEPS = sorted(path.parent.name for path in (ROOT / "components").glob("*/component.py"))
 
 
-def double(*, data: Path, cap: int, note: str | None, settings: schema.Gate) -> dict[str, float]:
+def double(*, rows: Path, cap: int, note: str | None, settings: schema.Gate) -> dict[str, float]:
     """Return what was given."""
     if cap < 0:
         raise ValueError(f"cap is {cap}; give 0 or more")
-    return {"cap": 2 * cap, "alpha": settings.alpha, "lines": len(data.read_text().splitlines()), "none": note is None}
+    return {"cap": 2 * cap, "alpha": settings.alpha, "lines": len(rows.read_text().splitlines()), "none": note is None}
 
 
 def test_flags_settings_and_numbers(tmp_path, capsys):
     (tmp_path / "f").write_text("a\nb\n")
-    arguments = ["--data", str(tmp_path / "f"), "--cap", "3", "--set", "alpha=0.5"]
+    arguments = ["--rows", str(tmp_path / "f"), "--cap", "3", "--set", "alpha=0.5"]
     assert main("gate", double, arguments) == 0
     assert capsys.readouterr().out == "alpha = 0.5\ncap = 6\nlines = 2\nnone = True\n"
 
 
 def test_a_value_error_is_one_line_and_status_2(tmp_path, capsys):
     (tmp_path / "f").write_text("")
-    assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "-1"]) == 2
+    assert main("gate", double, ["--rows", str(tmp_path / "f"), "--cap", "-1"]) == 2
     assert capsys.readouterr().err == "components.gate: cap is -1; give 0 or more\n"
 
 
@@ -49,7 +49,7 @@ def test_a_value_error_is_one_line_and_status_2(tmp_path, capsys):
 )
 def test_only_the_stages_own_settings_can_be_set(change, said, tmp_path, capsys):
     (tmp_path / "f").write_text("")
-    assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--set", change]) == 2
+    assert main("gate", double, ["--rows", str(tmp_path / "f"), "--cap", "1", "--set", change]) == 2
     told = capsys.readouterr().err
     assert said in told and told.count("\n") == 1
 
@@ -57,14 +57,14 @@ def test_only_the_stages_own_settings_can_be_set(change, said, tmp_path, capsys)
 def test_a_setting_has_its_short_and_its_full_name(tmp_path, capsys):
     (tmp_path / "f").write_text("")
     for name in ("alpha", "gate_alpha"):
-        assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--set", f"{name}=0.5"]) == 0
+        assert main("gate", double, ["--rows", str(tmp_path / "f"), "--cap", "1", "--set", f"{name}=0.5"]) == 0
         assert "alpha = 0.5" in capsys.readouterr().out
 
 
 def test_the_recipe_may_be_a_file(tmp_path, capsys):
     (tmp_path / "f").write_text("")
     (tmp_path / "mine.yaml").write_text("base: tiny\ngate: {alpha: 0.25}\n")
-    assert main("gate", double, ["--data", str(tmp_path / "f"), "--cap", "1", "--recipe", f"{tmp_path}/mine.yaml"]) == 0
+    assert main("gate", double, ["--rows", str(tmp_path / "f"), "--cap", "1", "--recipe", f"{tmp_path}/mine.yaml"]) == 0
     assert "alpha = 0.25" in capsys.readouterr().out
 
 

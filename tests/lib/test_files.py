@@ -1,11 +1,12 @@
 """JSON Lines files: strict, atomic."""
 
 import os
+import pickle
 import stat
 
 import pytest
 
-from components.lib.files import explained, link_tree, read_json, read_jsonl, resumed_rows, write_jsonl
+from components.lib.files import explained, link_tree, read_json, read_jsonl, read_object, resumed_rows, write_jsonl
 
 
 def test_rows_come_back_with_line_separators_inside(tmp_path):
@@ -18,6 +19,24 @@ def test_a_bad_line_is_named(tmp_path):
     (tmp_path / "f.jsonl").write_text('{"a": 1}\n{"a":\n')
     with pytest.raises(ValueError, match=r"f.jsonl:2 is not JSON"):
         list(read_jsonl(tmp_path / "f.jsonl"))
+
+
+def test_what_a_file_does_not_hold_is_asked_for_by_name(tmp_path):
+    """Whoever reads a field of a row, or of a JSON file, of another step is told which file is the wrong one."""
+    (tmp_path / "f.jsonl").write_text('{"a": 1}\n{"b": 2}\n[3]\n')
+    rows = read_jsonl(tmp_path / "f.jsonl")
+    first, second = next(rows), next(rows)
+    assert first["a"] == 1 and second.get("a") is None and pickle.loads(pickle.dumps(first)) == {"a": 1}
+    with pytest.raises(ValueError, match=r"f\.jsonl:2 has no field 'a'; is it the right file\?"):
+        second["a"]
+    with pytest.raises(ValueError, match=r"f\.jsonl:3 is no JSON object"):
+        next(rows)
+    for content, said in (
+        (b"", "f.json is not JSON"), ("é".encode("latin-1"), "not JSON .*utf-8"), (b"[]", "is no JSON object"),
+    ):  # fmt: skip
+        (tmp_path / "f.json").write_bytes(content)
+        with pytest.raises(ValueError, match=said):
+            read_object(tmp_path / "f.json")
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):

@@ -17,6 +17,10 @@ READ = ["repo.content.read", "repo.access.read"]
 REPO = "tester/reasoner"
 
 
+def repos(name: str = REPO) -> dict[str, str]:
+    return {"model": name, "dataset": f"{name}-data"}
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with HubServer() as server:
@@ -43,7 +47,7 @@ def test_a_token_that_may_write_passes_and_makes_nothing(hub: HubServer, role: o
     hub.tokens["hf_write"] = role  # type: ignore[assignment]
     if there:
         hub.add_repo("model", REPO, {"README.md": b"x"}, private=True)
-    check_may_push(REPO, data=True)
+    check_may_push(repos())
     assert set(hub.repos) == ({("model", REPO)} if there else set())
 
 
@@ -56,19 +60,18 @@ def test_a_token_that_may_write_passes_and_makes_nothing(hub: HubServer, role: o
         ([scope("model", REPO, WRITE)], REPO, "may not push dataset 'tester/reasoner-data': it is fine-grained"),
         ("write", "someone/reasoner", r"'someone' is not among the accounts that it may write for \(tester, lab\)"),
         ("write", "readers/reasoner", "'readers' is not among the accounts"),
-        ("write", "reasoner", "push_hub_repo is 'reasoner'; write owner/name"),
     ],
 )
 def test_a_token_that_may_not_is_named_with_its_mend(hub: HubServer, role: object, repo: str, said: str) -> None:
     hub.tokens["hf_write"] = role  # type: ignore[assignment]
     hub.orgs = [{"name": "lab", "roleInOrg": "write"}, {"name": "readers", "roleInOrg": "read"}]
     with pytest.raises(ValueError, match=said):
-        check_may_push(repo, data=True)
+        check_may_push(repos(repo))
 
 
 def test_an_organization_that_may_be_written_is_fine(hub: HubServer) -> None:
     hub.orgs = [{"name": "lab", "roleInOrg": "contributor"}]
-    check_may_push("lab/reasoner", data=True)
+    check_may_push(repos("lab/reasoner"))
 
 
 def test_the_hubs_own_no_counts_for_a_repository_that_is_there(hub: HubServer) -> None:
@@ -76,16 +79,16 @@ def test_the_hubs_own_no_counts_for_a_repository_that_is_there(hub: HubServer) -
     hub.add_repo("model", REPO, {"README.md": b"x"})
     hub.faults.append(Fault("GET .*/auth-check/write", status=403))
     with pytest.raises(ValueError, match=r"the Hub says so \(HTTP 403\); give the token write access"):
-        check_may_push(REPO, data=True)
+        check_may_push(repos())
 
 
 def test_an_unknown_token_and_a_silent_hub_are_named(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_unknown")
     with pytest.raises(ValueError, match="the Hub refuses HF_TOKEN: .*make a new token that may write"):
-        check_may_push(REPO, data=True)
+        check_may_push(repos())
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match="the Hub did not answer for 'tester/reasoner'"):
-        check_may_push(REPO, data=True)
+        check_may_push(repos())
 
 
 def test_a_busy_hub_is_asked_again(hub: HubServer) -> None:
@@ -97,14 +100,14 @@ def test_a_busy_hub_is_asked_again(hub: HubServer) -> None:
     ]  # fmt: skip
     for kind in ("model", "dataset"):
         assert commit_of(kind, REPO, "main") == hub.repos[kind, REPO].branches["main"]
-    check_may_push(REPO, data=False)
+    check_may_push({"model": REPO})
     assert [fault.times for fault in hub.faults] == [0] * 4, "every fault has happened"
 
 
 def test_a_hub_that_stays_busy_is_not_the_tokens_fault(hub: HubServer) -> None:
     hub.faults += [Fault("GET /api/whoami-v2", status=503, times=6), Fault("GET /api/datasets/", status=429, times=6)]
     with pytest.raises(ValueError, match=r"(?s)the Hub did not answer for 'tester/reasoner': .*503.*; try again"):
-        check_may_push(REPO, data=True)
+        check_may_push(repos())
     with pytest.raises(ValueError, match="(?s)the Hub did not answer for dataset 'tester/reasoner': .*429"):
         commit_of("dataset", REPO, "main")
 

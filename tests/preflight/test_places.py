@@ -98,7 +98,7 @@ def test_the_volume_that_is_full_is_named_by_what_lies_there(tmp_path, monkeypat
         recipes.TINY, registry=str(places["registry"]), checkpoints=str(places["checkpoints"]), model="lab/model"
     )
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(places["HF_HOME"]))
-    plan = replace(resolve(replace(recipe, model="tiny")), revision="c" * 40)
+    plan = replace(resolve(replace(recipe, model="tiny")), model="lab/model", revision="c" * 40)
     with pytest.raises(ValueError, match=rf"only 0\.0 GiB free for {name} \({full}\); 2 GiB are needed") as refused:
         check_room(recipe, plan, places["artifacts"])
     seen(str(refused.value), fault=f"the volume of {name} is full before the run begins")

@@ -16,7 +16,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from components.lib import retry
 from components.lib.files import read_json, write_jsonl
-from components.lib.recipe.recipes import QWEN
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import from_json
 from components.lib.registry import lock
 from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
@@ -178,15 +179,15 @@ def test_the_sft_data_set_is_pushed_with_a_card_of_its_own(hub: HubServer, tmp_p
     origin = {"source": source.name, "licence": "unknown", "revision": source.revision}
     write_jsonl(tmp_path / "data" / "sft.jsonl", [{"id": f"{n}", "messages": [], **origin} for n in range(3)])
     champion = push(**run | {"data": tmp_path / "data"})
-    chosen = {name: run[name] for name in ("plan", "registry", "run_id", "settings")}
-    found = push_dataset(data=tmp_path / "data", standardize=QWEN.standardize, **chosen)
+    chosen = {name: run[name] for name in ("plan", "registry", "run_id")}
+    found = push_dataset(data=tmp_path / "data", recipe=from_json(Recipe, run["recipe"]), **chosen)
     assert found["version"] == champion["data"], "pushed with the model, and again it is the same"
     repo = hub.repos["dataset", f"{HUB_REPO}-data"]
     files = repo.files(found["version"])
     assert repo.private and repo.resolve("main") == repo.resolve(found["version"])
     assert set(files) == {".gitattributes", "README.md", "provenance.json", "sft.jsonl"}
     card: Any = DatasetCard(files["README.md"].decode())
-    assert card.data.license == "other" and card.data.source_datasets == [source.path]
+    assert card.data.license == "unknown" and card.data.source_datasets == [source.path]
     assert f"| {source.name} | `{source.path}` | `{source.revision}` | unknown | 3 |" in re.sub(" +", " ", card.text)
     about = json.loads(files["provenance.json"])
     assert about["sources"][0] == {**origin_of_card(source), "rows": 3} and about["run_id"] == "run-0"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 
 from components.gate.gate import champion_items
 from components.lib.files import read_json, read_jsonl, sha256, write_json, write_jsonl
@@ -83,7 +83,8 @@ def test_card_and_provenance_name_a_checker_by_its_hash(tmp_path: Path) -> None:
     assert read_json(tree / "provenance.json")["plan"]["checkers"] == {"python:own.py": f"sha256:{digest}"}
 
 
-GSM8K = QWEN.evaluation[0]
+GSM8K = replace(QWEN.evaluation[0], revision="d" * 40)
+MINE = Source(path="lab/mine", name="mine", revision="e" * 40)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ GSM8K = QWEN.evaluation[0]
         ((replace(GSM8K, split="train"),), 0, False),
         ((replace(GSM8K, cap=100),), 0, False),
         ((replace(GSM8K, weight=0.5),), 0, False),
-        ((GSM8K, replace(GSM8K, name="mine", path="lab/mine")), 0, False),
+        ((GSM8K, MINE), 0, False),
     ],
 )
 def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluation: Any, problems: int, whole: bool):
@@ -105,6 +106,58 @@ def test_only_the_whole_benchmark_alone_is_a_score_of_it(tmp_path: Path, evaluat
     assert (tree / ".eval_results" / "gsm8k.yaml").exists() == whole
     (result,) = ModelCard.load(tree / "README.md").data.eval_results
     assert result.dataset_type == ", ".join(source.path for source in evaluation)
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "on_hub"),
+    [
+        ("lab/olmo", "c" * 40, True),
+        ("models/olmo", "sha256:0123456789abcdef", False),  # a folder that is called as a stranger's repository
+        ("openai/gsm8k", "sha256:0123456789abcdef", False),
+        ("/home/me/olmo", "sha256:0123456789abcdef", False),
+        ("tiny", "sha256:0123456789abcdef", False),
+        ("s3://lab/olmo", "etag:0123456789abcdef0123456789abcdef", False),
+        ("lab/a--b", "c" * 40, False),  # no name that the Hub takes
+    ],
+)
+def test_a_released_card_names_no_strangers_repository(tmp_path: Path, name: str, revision: str, on_hub: bool) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    source = replace(GSM8K, path=name, revision=revision)
+    plan = replace(run["plan"], model=name, revision=revision, sources=(source,), evaluation=(source,))
+    origin = {"source": source.name, "licence": "mit", "revision": revision}
+    write_jsonl(tmp_path / "data" / "sft.jsonl", [{"id": "1", "messages": [], **origin}])
+    pushed = push(**run | {"plan": plan, "data": tmp_path / "data"})
+    card = ModelCard.load(Path(pushed["location"]) / "README.md")
+    data = DatasetCard.load(tmp_path / "registry" / "datasets" / pushed["data"] / "README.md").data
+    named = name if on_hub else None
+    assert card.data.base_model == named and ("base_model_relation" in card.data.to_dict()) == on_hub
+    assert card.data.datasets == data.source_datasets == ([name] if on_hub else None)
+    (result,) = card.data.eval_results
+    assert result.dataset_type == (name if on_hub else "other")
+    assert result.dataset_revision == (revision if on_hub else None)
+    assert not (Path(pushed["location"]) / ".eval_results").exists()
+    assert f"`{name}`" in card.text, "people are told"
+
+
+@pytest.mark.parametrize(
+    ("licences", "told"),
+    [
+        (["mit", "mit"], ("mit", None)),
+        (["mit", "apache-2.0"], ("other", "by-source")),
+        (["unknown", "unknown"], ("unknown", None)),
+        (["other"], ("other", "by-source")),
+    ],
+)
+def test_both_cards_have_a_licence_and_its_name(tmp_path: Path, licences: list[str], told: tuple[str, str]) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    run["settings"] = replace(run["settings"], licence="other", licence_name="mine-1.0")
+    rows = [{"id": f"{n}", "source": f"{n}", "revision": "r", "licence": name} for n, name in enumerate(licences)]
+    write_jsonl(tmp_path / "data" / "sft.jsonl", rows)
+    pushed = push(**run | {"data": tmp_path / "data"})
+    card = ModelCard.load(Path(pushed["location"]) / "README.md").data
+    assert (card.license, card.license_name) == ("other", "mine-1.0")
+    data = DatasetCard.load(tmp_path / "registry" / "datasets" / pushed["data"] / "README.md").data.to_dict()
+    assert (data["license"], data.get("license_name")) == told
 
 
 def test_the_card_tells_the_kinds_that_were_asked_for(tmp_path: Path) -> None:
@@ -126,7 +179,7 @@ def test_the_card_tells_the_kinds_that_were_asked_for(tmp_path: Path) -> None:
 
 def test_each_evaluation_source_has_its_own_score_in_the_card(tmp_path: Path) -> None:
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))
-    run["plan"] = replace(run["plan"], evaluation=(GSM8K, replace(GSM8K, name="mine", path="lab/mine")))
+    run["plan"] = replace(run["plan"], evaluation=(GSM8K, MINE))
     rows = [entry("base", 0.2) | {"split": "evaluation"}, entry("grpo", 0.8) | {"split": "evaluation"}]
     sources = [row | {"source": "mine"} for row in rows] + [rows[1] | {"source": "mine", "split": "gate"}]
     write_json(run["results"] / "results.json", {"results": [entry("base", 0.2), entry("grpo", 0.6)],

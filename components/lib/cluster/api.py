@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from components.lib.cluster.placement import for_cluster
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe
 
@@ -108,7 +109,8 @@ def quiet() -> contextlib.AbstractContextManager[Any]:
 
 
 def arguments_of(recipe: Recipe) -> dict[str, Any]:
-    """The run parameters with the recipe's values, typed; `ValueError` if one that has no default is missing."""
+    """The run parameters with the recipe's values, typed; `ValueError` if one is missing or cannot be on a cluster."""
     if not recipe.registry:
         raise ValueError("registry is empty; add --set registry=s3://BUCKET/PREFIX, where run records and models go")
+    recipe = for_cluster(recipe)
     return {name: recipes.value(recipe, name) for name in recipes.PARAMETERS}

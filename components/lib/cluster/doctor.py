@@ -143,9 +143,8 @@ def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> I
 def _asks(recipe: Recipe) -> list[str]:
     """What the probe of the data image asks of bucket and Hub, as preflight will."""
     asks = ["--registry", recipe.registry] if recipe.registry.startswith("s3://") else []
-    if recipe.push.hub_repo:
-        asks += ["--push", recipe.push.hub_repo]
-        asks += ["--push-data"] if recipe.push.data and "sft" in recipe.stages else []
+    for flag, kind in (("--push", "model"), ("--push-data", "dataset")):
+        asks += [flag, recipe.hub_repos[kind]] if kind in recipe.hub_repos else []
     return asks
 
 

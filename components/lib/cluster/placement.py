@@ -4,11 +4,16 @@ Everything here is fixed at compile time. KFP could take some of it as run param
 resource or image parameter inside an If or ExitHandler, where nearly all steps are.
 """
 
+import os
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
 from components.lib.cluster import images
 from components.lib.cluster.step_pod import CHECKPOINTS, GPU_RESOURCE, USER, StepPod, step_pod
+from components.lib.model.files import check_hub_id
+from components.lib.model.names import looks_local
+from components.lib.recipe.paths import absolute, kind_of
 from components.lib.recipe.schema import STAGES, Cluster, Recipe
 from components.lib.recipe.settings import replace
 from components.lib.registry.record import RUN_ID_VARIABLE
@@ -17,8 +22,10 @@ from components.lib.registry.record import RUN_ID_VARIABLE
 def for_cluster(recipe: Recipe) -> Recipe:
     """The recipe as a cluster runs it: checkpoints go to their claim unless the recipe names a directory.
 
-    `ValueError` if a step would see fewer GPUs than it has processes, or a TrainJob's Pods no common checkpoints.
+    `ValueError` if a step would see fewer GPUs than it has processes, a TrainJob's Pods no common checkpoints, or the
+    steps not what lies on this machine.
     """
+    recipe = absolute(recipe)  # what is a path here must not be taken for a Hub id there
     cluster, trainjob = recipe.cluster, recipe.trainer == "trainjob"
     if not recipe.checkpoints and cluster.checkpoints_claim:
         recipe = replace(recipe, checkpoints=CHECKPOINTS)
@@ -29,7 +36,31 @@ def for_cluster(recipe: Recipe) -> Recipe:
             f"{recipe.checkpoints!r}: its Pods share no checkpoints; name a claim, and leave checkpoints empty or "
             f"below {CHECKPOINTS}"
         )
+    _check_places(recipe)
     return recipe
+
+
+def _check_places(recipe: Recipe) -> None:
+    """Refuse a model, source or registry on a disk that not every step has; checkers travel with the recipe."""
+    claims = step_pod(recipe.cluster, heavy=False).claims
+    mounted = " or ".join(f"put it on the claim {claim} and name it below {mount}" for mount, claim in claims.items())
+    for what, path, elsewhere in _places(recipe):
+        if not any(PurePath(os.path.normpath(path)).is_relative_to(mount) for mount in claims):
+            mend = f"{elsewhere}, or {mounted or 'put it on a claim that cluster_cache_claim names'}"
+            raise ValueError(f"{what} {path} lies where not every step's Pod mounts it; {mend}")
+
+
+def _places(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """(what it is, its path, what to name in its place) of all that a recipe has on a disk."""
+    if looks_local(recipe.model):
+        yield "model", recipe.model, "upload it to the Hub and name its id"
+    elif recipe.model != "tiny":
+        check_hub_id(recipe.model)
+    for source in (*recipe.sources, *recipe.evaluation):
+        if kind_of(source.path) == "file":
+            yield f"source {source.label!r}:", source.path, "upload it to s3:// or the Hub"
+    if recipe.registry and "://" not in recipe.registry:
+        yield "registry", recipe.registry, "write s3://BUCKET/PREFIX"
 
 
 def _check_gpus(cluster: Cluster, processes: int, trainjob: bool) -> None:

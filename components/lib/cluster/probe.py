@@ -1,7 +1,7 @@
 """What `doctor` runs inside a Pod like a step's: whether it can write, reach bucket and Hub, and see a GPU.
 
 python3 -m components.lib.cluster.probe write DIR...   exit status 1 if one is not writable
-python3 -m components.lib.cluster.probe look [--registry URI] [--push REPO [--push-data]] [--gpu] [DIR...]
+python3 -m components.lib.cluster.probe look [--registry URI] [--push REPO [--push-data REPO]] [--gpu] [DIR...]
                                                    one JSON line per finding
 """
 
@@ -61,12 +61,12 @@ def hub() -> Finding:
     return Finding(True, "hub token", f"of {user['name']}, role {role}")
 
 
-def push(repo: str, data: bool) -> Finding:
-    """Whether HF_TOKEN may write the repository of the released model, and with `data` that of its data."""
+def push(repo: str, data: str) -> Finding:
+    """Whether HF_TOKEN may write the repository of the released model, and that of its data, if they have one."""
     from components.lib.hub import check_may_push
 
     try:
-        check_may_push(repo, data=data)
+        check_may_push({"model": repo} | ({"dataset": data} if data else {}))
     except ValueError as error:
         return Finding(False, "push", str(error))
     return Finding(True, "push", f"{repo} may be written")
@@ -106,7 +106,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("directories", nargs="*", metavar="DIR")
     parser.add_argument("--registry", default="")
     parser.add_argument("--push", default="", metavar="REPO")
-    parser.add_argument("--push-data", action="store_true")
+    parser.add_argument("--push-data", default="", metavar="REPO")
     parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args(given)
     if arguments.command == "look":

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from components.lib import ending
@@ -22,6 +21,7 @@ from components.lib.cluster.step_pod import GPU_RESOURCE, step_pod
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.inside import NO_PLACE, own_namespace, reason, unreachable, why
 from components.lib.machine import MACHINE
+from components.lib.model.files import directory_of
 from components.lib.recipe.schema import Cluster
 from components.lib.recipe.settings import from_json
 from components.lib.retry import Transient, retry
@@ -251,8 +251,8 @@ def with_inputs_on_the_volume(job: Job) -> Job:
     inputs = job.directory / INPUTS
     link_tree(job.data, inputs / "data")
     model = job.model
-    if Path(model).is_dir():
-        link_tree(Path(model), inputs / "model")
+    if model != "tiny" and (directory := directory_of(model)):
+        link_tree(directory, inputs / "model")
         model = str(inputs / "model")
     return replace(job, data=inputs / "data", model=model)
 

@@ -53,7 +53,7 @@ def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
 
 def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
     from components.lib.cluster import schedule
-    from components.lib.cluster.api import connect, endpoint_of
+    from components.lib.cluster.api import arguments_of, connect, endpoint_of
 
     action, name, namespace = arguments.action, arguments.name, arguments.namespace
     if action != "list" and not name:
@@ -61,6 +61,7 @@ def _schedule(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> in
     if action == "create":
         schedule.six_fields(arguments.cron)  # before the network is asked
         images.check_chosen()
+        arguments_of(recipe)
     client = connect(endpoint_of(arguments.endpoint), namespace)
     if action == "list":
         schedule.show(client, namespace)

@@ -1,12 +1,24 @@
 """Where a model's files lie: the embedded tiny model, a directory, or the Hub; no torch here."""
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import PACKAGE, dangling, read_json, sha256
+from components.lib.files import PACKAGE, dangling, read_object, sha256
+from components.lib.model.architectures import check_architecture
+from components.lib.model.names import no_hub_id
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of which transformers looks for
+OTHER_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of a large file
+
+
+def directory_of(model: str) -> Path | None:
+    """The directory of a model that lies here, the embedded one's for `tiny`; None for any other name."""
+    path = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else Path(model).expanduser()
+    return path if path.is_dir() else None
 
 
 def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) -> Path:
@@ -15,11 +27,8 @@ def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) 
     `model` is `tiny` (the embedded base), an existing directory, or a Hub id that is fetched at `revision` into
     the Hub cache. `ValueError` says what was looked for when it is neither.
     """
-    if model == "tiny":
-        return PACKAGE / "lib" / "tiny" / "base"
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
+    if directory := directory_of(model):
+        return directory
     check_hub_id(model)
     from components.lib import hub
 
@@ -29,18 +38,67 @@ def model_directory(model: str, revision: str, *, tokenizer_only: bool = False) 
 
 def weights_bytes(model: str) -> int | None:
     """The size of a model's weights, None of a Hub model, which is not looked for here."""
-    directory = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else Path(model).expanduser()
-    return sum(path.stat().st_size for path in directory.glob("*.safetensors")) if directory.is_dir() else None
+    directory = directory_of(model)
+    return sum(path.stat().st_size for path in directory.glob("*.safetensors")) if directory else None
 
 
 def config_of(model: str, revision: str) -> dict[str, Any]:
     """The config.json of a model, without fetching its weights."""
-    if model == "tiny" or Path(model).expanduser().is_dir():
-        return read_json(model_directory(model, revision) / "config.json")
-    check_hub_id(model)
-    from components.lib import hub
+    if directory := directory_of(model):
+        path = directory / "config.json"
+    else:
+        check_hub_id(model)
+        from components.lib import hub
 
-    return read_json(hub.file_of("model", model, "config.json", revision))
+        path = hub.file_of("model", model, "config.json", revision)
+    return dict(read_object(path))
+
+
+def check_model(model: str, commit: str) -> None:
+    """Refuse a model that no stage could load, by the names of its files and its config.json; nothing else is fetched.
+
+    `commit` is that of a Hub model. `ValueError` says what is there and what to do.
+    """
+    if directory := directory_of(model):
+        names = {path.name for path in directory.iterdir() if path.is_file()}
+    else:
+        from components.lib import hub
+
+        hub.check_readable("model", model)
+        names = {name for name in hub.names_of(model, commit) if "/" not in name}
+    _check_files(names, model)
+    if directory:
+        _check_copy(directory, names)
+    check_architecture(config_of(model, commit), model)
+
+
+def _check_files(names: Collection[str], model: str) -> None:
+    """Refuse a model without configuration, or without weights in safetensors."""
+    if "adapter_config.json" in names and not set(WEIGHTS).intersection(names):
+        raise ValueError(f"model {model!r} is an adapter; merge it into its base (PEFT's merge_and_unload), save that")
+    other = sorted(name for name in names if name.endswith(OTHER_WEIGHTS))
+    shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
+    if not set(WEIGHTS).intersection(names):
+        gguf = next((f", gguf_file={name!r}" for name in other if name.endswith(".gguf")), "")
+        convert = f"AutoModelForCausalLM.from_pretrained({model!r}{gguf}).save_pretrained(DIRECTORY), its tokenizer too"
+        raise ValueError(
+            f"model {model!r} has no {WEIGHTS[0]}, "
+            + (f"only {shown}; convert it once: {convert}, and name that" if other else "nor other weights; name one")
+        )
+    if "config.json" not in names:
+        raise ValueError(f"model {model!r} has no config.json beside its weights; save it with save_pretrained")
+
+
+def _check_copy(directory: Path, names: Collection[str]) -> None:
+    """Refuse the copy of a model that was not copied whole: shards that are not there, or pointers in their place."""
+    index = directory / WEIGHTS[1]
+    shards = set(read_object(index)["weight_map"].values()) if index.exists() else {WEIGHTS[0]}
+    if missing := sorted(shards.difference(names)):
+        raise ValueError(f"{directory} lacks {missing[0]} of the {len(shards)} files that {index.name} names; copy it")
+    for name in sorted(shards):
+        with (directory / name).open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ValueError(f"{directory / name} is a pointer of Git LFS, not weights; run `git lfs pull` there")
 
 
 def check_hub_id(model: str) -> None:
@@ -49,8 +107,8 @@ def check_hub_id(model: str) -> None:
         raise ValueError(
             f"model {model!r}: {link} is a symbolic link that points nowhere; change it, or name the model"
         )
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ValueError(f"model {model!r} is neither a directory here nor a Hub id owner/name, nor 'tiny'")
+    if why := "it is a file" if Path(model).expanduser().is_file() else no_hub_id(model):
+        raise ValueError(f"model {model!r} is neither a directory here nor a Hub id, nor 'tiny': {why}")
 
 
 def model_sha256(directory: Path) -> str:

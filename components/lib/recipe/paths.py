@@ -1,16 +1,15 @@
 """What a recipe's paths are: on this disk, in a bucket, on the Hub or made by code; and where relative ones lie."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from components.lib.model.names import looks_local, no_hub_id
 from components.lib.recipe.schema import CHECKER, Recipe, Source
 from components.lib.recipe.settings import replace
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")  # of a local source, plain or .gz
 Kind = Literal["tiny", "s3", "file", "hub"]
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def kind_of(path: str, folder: Path | None = None) -> Kind:
@@ -19,16 +18,14 @@ def kind_of(path: str, folder: Path | None = None) -> Kind:
         return "tiny"
     if path.startswith("s3://"):
         return "s3"
-    looks_local = path.lower().removesuffix(".gz").endswith(FORMATS) or path.startswith((".", "/", "~"))
-    if looks_local or _in(folder, path).exists() or not _HUB_ID.fullmatch(path):
-        return "file"
-    return "hub"
+    here = looks_local(path) or path.lower().removesuffix(".gz").endswith(FORMATS) or _in(folder, path).exists()
+    return "file" if here or no_hub_id(path) else "hub"
 
 
 def absolute(recipe: Recipe, folder: Path | None = None) -> Recipe:
     """The recipe with every path of this disk absolute; relative ones are meant from `folder`, or from here."""
     model = recipe.model
-    if model.startswith((".", "~")) or (model != "tiny" and _in(folder, model).is_dir()):
+    if looks_local(model) or (model != "tiny" and _in(folder, model).is_dir()):
         model = _text(folder, model)
     return replace(
         recipe,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from components.lib.recipe.release import check_release
 from components.lib.recipe.schema import (
     CHECKER,
     KINDS,
@@ -343,6 +344,7 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.stages != tuple(stage for stage in STAGES if stage in recipe.stages):
         raise ValueError(f"stages is {','.join(recipe.stages)}; write each stage once, in this order: sft,grpo")
     _check_answers(recipe)
+    check_release(recipe)
     if recipe.grpo.curriculum and not recipe.grpo.screen_samples:
         raise ValueError("grpo_curriculum needs to know how hard the problems are; set grpo_screen_samples, such as 8")
     if not recipe.evaluate.protocols:

@@ -51,7 +51,7 @@ class Source(Settings):
     config: str = Field(default="", description="configuration of a Hub dataset, as gsm8k's main")
     split: str = Field(default="train", description="split of a Hub dataset")
     file: str = Field(default="", description="one file inside a Hub dataset, instead of a configuration and split")
-    licence: str = Field(default="unknown", description="licence of the rows, as the Hub spells it")
+    licence: str = Field(default="unknown", description="licence of the rows, as the Hub spells it, or other")
     cap: int = Field(default=0, description="at most so many accepted rows, 0: all", ge=0)
     weight: float = Field(default=1.0, description="share of the rows kept, by hash; above 1 repeats them", gt=0)
     optional: bool = Field(default=False, description="that nothing of it is kept is a warning, no error")
@@ -264,8 +264,8 @@ class Push(Settings):
 
     hub_repo: str = Field(description="Hub repository owner/name; empty: the registry only")
     private: bool = Field(description="make a new Hub repository private")
-    licence: str = Field(description="licence of the released model, as the Hub spells it")
-    licence_name: str = Field(description="name of a licence that the Hub does not list, where licence is other")
+    licence: str = Field(description="licence of the released model, as the Hub spells it, or other")
+    licence_name: str = Field(description="id of a licence that the Hub does not list, where licence is other")
     data: bool = Field(
         description="publish the SFT conversations of a promoted model too, on the Hub as <hub_repo>-data"
     )
@@ -364,3 +364,15 @@ class Recipe(Settings):
     keep: Keep
     notify: Notify
     cluster: Cluster
+
+    @property
+    def hub_repos(self) -> dict[str, str]:
+        """Kind -> name of each repository of the Hub to which a promoted model is pushed; empty if to none."""
+        name = self.push.hub_repo
+        data = {"dataset": f"{name}-data"} if self.pushes_data else {}
+        return {"model": name, **data} if name else {}
+
+    @property
+    def pushes_data(self) -> bool:
+        """Whether the SFT conversations of a promoted model are published."""
+        return self.push.data and "sft" in self.stages

@@ -50,7 +50,13 @@ def plain(settings: Settings) -> dict[str, Any]:
 
 def from_json(cls: type[S], text: str, **changes: Any) -> S:
     """Build `cls` from `to_json`'s text with `changes` on top; unknown, missing or bad fields are a `ValueError`."""
-    return from_dict(cls, json.loads(text) | changes)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"a {cls.__name__} is no JSON ({error}): {text[:80]!r}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"a {cls.__name__} is a JSON object, not {text[:80]!r}")
+    return from_dict(cls, values | changes)
 
 
 def from_dict(cls: type[S], values: Mapping[str, Any]) -> S:

@@ -83,7 +83,7 @@ def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
 
 def test_the_probe_asks_as_preflight_will():
     recipe = recipes.override(recipes.TINY, {"registry": "s3://b/p", "push_hub_repo": "me/model"})
-    assert doctor._asks(recipe) == ["--registry", "s3://b/p", "--push", "me/model", "--push-data"]
+    assert doctor._asks(recipe) == ["--registry", "s3://b/p", "--push", "me/model", "--push-data", "me/model-data"]
     assert doctor._asks(recipes.TINY) == []
 
 
