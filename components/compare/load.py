@@ -87,7 +87,7 @@ def read_alarms(directories: Mapping[str, Path]) -> list[str]:
 def read_warnings(data: Path | None) -> list[str]:
     """What standardize warns of in the directory that it wrote, if that is known: sources of which it kept little."""
     path = data / "summary.json" if data else None
-    found = read_json(path).get("warnings", []) if path and path.exists() else []
+    found = read_object(path).get("warnings", []) if path and path.exists() else []
     return [f"data: {warning}; see summary.html of standardize" for warning in found]
 
 

@@ -12,7 +12,7 @@ from components.lib.recipe.schema import Recipe
 from components.lib.registry.plan import Plan
 
 
-def check_model(recipe: Recipe, plan: Plan) -> None:
+def check_fit(recipe: Recipe, plan: Plan) -> None:
     """Print what was found of the plan's model; `ValueError` if it cannot be asked, or the limits exceed its context.
 
     Prompts are measured with the first questions of the sources that lie here; of others only the instruction is known.

@@ -35,7 +35,7 @@ from components.lib.registry.store import checked_registry
 from components.lib.reporting.tell import link_of, tell
 from components.lib.training import vram
 from components.preflight.clean import clean
-from components.preflight.model import check_model
+from components.preflight.model import check_fit
 from components.preflight.room import check_locks, check_room
 
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
@@ -125,7 +125,7 @@ def check_inputs(recipe: Recipe) -> Plan:
         checker.load(answers, text)
         print(f"answers {answers}: {hash_of(text)}", flush=True)
     check_length(plan.text(), to_json(_without_code(recipe)))  # the longest inputs of a step: those of push
-    check_model(recipe, plan)
+    check_fit(recipe, plan)
     _check_memory(recipe, plan)
     if recipe.checkpoints:
         check_locks(Path(recipe.checkpoints).expanduser().absolute())

@@ -3,7 +3,8 @@
 import json
 
 from components.lib.generation import fit, prompts
-from components.lib.model.files import model_directory
+from components.lib.hub import commit_of
+from components.lib.model.files import check_model, directory_of, model_directory
 from components.lib.model.template import Template
 from components.lib.model.tokens import Counter
 from components.lib.recipe.schema import Recipe
@@ -15,6 +16,7 @@ def examine_model(recipe: Recipe, model: str, revision: str) -> int:
 
     Weights are not fetched. `ValueError` says what keeps the model from being used, and how that is mended.
     """
+    check_model(model, "" if directory_of(model) else commit_of("model", model, revision))
     directory = model_directory(model, revision, tokenizer_only=True)
     told, template = fit.instructions(recipe), Template(directory)
     found = fit.fit(directory, model, told)

@@ -1,7 +1,8 @@
 """Which architectures can be trained: those that AutoModelForCausalLM of the pinned transformers knows.
 
-architectures.json has its version and its model types: `causal`, all that the class takes, and of these `encoders`,
-which look in both directions unless their configuration says is_decoder. A test holds it equal to what is installed.
+architectures.json has its version and its model types: `causal`, all that the class takes, of these `encoders`,
+which look in both directions unless their configuration says is_decoder, and `stateful`, which cannot be decoded token
+by token from a cache as others are. A test holds it equal to what is installed.
 """
 
 from pathlib import Path
@@ -29,5 +30,7 @@ def check_architecture(config: dict[str, Any], model: str) -> None:
         why = f"its model type {kind!r} is an encoder with a decoder"
     elif kind in known["encoders"] and not config.get("is_decoder"):
         why = f"its model type {kind!r} is an encoder (no is_decoder in config.json)"
+    elif kind in known["stateful"]:
+        why = f"its model type {kind!r} keeps what it has read in a way of its own, not in a cache to go on from"
     if why:
         raise ValueError(f"model {model!r} cannot be trained: {why}; take one that writes on from left to right")

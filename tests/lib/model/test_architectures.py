@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.lib.files import read_json
+from components.lib.generation.loading import CACHES
 from components.lib.model.architectures import KNOWN, check_architecture
 
 KINDS = ("llama", "qwen2", "qwen3", "gpt2", "gemma", "gemma2", "mistral", "mixtral", "phi3", "gpt_neox", "opt", "olmo2",
@@ -23,6 +24,18 @@ def constant(path: Path, name: str) -> dict[str, str]:
     raise AssertionError(f"{path} has no {name}")
 
 
+def own_caches(origin: str) -> list[str]:
+    """Parts of the names of classes for which transformers' generate makes no cache of the usual kind."""
+    text = Path(origin).with_name("generation").joinpath("utils.py").read_text("utf-8")
+    return re.findall(r'"(\w+)"', text.partition("unsupported_model_names = (")[2].partition(")")[0])
+
+
+def keeps_its_own(name: str, body: str, own: list[str]) -> bool:
+    """Whether a class takes none of the arguments by which a model goes on from what it has read."""
+    named = any(part in name.lower() for part in own) and not re.search("minimaxm[23]", name.lower())
+    return named or ("def forward" in body and not any(argument in body for argument in CACHES))
+
+
 def test_the_list_is_that_of_the_installed_transformers():
     found = importlib.util.find_spec("transformers")
     if not found or not found.origin:
@@ -34,7 +47,10 @@ def test_the_list_is_that_of_the_installed_transformers():
     parts = [re.split(r"^class (\w+)", path.read_text("utf-8"), flags=re.M) for path in models.glob("*/modeling_*.py")]
     bodies = {name: body for part in parts for name, body in zip(part[1::2], part[2::2], strict=True)}
     encoders = [kind for kind in causal if "is_decoder=True" in bodies[classes[kind]]]
-    known = {"transformers": version("transformers"), "encoders": encoders, "causal": causal}
+    stateful = [
+        kind for kind in causal if keeps_its_own(classes[kind], bodies[classes[kind]], own_caches(found.origin))
+    ]
+    known = {"transformers": version("transformers"), "encoders": encoders, "stateful": stateful, "causal": causal}
     assert read_json(KNOWN) == known, "write these to architectures.json"
 
 
@@ -53,6 +69,8 @@ def test_the_usual_families_pass_with_and_without_code_of_their_own(kind):
         ({"model_type": "bert"}, "'bert' is an encoder"),
         ({"model_type": "xlm-roberta", "is_decoder": False}, "'xlm-roberta' is an encoder"),
         ({"model_type": "deberta-v2"}, "'deberta-v2' is no causal language model"),
+        ({"model_type": "rwkv"}, "'rwkv' keeps what it has read in a way of its own"),
+        ({"model_type": "minimax"}, "'minimax' keeps what it has read in a way of its own"),
         ({"model_type": "llava"}, "'llava' is no causal language model"),
         ({"model_type": "llama9"}, "'llama9' is no causal language model of transformers 5.23.0"),
         ({"model_type": "qwen", "auto_map": {"AutoConfig": "configuration.C"}}, "brings code of its own .*never run"),
