@@ -109,6 +109,11 @@ def explained(error: OSError) -> str:
     return f"{text}; {REMEDIES[number]}" if number in REMEDIES else text
 
 
+def expanded(text: str | Path) -> Path:
+    """The path that a user writes: ~ is a home, and stays what it is where there is no such user."""
+    return Path(os.path.expanduser(text))
+
+
 def dangling(path: Path) -> Path | None:
     """The symbolic link on the way to a path, or at its end, that points nowhere; None if there is none."""
     return next((part for part in (path, *path.parents) if os.path.islink(part) and not os.path.exists(part)), None)

@@ -18,7 +18,7 @@ from components.lib import machine
 from components.lib.answers import checker
 from components.lib.data.detect import resolved
 from components.lib.data.sources import pinned
-from components.lib.files import PACKAGE, code_sha256, sha256, tree_sha256, write_text
+from components.lib.files import PACKAGE, code_sha256, expanded, sha256, tree_sha256, write_text
 from components.lib.model.files import check_hub_id, check_model, config_of, directory_of
 from components.lib.recipe import recipes
 from components.lib.recipe.checkers import check_length, hash_of, with_code
@@ -128,7 +128,7 @@ def check_inputs(recipe: Recipe) -> Plan:
     check_fit(recipe, plan)
     _check_memory(recipe, plan)
     if recipe.checkpoints:
-        check_locks(Path(recipe.checkpoints).expanduser().absolute())
+        check_locks(expanded(recipe.checkpoints).absolute())
     return plan
 
 

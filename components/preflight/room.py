@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.lib import inside
+from components.lib.files import expanded
 from components.lib.model.names import from_hub
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.plan import Plan
@@ -40,9 +41,9 @@ def _places(recipe: Recipe, plan: Plan, artifacts: Path | None) -> Iterator[tupl
     if "://" in recipe.registry:
         print(f"registry {recipe.registry}: a bucket's room is not looked at", flush=True)
     else:
-        yield "registry", Path(recipe.registry).expanduser().absolute()
+        yield "registry", expanded(recipe.registry).absolute()
     if recipe.checkpoints:
-        yield "checkpoints", Path(recipe.checkpoints).expanduser().absolute()
+        yield "checkpoints", expanded(recipe.checkpoints).absolute()
     if artifacts:
         yield "artifacts", artifacts.absolute()
     inputs = [(plan.model, plan.revision), *((s.path, s.revision) for s in (*plan.sources, *plan.evaluation))]

@@ -10,6 +10,7 @@ from pathlib import Path
 from components.lib.command import main
 from components.lib.recipe import recipes
 from components.lib.recipe.checkers import with_code
+from components.lib.recipe.release import check_release
 from components.lib.recipe.schema import Recipe, Source
 from components.lib.recipe.settings import from_dict, replace
 from components.lib.registry.plan import Plan
@@ -27,6 +28,7 @@ def by_hand(
     if sources:
         by_path = tuple(Source(path=path) for path in evaluation or ())
         recipe = with_code(replace(recipe, sources=read_sources(sources), evaluation=by_path))
+        check_release(recipe)
     plan = Plan(
         model=model or "",
         revision=revision or "main",

@@ -163,10 +163,24 @@ def status_of(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     if name == "pipeline":
         return pipeline.main(arguments)
     module = f"components.{name}"
+    for imported in (f"{module}.__main__", "components.evaluate.champion"):  # by another test, of which runpy warns
+        monkeypatch.delitem(sys.modules, imported, raising=False)
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(module, run_name="__main__")
     return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["pipeline recipe PATH.yaml", f"preflight --output {{out}} {REGISTRY} --set model=PATH", "standardize inspect PATH",
+     "pipeline score {jsonl} --answers python:PATH.py"],
+)  # fmt: skip
+def test_the_home_of_nobody_is_a_path_that_is_not_there(line, right, monkeypatch, capsys) -> None:
+    words = line.format(**right).replace("PATH", "~nobody-of-this-name/place").split()
+    assert status_of(words, monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "~nobody-of-this-name/place" in said and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(("line", "make"), [

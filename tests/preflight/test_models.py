@@ -109,7 +109,15 @@ def test_a_hub_model_that_cannot_be_loaded_is_refused_before_it_is_fetched(name,
     assert not [line for line in hub.log if "/resolve/" in line and "config.json" not in line]
 
 
-@pytest.mark.parametrize("files", [GOOD, SHARDS, {**GOOD, "pytorch_model.bin": "w", "x/y.gguf": "w"}])
+@pytest.mark.parametrize(
+    "files",
+    [
+        GOOD,
+        SHARDS,
+        {**GOOD, "pytorch_model.bin": "w", "x/y.gguf": "w"},
+        {**GOOD, "model.safetensors.index.json": INDEX},
+    ],
+)
 def test_a_model_that_can_be_loaded_passes_and_is_not_fetched(files, hub, tmp_path):
     hub.add_repo("model", "lab/model", {file: text.encode() for file, text in files.items()})
     assert (

@@ -8,8 +8,9 @@ import pytest
 
 from components.compare.compare import compute
 from components.compare.report import html, markdown
+from components.lib.data.checks import stands_in
 from components.lib.recipe.schema import Compare, Source
-from components.lib.recipe.settings import to_json
+from components.lib.recipe.settings import replace, to_json
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
 from tests.fixtures.rows import SETTINGS, evaluation, good, read, run, write
@@ -142,16 +143,18 @@ FORMS = [  # form of the run, answer of a conversation without a gold, what beco
 ]
 
 
-@pytest.mark.parametrize(("form", "answer", "becomes", "other"), FORMS)
-def test_an_answer_in_another_form_is_converted_where_it_can_be_and_counted(
-    tmp_path: Path, form, answer, becomes, other
-) -> None:
-    told = "####" if form == "marker" else "\\boxed"
-    plan = Plan(model="", revision="main", seed=0, form=form, sources=(source(tmp_path, [chat(answer)]),),
-                evaluation=(Source(path=write(tmp_path / "test.jsonl", evaluation()), adapter="gsm8k"),))  # fmt: skip
-    standardize(plan=plan, settings=SETTINGS, out=tmp_path / "out")
-    text = read(tmp_path / "out")["sft"][0]["messages"][2]["content"]
-    assert text.partition("</think>\n\n")[2] == (becomes or answer).strip()
+@pytest.mark.parametrize("form", ["marker", "boxed"])
+def test_an_answer_in_another_form_is_converted_where_it_can_be_and_counted(tmp_path: Path, form) -> None:
+    cases = [case[1:] for case in FORMS if case[0] == form]
+    rows = source(tmp_path, [chat(answer, n) for n, (answer, _, _) in enumerate(cases)])
+    test = Source(path=write(tmp_path / "test.jsonl", evaluation()), adapter="gsm8k")
+    plan = Plan(model="", revision="main", seed=0, form=form, sources=(rows,), evaluation=(test,))
+    standardize(plan=plan, settings=replace(SETTINGS, duplicate_similarity=1.0), out=tmp_path / "out")
+    found = {row["index"]: row["messages"][2]["content"] for row in read(tmp_path / "out")["sft"]}
+    answers = [found[n].partition("</think>\n\n")[2] for n in range(len(cases))]
+    assert answers == [(becomes or answer).strip() for answer, becomes, _ in cases]
+    assert [not stands_in(answer, form) for answer in answers] == [other for _, _, other in cases]
     notes = json.loads((tmp_path / "out" / "summary.json").read_text())["sources"][-1]["notes"]
-    expected = {f"answer marked with {told}": becomes, f"answer in another form than {told}": other}
-    assert notes == {note: 1 for note, counted in expected.items() if counted}
+    told = "####" if form == "marker" else "\\boxed"
+    converted, others = (sum(map(bool, column)) for column in list(zip(*cases, strict=True))[1:])
+    assert notes == {f"answer marked with {told}": converted, f"answer in another form than {told}": others}

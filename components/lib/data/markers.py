@@ -37,9 +37,9 @@ class Markers:
     def __init__(self, own: Collection[str] = ()) -> None:
         own = {token for token in own if len(token.strip()) >= _LEAST and not has_tag(token)}
         listed = [re.escape(token) for token in sorted(own, key=lambda token: (-len(token), token))]
-        quoted = "".join(f"(?!{token})" for token in listed) + f"(?:{'|'.join(_KNOWN)})"
-        # A tokenizer that has the token reads neither HTML nor quotes.
-        plain = [rf"([`'\"]){quoted}\1", *([] if {"<s>", "</s>"} & own else [_STRUCK])]
+        # A tokenizer that has the token reads neither quotes nor HTML.
+        known, others = f"(?:{'|'.join(_KNOWN)})", "".join(f"(?!{token})" for token in listed)
+        plain = [rf"([`'\"])(?={known}\1){others}{known}\1", *([] if {"<s>", "</s>"} & own else [_STRUCK])]
         first = re.escape("".join(sorted({*"<[\n`'\"", *(token[0] for token in own)})))  # for the speed
         marker = f"(?P<marker>{'|'.join([*listed, *_KNOWN])})"
         self._pattern = re.compile(f"(?=[{first}])(?:{'|'.join([*plain, marker])})")

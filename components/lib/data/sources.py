@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from components.lib.data.readers import Record, read_records
-from components.lib.files import sha256
+from components.lib.files import expanded, sha256
 from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import SAMPLED, Source
 from components.lib.recipe.settings import replace
@@ -93,7 +93,7 @@ def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
 
 
 def _local(source: Source) -> Path:
-    path = Path(source.path).expanduser()
+    path = expanded(source.path)
     if not path.is_file():
         what = "is a directory, name one file in it" if path.is_dir() else "does not exist, correct its path"
         raise ValueError(f"{path.absolute()} {what}")

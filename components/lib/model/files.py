@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from components.lib.files import PACKAGE, dangling, read_object, sha256
+from components.lib.files import PACKAGE, dangling, expanded, read_object, sha256
 from components.lib.model.architectures import check_architecture
 from components.lib.model.names import no_hub_id
 
@@ -17,7 +17,7 @@ LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of 
 
 def directory_of(model: str) -> Path | None:
     """The directory of a model that lies here, the embedded one's for `tiny`; None for any other name."""
-    path = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else Path(model).expanduser()
+    path = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else expanded(model)
     return path if path.is_dir() else None
 
 
@@ -92,7 +92,7 @@ def _check_files(names: Collection[str], model: str) -> None:
 def _check_copy(directory: Path, names: Collection[str]) -> None:
     """Refuse the copy of a model that was not copied whole: shards that are not there, or pointers in their place."""
     index = directory / WEIGHTS[1]
-    shards = set(read_object(index)["weight_map"].values()) if index.exists() else {WEIGHTS[0]}
+    shards = {WEIGHTS[0]} if WEIGHTS[0] in names else set(read_object(index)["weight_map"].values())
     if missing := sorted(shards.difference(names)):
         raise ValueError(f"{directory} lacks {missing[0]} of the {len(shards)} files that {index.name} names; copy it")
     for name in sorted(shards):
@@ -103,11 +103,11 @@ def _check_copy(directory: Path, names: Collection[str]) -> None:
 
 def check_hub_id(model: str) -> None:
     """Refuse what cannot be a Hub id with a `ValueError`; call it when `model` is no directory here."""
-    if link := dangling(Path(model).expanduser()):
+    if link := dangling(expanded(model)):
         raise ValueError(
             f"model {model!r}: {link} is a symbolic link that points nowhere; change it, or name the model"
         )
-    if why := "it is a file" if Path(model).expanduser().is_file() else no_hub_id(model):
+    if why := "it is a file" if expanded(model).is_file() else no_hub_id(model):
         raise ValueError(f"model {model!r} is neither a directory here nor a Hub id, nor 'tiny': {why}")
 
 

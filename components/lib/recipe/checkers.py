@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from components.lib.files import write_text
+from components.lib.files import expanded, write_text
 from components.lib.recipe.schema import CHECKER, Recipe
 from components.lib.recipe.settings import replace, to_json
 
@@ -71,7 +71,7 @@ def _renamed(recipe: Recipe, name: Callable[[str], str]) -> Recipe:
 
 def read(answers: str) -> str:
     """The code of `python:FILE.py`; `ValueError` names the file that is missing, too large or no such code."""
-    path = Path(answers.removeprefix(CHECKER)).expanduser()
+    path = expanded(answers.removeprefix(CHECKER))
     if path.suffix != ".py":
         raise ValueError(f"answers {answers!r} names no checker; write {CHECKER}FILE.py")
     try:

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from components.lib.files import expanded
 from components.lib.recipe import paths, recipes
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import MISSING, Loc, Settings, bounds, choices, near, plain, problems, validated
@@ -31,7 +32,7 @@ def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
 
     `ValueError` names file, line, key and the valid ones in one line.
     """
-    path = path.expanduser().absolute()
+    path = expanded(path).absolute()
     given = _parsed(path)
     fields = {name: value for name, value in given.items() if name != BASE}
     values: dict[str, Any] = plain(_base(path, given, inside)) if BASE in given else {}
@@ -92,7 +93,7 @@ def _base(path: Path, given: CommentedMap, inside: tuple[Path, ...]) -> Recipe:
         if base not in recipes.RECIPES:
             raise ValueError(f"{where}: base {base!r} is no recipe; valid: {', '.join(recipes.RECIPES)}, or a file")
         return recipes.RECIPES[base]
-    below = (path.parent / Path(base).expanduser()).absolute()
+    below = (path.parent / expanded(base)).absolute()
     if below in (*inside, path):
         raise ValueError(f"{where}: base {base!r} leads back to a file that has this one as its base")
     try:

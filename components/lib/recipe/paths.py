@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from components.lib.files import expanded
 from components.lib.model.names import looks_local, no_hub_id
 from components.lib.recipe.schema import CHECKER, Recipe, Source
 from components.lib.recipe.settings import replace
@@ -50,7 +51,7 @@ def _directory(folder: Path | None, text: str) -> str:
 
 
 def _in(folder: Path | None, text: str) -> Path:
-    return (folder or Path.cwd()) / Path(text).expanduser()
+    return (folder or Path.cwd()) / expanded(text)
 
 
 def _text(folder: Path | None, text: str) -> str:

@@ -2,8 +2,8 @@
 
 import os
 import secrets
-from pathlib import Path
 
+from components.lib.files import expanded
 from components.lib.registry.base import Store
 from components.lib.registry.directory import DirectoryStore
 
@@ -16,7 +16,7 @@ def open_store(uri: str) -> Store:
         return open_s3(uri)
     if not uri or "://" in uri:
         raise ValueError(f"registry {uri!r} is neither a directory nor an s3://bucket/prefix address")
-    return DirectoryStore(Path(uri).expanduser())
+    return DirectoryStore(expanded(uri))
 
 
 def checked_registry(registry: str) -> Store:

@@ -31,23 +31,24 @@ CONVERSATIONS = {
     "alpaca": {"instruction": ASKED, "input": "", "output": BLOCK},
 }
 NAMES = ["gold", "answer", "final_answer", "expected_answer", "ground_truth"]
-CASES = [(adapter, name) for adapter in CONVERSATIONS for name in NAMES if (adapter, name) != ("trace", "answer")]
 LONG = "Tom has three cups, and then he looks around and finds four, which makes seven in all."
 
 
-@pytest.mark.parametrize(("adapter", "name"), CASES)
-def test_a_gold_that_the_conversation_contradicts_is_refused(tmp_path: Path, adapter: str, name: str) -> None:
-    row = json.loads(json.dumps(CONVERSATIONS[adapter]))
-    texts = [json.loads(json.dumps(row).replace("Tom", f"Tom {n}")) for n in range(6)]
-    beside = ["7", 7, "8", 8.5, None, [["7"]] if name == "gold" else LONG]
-    rows = [text | {name: value} for text, value in zip(texts, beside, strict=True)]
-    for use in ("sft", "problems"):
-        path = write(tmp_path / "rows.jsonl", rows)
-        source = Source(path=path, name="rows", adapter=adapter, use=use, answers="number")
-        extra = Source(path=write(tmp_path / "good.jsonl", good("chat", 3)), name="good", adapter="chat")
-        found = run(tmp_path, source, extra, duplicate_similarity=1.0)
-        refused = {2: "contradicts-gold", 3: "contradicts-gold"}
-        assert (reasons(found, "rows"), kept(found, "rows")) == (refused, {0, 1, 4, 5})
+@pytest.mark.parametrize("use", ["sft", "problems"])
+@pytest.mark.parametrize("adapter", CONVERSATIONS)
+def test_a_gold_that_the_conversation_contradicts_is_refused(tmp_path: Path, adapter: str, use: str) -> None:
+    names = [name for name in NAMES if (adapter, name) != ("trace", "answer")]
+    beside = [
+        {name: value} for name in names for value in ("7", 7, "8", 8.5, None, LONG if name != "gold" else [["7"]])
+    ]
+    text = json.dumps(CONVERSATIONS[adapter])
+    rows = [json.loads(text.replace("Tom", f"Tom {n * 37}")) | more for n, more in enumerate(beside)]
+    path = write(tmp_path / "rows.jsonl", rows)
+    source = Source(path=path, name="rows", adapter=adapter, use=use, answers="number")
+    extra = Source(path=write(tmp_path / "good.jsonl", good("gsm8k", 3)), name="good", adapter="gsm8k", use="both")
+    found = run(tmp_path, source, extra, duplicate_similarity=1.0)
+    wrong = {n: "contradicts-gold" for n, more in enumerate(beside) if str(next(iter(more.values()))) in ("8", "8.5")}
+    assert reasons(found, "rows") == wrong and kept(found, "rows") == set(range(len(rows))) - set(wrong)
 
 
 def test_two_golds_that_are_different_numbers_are_refused() -> None:

@@ -7,6 +7,7 @@ import pipeline
 from components.lib.recipe import recipes
 from components.lib.recipe.recipes import override
 from components.lib.recipe.release import LICENCES
+from components.standardize.__main__ import by_hand
 
 LONG = "n" * 92  # with -data it has 97 characters
 
@@ -53,6 +54,15 @@ def test_what_the_hub_would_refuse_at_the_end_is_refused_by_every_verb(changes, 
 )
 def test_what_the_hub_takes_is_taken(changes):
     override(recipes.TINY, changes)
+
+
+def test_sources_by_hand_are_checked_alike(tmp_path):
+    (tmp_path / "sources.json").write_text('[{"path": "a.jsonl", "licence": "Apache 2.0"}]')
+    given = dict.fromkeys(("model", "revision", "max_tokens", "seed"))
+    with pytest.raises(ValueError, match=r"source 'a\.jsonl': licence 'Apache 2\.0' is not .*; write apache-2\.0"):
+        by_hand(
+            sources=tmp_path / "sources.json", evaluation=["b.jsonl"], output=tmp_path, recipe=recipes.TINY, **given
+        )
 
 
 def test_a_recipe_file_is_checked_alike(tmp_path, capsys):
