@@ -66,6 +66,7 @@ LITTLE = [  # rows, settings of source and step, the warning or nothing
     ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.3}, ""),
     ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.0}, ""),
     ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.5}, "only 33.3 % of its rows are kept (4 of 12; refused: 8 mis"),
+    ([*SOUND[:4], *[{"x": 1}] * 8], {"name": "sampled"}, {"min_kept": 0.5}, ""),  # by the base model itself
     (SOUND, {"cap": 3}, {}, ""),
     (SOUND, {"weight": 0.1}, {}, ""),
     ([*SOUND[:20], *[{"x": 1}] * 20], {"cap": 10}, {"min_kept": 0.5}, "only 33.3 % of its rows"),

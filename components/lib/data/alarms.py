@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from components.lib.data.detect import fitting
 from components.lib.data.reasons import MISFIT
 from components.lib.data.tally import Tally
+from components.lib.recipe.schema import SAMPLED
 
 
 def error(tallies: Iterable[Tally], seed: int) -> str:
@@ -14,11 +15,14 @@ def error(tallies: Iterable[Tally], seed: int) -> str:
 
 
 def warnings(tallies: Iterable[Tally], least: float, seed: int) -> Iterator[str]:
-    """A sentence for each source of which nothing is kept, or a smaller share than `least`."""
+    """A sentence for each source of which nothing is kept, or a smaller share than `least`.
+
+    The base model's own solutions are mostly wrong, which `sample` says; of them only nothing at all is told.
+    """
     for tally in tallies:
         if not tally.kept:
             yield _nothing(tally, seed)
-        elif tally.share < least:
+        elif tally.share < least and tally.source.name != SAMPLED:
             yield (
                 f"source {tally.source.name!r}, for {tally.source.use}: only {100 * tally.share:.3g} % of its rows are "
                 f"kept ({tally.kept:,} of {tally.read:,}; refused: {tally.reasons()})"
