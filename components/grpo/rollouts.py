@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from components.lib.generation import prompts
 from components.lib.generation.decode import Decoder, NotFinite, Row, Text, mixed_seed
-from components.lib.generation.static_decode import StaticDecoder
+from components.lib.generation.graph_decode import decoder_for
 from components.lib.model.ends import ends_of
 from components.lib.model.files import model_directory
 from components.lib.training import common
@@ -84,13 +84,7 @@ class Rollouts:
         self.text = Text(tokenizer, set(ends_of(model_directory(job.model, job.revision)).ids))
         self.alive, self.signed = TrainingDir(job.directory).alive, 0.0
         self.policy = Policy(job)
-        limit, temperature, top_p = (getattr(self.settings, n) for n in ("max_new_tokens", "temperature", "top_p"))
-        together = self.settings.rollout_batch_size
-        self.sampling = Decoder(limit=limit, temperature=temperature, top_p=top_p, together=together)
-        self.greedy = Decoder(limit=limit, temperature=0.0, together=together)
-        if self.settings.compile_decode and torch.cuda.is_available():
-            self.sampling = first = StaticDecoder(limit=limit, temperature=temperature, top_p=top_p, together=together)
-            self.greedy = StaticDecoder(limit=limit, temperature=0.0, together=together, like=first)
+        self.decoders: dict[bool, Decoder] = {}  # greedy or not
 
     def __call__(self, messages: list[list[prompts.Message]], trainer: Any) -> dict[str, Any]:
         """What TRL asks of a rollout function, for one conversation per completion.
@@ -108,12 +102,23 @@ class Rollouts:
 
     def write(self, trained: Any, ids: list[list[int]], seed: int, *, greedy: bool = False) -> list[list[int]]:
         """Completions (token ids, the end token included) of prompts, at most `rollout_batch_size` together."""
-        decoder = self.greedy if greedy else self.sampling
         rows = [Row(row, self._ended) for row in ids]
         generator = torch.Generator(self.policy.device_of(trained)).manual_seed(seed)
         with self.policy.of(trained) as model:
-            decoder.decode(model, rows, generator)
+            self._decoder(model, greedy).decode(model, rows, generator)
         return [row.written for row in rows]
+
+    def _decoder(self, model: Any, greedy: bool) -> Decoder:
+        """The decoder of draws or of greedy completions, which share their buffers."""
+        if greedy not in self.decoders:
+            limit, together = self.settings.max_new_tokens, self.settings.rollout_batch_size
+            drawn = (0.0, 1.0) if greedy else (self.settings.temperature, self.settings.top_p)
+            self.decoders[greedy] = decoder_for(
+                # a graph would go on with the weights that autocast had cast for it
+                model, graphs=self.settings.decode_graphs and self.policy.copy is not None, limit=limit,
+                temperature=drawn[0], top_p=drawn[1], together=together, like=self.decoders.get(not greedy),
+            )  # fmt: skip
+        return self.decoders[greedy]
 
     def _ended(self, ids: Sequence[int]) -> str:
         """`Text.ended`, asked after every token; a sign of life now and then, since a batch may take hours on a CPU."""

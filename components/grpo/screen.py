@@ -58,6 +58,7 @@ def sampling(settings: Grpo) -> schema.Sample:
         problems=0, per_problem=settings.screen_samples, backend=settings.rollouts, temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens, batch_size=settings.rollout_batch_size,
         batch_tokens=max(64, 2 * settings.rollout_batch_size * settings.max_new_tokens), gpu_memory_utilization=0.85,
+        decode_graphs=settings.decode_graphs,
     )  # fmt: skip
 
 

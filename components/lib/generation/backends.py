@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from components.lib.generation.decode import Asked, Decoder, Row, Text, mixed_seed
+from components.lib.generation.decode import Asked, Row, Text, mixed_seed
+from components.lib.generation.graph_decode import decoder_for
 from components.lib.generation.loading import check_cache, load_model, load_tokenizer
 from components.lib.model.ends import ends_of
 
@@ -25,6 +26,7 @@ class Sampling:
     batch_size: int  # completions generated together
     batch_tokens: int  # prompt and new tokens held in memory together, padding included
     gpu_memory_utilization: float  # share of the GPU's memory that vLLM takes
+    graphs: bool = True  # whether steps on a GPU are replayed as CUDA graphs
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,10 @@ class TransformersBackend:
     ) -> Iterator[list[tuple[int, Completion]]]:
         """See `Backend.batches`."""
         ids = encode(self.tokenizer, texts)
-        decoder = Decoder(limit=self.sampling.max_new_tokens, temperature=self.sampling.temperature)
+        decoder = decoder_for(
+            self.model, graphs=self.sampling.graphs, limit=self.sampling.max_new_tokens,
+            temperature=self.sampling.temperature,
+        )  # fmt: skip
         for batch in plan_batches([len(row) for row in ids], self.sampling):
             rows = [Row(ids[i], partial(self.text.ends, asked=asked[i])) for i in batch]
             generator = self.torch.Generator(self.model.device).manual_seed(mixed_seed(*(seeds[i] for i in batch)))

@@ -187,10 +187,8 @@ class Decoder:
 
     def _prefill(self, model: Any, prompts: list[list[int]]) -> tuple[Any, Any]:
         """Read as much of distinct prompts as all have; returns the cache and the next logits (prompts, vocabulary)."""
-        from transformers import DynamicCache
-
         tensor = lambda values: self.torch.tensor(values, device=model.device)  # noqa: E731
-        cache = DynamicCache(config=model.config)
+        cache = self._cache(model.config)
         shortest, common = min(map(len, prompts)), common_prefix(prompts) if len(prompts) > 1 else 0
         logits = _forward(model, tensor([prompts[0][:common]]), cache) if common else None
         if common:
@@ -199,6 +197,12 @@ class Decoder:
             assert logits is not None
             return cache, logits[tensor([0] * len(prompts))]
         return cache, _forward(model, tensor([prompt[common:shortest] for prompt in prompts]), cache)
+
+    def _cache(self, config: Any) -> Any:
+        """An empty cache for prompts that are read."""
+        from components.lib.generation.caches import growing
+
+        return growing(config)
 
     def _choose(self, logits: Any, generator: Any) -> Any:
         """One token id per row of logits (rows, vocabulary)."""

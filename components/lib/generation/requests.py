@@ -66,6 +66,7 @@ def complete(
         batch_size=settings.batch_size,
         batch_tokens=settings.batch_tokens,
         gpu_memory_utilization=settings.gpu_memory_utilization,
+        graphs=settings.decode_graphs,
     )
     backend = backends.open_backend(settings.backend, directory, sampling)
     seeds = [_request_seed(request, seed) for request in missing]

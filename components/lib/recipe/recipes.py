@@ -72,7 +72,7 @@ TINY = Recipe(
     lock_timeout_s=3600,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=1.0, max_new_tokens=48, batch_size=128,
-        batch_tokens=65_536, gpu_memory_utilization=0.85,
+        batch_tokens=65_536, gpu_memory_utilization=0.85, decode_graphs=True,
     ),
     standardize=Standardize(
         max_tokens=256, plateau_share=0.02, gate_share=0.06, duplicate_similarity=1.0, overlap_words=13, min_kept=0.5
@@ -86,7 +86,7 @@ TINY = Recipe(
         temperature=1.0, top_p=1.0, beta=0.0, epsilon=0.2, epsilon_high=0.28, loss_type="dapo", scale_rewards="group",
         warmup_steps=5, schedule="constant", correct_weight=1.0, think_weight=0.3, marker_weight=0.2,
         screen_samples=0, curriculum=0.0, mask_truncated=False, gradient_checkpointing=False, lora_rank=0,
-        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=64, compile_decode=False, sample_steps=5,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=64, decode_graphs=True, sample_steps=5,
         plateau_steps=0, plateau_patience=0, plateau_problems=64,
     ),
     training=Training(
@@ -96,7 +96,7 @@ TINY = Recipe(
     scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=600),
     evaluate=Evaluate(
         protocols=("zero-shot", "8-shot"), backend="transformers", max_new_tokens=48, batch_size=128,
-        batch_tokens=65_536, gpu_memory_utilization=0.85, problems=400, gate_problems=400,
+        batch_tokens=65_536, gpu_memory_utilization=0.85, decode_graphs=True, problems=400, gate_problems=400,
         gate_protocols=("zero-shot",), temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
@@ -161,7 +161,7 @@ QWEN = Recipe(
     lock_timeout_s=86_400,
     sample=Sample(
         problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=64,
-        batch_tokens=131_072, gpu_memory_utilization=0.85,
+        batch_tokens=131_072, gpu_memory_utilization=0.85, decode_graphs=True,
     ),
     standardize=Standardize(
         max_tokens=4096, plateau_share=0.02, gate_share=0.06, duplicate_similarity=0.8, overlap_words=13, min_kept=0.5
@@ -192,7 +192,7 @@ QWEN = Recipe(
         screen_samples=8, curriculum=0.0,
         # What fits 32 GB by lib/training/vram.py; not measured.
         micro_batch_size=8, gradient_checkpointing=True, lora_rank=0,
-        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, compile_decode=False, sample_steps=25,
+        rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, decode_graphs=True, sample_steps=25,
         plateau_steps=50, plateau_patience=4, plateau_problems=128,
     ),
     training=Training(
@@ -202,7 +202,8 @@ QWEN = Recipe(
     scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=1800),
     evaluate=Evaluate(
         protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
-        batch_tokens=131_072, gpu_memory_utilization=0.85, problems=0, gate_problems=0, gate_protocols=("zero-shot",),
+        batch_tokens=131_072, gpu_memory_utilization=0.85, decode_graphs=True, problems=0, gate_problems=0,
+        gate_protocols=("zero-shot",),
         temperature=0.0, samples=1,
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),

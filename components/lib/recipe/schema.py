@@ -72,6 +72,9 @@ class Source(Settings):
         return self.name or self.path
 
 
+_GRAPHS = "on a GPU, replay transformers' decoding steps as CUDA graphs; false: each step from Python"
+
+
 class Sample(Settings):
     """Settings of `sample`, in which the base model writes solutions from which `standardize` keeps the right ones."""
 
@@ -85,6 +88,7 @@ class Sample(Settings):
     batch_size: int = Field(description="solutions generated together", ge=1)
     batch_tokens: int = Field(description="prompt and new tokens held in memory together, padding included", ge=64)
     gpu_memory_utilization: float = Field(description="share of the GPU's memory that vLLM takes", ge=0.05, le=0.98)
+    decode_graphs: bool = Field(description=_GRAPHS)
 
 
 class Standardize(Settings):
@@ -159,9 +163,7 @@ class Grpo(Settings):
         description="share of the GPU's memory that vLLM takes beside the training", ge=0.05, le=0.9
     )
     rollout_batch_size: int = Field(description="completions decoded together by transformers", ge=1)
-    compile_decode: bool = Field(
-        description="experimental: decode with a static cache and a compiled step; transformers on a GPU only"
-    )
+    decode_graphs: bool = Field(description=_GRAPHS)
     sample_steps: int = Field(description="steps between the sample completions that the log and the report show", ge=1)
     plateau_steps: int = Field(description="steps between evaluations on the plateau split, 0: never", ge=0)
     plateau_patience: int = Field(description="stop after so many evaluations without improvement, 0: never", ge=0)
@@ -218,6 +220,7 @@ class Evaluate(Settings):
     batch_size: int = Field(description="completions generated together", ge=1)
     batch_tokens: int = Field(description="prompt and new tokens held in memory together, padding included", ge=64)
     gpu_memory_utilization: float = Field(description="share of the GPU's memory that vLLM takes", ge=0.05, le=0.98)
+    decode_graphs: bool = Field(description=_GRAPHS)
     problems: int = Field(description="evaluation problems used, 0: all", ge=0)
     gate_problems: int = Field(description="gate problems used, 0: all", ge=0)
     gate_protocols: tuple[Protocol, ...] = Field(

@@ -206,8 +206,6 @@ def _changes(settings: Sft | Grpo, scale: Scale) -> Iterator[tuple[str, Any]]:
         for n in (settings.rollout_batch_size // 2, settings.rollout_batch_size // 4):
             if n and settings.rollouts == "transformers":
                 yield f"rollout_batch_size={n}", replace(settings, rollout_batch_size=n)
-        if settings.compile_decode:
-            yield "compile_decode=false", replace(settings, compile_decode=False)
         if settings.beta:
             yield "beta=0", replace(settings, beta=0.0)
         yield (
@@ -256,7 +254,7 @@ def _writing(shape: Shape, settings: Grpo, processes: int, device: Device) -> fl
         device.number * 2 * shape.key_value * shape.attention_layers * context
         + FP32 * shape.linear_state * shape.linear_layers
     )
-    if settings.compile_decode and device is GPU:  # static caches of all rows, of half of them, of a quarter, ...
-        cache *= 2
+    if settings.decode_graphs and device is GPU:  # the prompts are read beside the buffers of all rows, each once
+        cache *= 1 + 1 / settings.generations
     copied = device.number * 2 * shape.key_value * context  # one layer's cache is copied when it grows
     return rows * (cache + copied + 3 * FP32 * shape.vocabulary)

@@ -6,10 +6,12 @@ from functools import partial
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch: nothing is decoded")
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from components.lib.generation import prompts  # noqa: E402
 from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt, common_prefix  # noqa: E402
-from components.lib.generation.static_decode import StaticDecoder, padded, rows_of  # noqa: E402
+from components.lib.generation.graph_decode import GraphDecoder, padded, rows_of, sizes  # noqa: E402
 from components.lib.tiny.problems import rows as problems  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from tests.fixtures import memory  # noqa: E402
@@ -38,36 +40,92 @@ def newline(tokenizer):
     return lambda ids: "end token" if ids.count(stop) == 2 else ""
 
 
-def test_a_static_cache_writes_the_same(tiny):
+def test_buffers_that_never_move_hold_the_same(tiny):
     model, ids, tokenizer = tiny
     for count, copies in ((7, 3), (1, 1), (2, 8), (5, 1)):
         plain = written(Decoder(limit=30, temperature=0.0), model, ids[:count], newline(tokenizer), copies)
-        static = StaticDecoder(limit=30, temperature=0.0, compiled=False)
+        static = GraphDecoder(limit=30, temperature=0.0)
         assert written(static, model, ids[:count], newline(tokenizer), copies) == plain
         assert written(static, model, ids[:count], newline(tokenizer), copies) == plain, "its caches are used again"
     assert len({len(tokens) for tokens, _ in plain}) > 1
 
 
-def test_a_static_cache_on_four_layers(random_model):
+def test_buffers_of_four_layers(random_model):
     model, tokenizer = common.load_model(str(random_model), "").eval(), common.load_tokenizer(str(random_model), "")
     ids = [tokenizer(f"{'again ' * n}and")["input_ids"] for n in range(1, 20)]
     over = partial(lambda limit, written: "end token" if len(written) == limit else "", 9)
     plain = written(Decoder(limit=12, temperature=0.0), model, ids, over)
-    assert written(StaticDecoder(limit=12, temperature=0.0, compiled=False), model, ids, over) == plain
+    assert written(GraphDecoder(limit=12, temperature=0.0), model, ids, over) == plain
 
 
-@pytest.mark.slow
-def test_a_compiled_step_writes_the_same(tiny, monkeypatch):
-    """Through dynamo without a backend: what the GPU's compiler gets is a graph that is right."""
+def test_every_step_is_the_same_to_a_graph(tiny):
+    """Same operations on the same places each time, nothing read by the host, nothing made that stays."""
     model, ids, tokenizer = tiny
-    monkeypatch.setattr(torch, "compile", partial(_traced, torch.compile))
-    plain = written(Decoder(limit=12, temperature=0.0), model, ids, newline(tokenizer))
-    assert written(StaticDecoder(limit=12, temperature=0.0), model, ids, newline(tokenizer)) == plain
+    decoder = GraphDecoder(limit=40, temperature=1.0)
+    written(decoder, model, ids, newline(tokenizer), copies=3)
+    slate = decoder.slates[32]
+    with torch.inference_mode():
+        slate.position.fill_(50)
+    buffers = {name: value.data_ptr() for name, value in vars(slate).items() if isinstance(value, torch.Tensor)}
+    traces = []
+    for _ in range(2):
+        with torch.inference_mode(), Operations() as seen:
+            slate.step()
+        traces.append(seen.names)
+    assert traces[0] == traces[1] and len(traces[0]) > 100
+    assert not [name for name in traces[0] if "local_scalar" in name or "item" in name or "nonzero" in name], (
+        "host reads"
+    )
+    assert buffers == {name: value.data_ptr() for name, value in vars(slate).items() if isinstance(value, torch.Tensor)}
 
 
-def _traced(compile, model, *, mode, dynamic):
-    assert mode == "reduce-overhead"
-    return compile(model, backend="eager", dynamic=dynamic)
+def test_fewer_rows_are_the_beginning_of_the_same_buffers(tiny):
+    model, ids, tokenizer = tiny
+    decoder = GraphDecoder(limit=30, temperature=0.0)
+    written(decoder, model, ids, newline(tokenizer), copies=5)
+    assert sorted(decoder.slates) == [8, 16, 32, 64] == sorted(sizes(64))
+    largest = decoder.slates[64].cache
+    for rows in (8, 16, 32):
+        for mine, theirs in zip(decoder.slates[rows].cache.layers, largest.layers, strict=True):
+            for one, other in zip(tensors_of(mine), tensors_of(theirs), strict=True):
+                assert (one.data_ptr() == other.data_ptr() and one.shape[0] in (rows, 1)) or one.ndim == 0
+    fixed = decoder.fixed
+    written(decoder, model, ids, newline(tokenizer))
+    assert decoder.fixed is fixed, "what fits is used again"
+    written(decoder, model, long_prompts(2), newline(tokenizer))
+    assert decoder.fixed is not fixed and decoder.fixed.length > fixed.length
+
+
+def test_two_decoders_share_their_buffers(tiny):
+    model, ids, tokenizer = tiny
+    drawn = GraphDecoder(limit=20, temperature=1.0)
+    greedy = GraphDecoder(limit=20, temperature=0.0, like=drawn)
+    expected = written(Decoder(limit=20, temperature=0.0), model, ids, newline(tokenizer))
+    for _ in range(2):
+        written(drawn, model, ids, newline(tokenizer), copies=2)
+        assert written(greedy, model, ids, newline(tokenizer)) == expected
+        assert greedy.fixed is drawn.fixed is drawn.buffers.fixed
+
+
+def tensors_of(layer):
+    """The tensors of a cache's layer that outlive a step."""
+    states = [*getattr(layer, "conv_states", {}).values(), *getattr(layer, "recurrent_states", {}).values()]
+    return [
+        part for part in (getattr(layer, "keys", None), getattr(layer, "values", None), *states) if part is not None
+    ]
+
+
+class Operations(TorchDispatchMode):
+    """The names and shapes of what PyTorch is asked to do."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        shapes = [tuple(one.shape) for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        self.names.append(f"{func} {shapes}")
+        return func(*args, **(kwargs or {}))
 
 
 def test_copies_of_a_prompt_draw_apart_and_again_alike(tiny):
@@ -130,7 +188,7 @@ def test_broken_weights_are_named(tiny):
     broken = common.load_model("tiny", "main").eval()
     with torch.no_grad():
         broken.model.layers[0].mlp.down_proj.weight[0, 0] = float("nan")
-    for decoder in (Decoder(limit=4, temperature=1.0), StaticDecoder(limit=4, temperature=1.0, compiled=False)):
+    for decoder in (Decoder(limit=4, temperature=1.0), GraphDecoder(limit=4, temperature=1.0)):
         with pytest.raises(NotFinite, match="NaN or infinite logits"):
             written(decoder, broken, ids, newline(tokenizer))
 
