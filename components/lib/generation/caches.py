@@ -116,6 +116,7 @@ def _share(mine: Any, theirs: Any, rows: int) -> None:
     if isinstance(theirs, CacheLayerMixin):
         for name in ("dtype", "device", "num_heads", "k_head_dim", "v_head_dim", "cumulative_length"):
             setattr(mine, name, getattr(theirs, name))
+        assert theirs.keys is not None and theirs.values is not None
         mine.keys, mine.values = theirs.keys[:rows], theirs.values[:rows]
         mine.batch_size, mine.is_initialized = rows, True
 

@@ -2,8 +2,8 @@
 
 A step reads one token for each row, chooses the next and writes it down, all on the device. On a GPU it is captured
 once for each number of rows as a CUDA graph and replayed; anywhere else, and with `captured` False, the same step runs
-as it is. The host looks every POLL steps at what was written. The prompts are read as in lib/generation/decode.py, and greedy
-completions are the same.
+as it is. The host looks every POLL steps at what was written. The prompts are read as in lib/generation/decode.py, and
+greedy completions are the same.
 """
 
 from collections.abc import Callable
@@ -76,7 +76,7 @@ class GraphDecoder(Decoder):
         """`like` is a decoder whose caches this one shares."""
         super().__init__(limit=limit, temperature=temperature, top_p=top_p, together=together)
         self.captured = captured
-        self.buffers = like.buffers if like else Buffers()
+        self.buffers: Buffers = like.buffers if like else Buffers()
         self.fixed: Fixed | None = None  # that the slates were made for
         self.slates: dict[int, Slate] = {}  # by rows
         self.generator: Any = None  # of the draws; a graph remembers which one it was captured with

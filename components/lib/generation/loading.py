@@ -62,12 +62,13 @@ def cached(model: Any, cache: Any) -> dict[str, Any]:
     `ValueError` if it has none, and would begin anew with every token.
     """
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model  # of a LoRA adapter
-    return {_cache_name(type(bare)): cache, "use_cache": True}
+    kind: Any = type(bare)
+    return {_cache_name(kind): cache, "use_cache": True}
 
 
 @lru_cache
-def _cache_name(kind: type) -> str:
-    known = inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+def _cache_name(kind: Any) -> str:
+    known = inspect.signature(kind.forward).parameters
     name = next((name for name in CACHES if name in known), None)
     if name is None:
         raise ValueError(

@@ -250,7 +250,7 @@ def _writing(shape: Shape, settings: Grpo, processes: int, device: Device) -> fl
     """Bytes of the caches and logits of the completions that are written together."""
     rows = min(settings.rollout_batch_size, settings.rows_per_step // processes)
     context = PROMPT_TOKENS + settings.max_new_tokens
-    cache = (
+    cache: float = (
         device.number * 2 * shape.key_value * shape.attention_layers * context
         + FP32 * shape.linear_state * shape.linear_layers
     )
