@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,21 @@ def cached(model: Any, cache: Any) -> dict[str, Any]:
     `ValueError` if it has none, and would begin anew with every token.
     """
     bare = model.get_base_model() if hasattr(model, "get_base_model") else model  # of a LoRA adapter
-    known = inspect.signature(bare.forward).parameters
+    kind: Any = type(bare)
+    return {_cache_name(kind): cache, "use_cache": True}
+
+
+@lru_cache
+def _cache_name(kind: Any) -> str:
+    """The name of the argument; looked up once for each class, since a decoding step asks for it."""
+    known = inspect.signature(kind.forward).parameters
     name = next((name for name in CACHES if name in known), None)
     if name is None:
         raise ValueError(
-            f"{type(bare).__name__} keeps what it has read in none of {', '.join(CACHES)}, so it cannot be decoded "
-            "token by token; choose another model"
+            f"{kind.__name__} keeps what it has read in none of {', '.join(CACHES)}, so it cannot be decoded token by "
+            "token; choose another model"
         )
-    return {name: cache, "use_cache": True}
+    return name
 
 
 def check_cache(model: Any) -> None:
