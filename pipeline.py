@@ -92,10 +92,13 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
     data.set_display_name("Standardize")
     shared = {**kept, "plan": plan, "data": data.outputs["data"]}
     items = {"base": _evaluate(shared, checked, "base", None)}
-    last = recipe.stages[-1]
+    last, before = recipe.stages[-1], "base"
     trained: dict[str, Any] = {}
     for stage in recipe.stages:
         trained[stage] = _train(shared, checked, stage, recipe, trained.get("sft"))
+        if cached["run_id"]:  # KFP's local runner takes one step after another, in another order each time
+            trained[stage].after(items[before].task)
+        before = stage
         # The candidate's step also measures the champion, where its kept answers cannot be compared.
         champion = {"champion": checked["champion"]} if stage == last else {}
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)

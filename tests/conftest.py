@@ -17,6 +17,16 @@ TEMPLATE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test, or a program that it calls in this process, sets in the environment is gone after it."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved Qwen3.5 of four layers with random weights; its tokenizer is byte-level and its template thinks."""

@@ -87,26 +87,18 @@ def test_no_step_outlives_the_run_and_the_next_one_goes_on(tmp_path, seen):
         f"{run.line('was killed')} {run.line('going on from step')}",
         fault="SIGKILL of pipeline.py run while SFT trains",
     )
-    run.wait_for(lambda: "saved step" in run.text)
+    run.wait_for_step("evaluate-sft")
     assert run.end(signal.SIGHUP, group=True) == 129  # as a terminal does that is closed
     assert not left_running(output)
-    seen(run.line("failed: sft"), fault="the terminal is closed (SIGHUP) while SFT trains")
-
-    run = Run(output, **TINY)
-    run.wait_for_step("evaluate-sft")  # KFP may evaluate the base before or after the training
-    run.end(signal.SIGKILL)
-    until(lambda: not left_running(output), lambda: run.text, SOON_S)
+    seen(run.line("failed: evaluate"), fault="the terminal is closed (SIGHUP) while a checkpoint is evaluated")
 
     run = Run(output, **TINY)
     assert run.process.wait(WAIT_S) == 0, run.text
-    seen(
-        f"{run.line('was killed')} {run.line('has ended before')}",
-        fault="SIGKILL of pipeline.py run while it evaluates",
-    )
+    assert run.line("has ended before")
     outcomes = read_outcomes(open_store(str(output / "registry")))
     steps = [(outcome.failed_step or "").partition("-")[0] for outcome in outcomes]
-    assert steps == ["standardize", "sft", "sft", "evaluate", ""]
-    assert [outcome.ending for outcome in outcomes] == ["failed"] * 4 + ["rejected"]
+    assert steps == ["standardize", "sft", "evaluate", ""]
+    assert [outcome.ending for outcome in outcomes] == ["failed"] * 3 + ["rejected"]
     assert json.loads((output / "summary.json").read_text())["ending"] == "rejected"
 
 

@@ -144,18 +144,38 @@ FORMS = [  # form of the run, answer of a conversation without a gold, what beco
 ]
 
 
+def taught(folder: Path, form: str, rows: list[dict]) -> tuple[list[str], dict]:
+    """The answers that are left of conversations, in their order, and what is noted of their source."""
+    test = Source(path=write(folder / "test.jsonl", evaluation()), adapter="gsm8k")
+    plan = Plan(model="", revision="main", seed=0, form=form, sources=(source(folder, rows),), evaluation=(test,))
+    standardize(plan=plan, settings=replace(SETTINGS, duplicate_similarity=1.0), out=folder / "out")
+    found = {row["index"]: row["messages"][2]["content"] for row in read(folder / "out")["sft"]}
+    notes = json.loads((folder / "out" / "summary.json").read_text())["sources"][-1]["notes"]
+    return [found[n].partition("</think>\n\n")[2] for n in range(len(rows))], notes
+
+
 @pytest.mark.parametrize("form", ["marker", "boxed"])
 def test_an_answer_in_another_form_is_converted_where_it_can_be_and_counted(tmp_path: Path, form) -> None:
     cases = [case[1:] for case in FORMS if case[0] == form]
-    rows = source(tmp_path, [chat(answer, n) for n, (answer, _, _) in enumerate(cases)])
-    test = Source(path=write(tmp_path / "test.jsonl", evaluation()), adapter="gsm8k")
-    plan = Plan(model="", revision="main", seed=0, form=form, sources=(rows,), evaluation=(test,))
-    standardize(plan=plan, settings=replace(SETTINGS, duplicate_similarity=1.0), out=tmp_path / "out")
-    found = {row["index"]: row["messages"][2]["content"] for row in read(tmp_path / "out")["sft"]}
-    answers = [found[n].partition("</think>\n\n")[2] for n in range(len(cases))]
+    answers, notes = taught(tmp_path, form, [chat(answer, n) for n, (answer, _, _) in enumerate(cases)])
     assert answers == [(becomes or answer).strip() for answer, becomes, _ in cases]
     assert [not stands_in(answer, form) for answer in answers] == [other for _, _, other in cases]
-    notes = json.loads((tmp_path / "out" / "summary.json").read_text())["sources"][-1]["notes"]
     told = "####" if form == "marker" else "\\boxed"
     converted, others = (sum(map(bool, column)) for column in list(zip(*cases, strict=True))[1:])
     assert notes == {f"answer marked with {told}": converted, f"answer in another form than {told}": others}
+
+
+@pytest.mark.parametrize(
+    ("form", "answer", "becomes"),
+    [
+        ("marker", "3+4.\n\n\\boxed{7}", "3+4.\n\n#### 7"),
+        ("marker", "$\\boxed{7}$", "#### 7"),
+        ("marker", "It is \\boxed{7}.", "It is \\boxed{7}.\n\n#### 7"),
+        ("marker", "The answer is 7.", "The answer is 7.\n\n#### 7"),
+        ("boxed", "3+4.\n#### 7", "3+4.\n\n\\boxed{7}"),
+        ("boxed", "The answer is 7.", "The answer is 7.\n\n\\boxed{7}"),
+    ],
+)
+def test_with_a_gold_the_other_form_gives_its_place_too(tmp_path: Path, form, answer, becomes) -> None:
+    answers, _ = taught(tmp_path, form, [chat(answer, n, gold="7") for n in range(3)])
+    assert answers == [becomes] * 3

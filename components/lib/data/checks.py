@@ -18,7 +18,6 @@ from components.lib.recipe.schema import Form
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 _RESULT = re.compile(r"=\s*(-?\d*\.?\d+)>>")
-_MARKED_ALONE = re.compile("#{4}[^\n]*")
 _WRAPPERS = " \t#*_`>$"
 _MARKED_LINE = re.compile(r"[\s*_`>]*#{4}([^#]*)")
 _BEFORE_BOX = re.compile(r"(\A|\n)[ \t*_`>]*(?:(?:\\[\[(]|\$\$?)\s*)?[ \t*_`]*\Z")
@@ -91,7 +90,7 @@ def ungolded_answer(answer: str, form: Form) -> str:
     >>> ungolded_answer("Three and four.\n\n$\\boxed{7}$", "marker")
     'Three and four.\n\n#### 7'
     """
-    front, said = _boxed_alone(answer) if form == "marker" else _marked_alone(answer)
+    front, said = _in_other_form(answer, form)
     return f"{front}{in_form(said, form)}" if said and not stands_in(answer, form) else answer
 
 
@@ -122,8 +121,14 @@ def settled_answer(draft: Draft, gold: Gold) -> str:
         raise Refused("no-answer", gold=gold.answer)
     if not right:
         raise Refused("contradicts-gold", gold=gold.answer, answer=found)
-    before = "" if _MARKED_ALONE.fullmatch(draft.answer) else f"{draft.answer}\n\n"  # twice the same says nothing
-    return f"{before}{in_form(gold.answer, gold.form)}"
+    front, said = _in_other_form(draft.answer, gold.form)
+    before = front.rstrip() if said else draft.answer  # twice the same says nothing
+    return "\n\n".join([*([before] if before else []), in_form(gold.answer, gold.form)])
+
+
+def _in_other_form(answer: str, form: Form) -> tuple[str, str]:
+    """(what stands before, answer) of a last line that is nothing but an answer in the form not asked for, or ""."""
+    return _boxed_alone(answer) if form == "marker" else _marked_alone(answer)
 
 
 def _boxed_alone(answer: str) -> tuple[str, str]:

@@ -68,6 +68,7 @@ def cached(model: Any, cache: Any) -> dict[str, Any]:
 
 @lru_cache
 def _cache_name(kind: Any) -> str:
+    """The name of the argument; looked up once for each class, since a decoding step asks for it."""
     known = inspect.signature(kind.forward).parameters
     name = next((name for name in CACHES if name in known), None)
     if name is None:

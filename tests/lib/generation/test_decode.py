@@ -151,18 +151,29 @@ def test_tokens_are_drawn_with_their_probability():
 
 @pytest.mark.fault("memory runs out while completions are written")
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_what_does_not_fit_the_memory_goes_on_with_fewer_rows(tiny, capsys, seen, temperature):
+def test_what_does_not_fit_the_memory_goes_on_with_fewer_rows(tiny, capsys, seen, monkeypatch, temperature):
     model, _, _ = tiny
     prompts, over = long_prompts(24), partial(lambda limit, ids: "end token" if len(ids) == limit else "", 9)
-    decoder = Decoder(limit=12, temperature=temperature)
+    decoder, sizes = Decoder(limit=12, temperature=temperature), []
+    fits = decoder._fits
+
+    def noted(model, rows, generator):
+        fitted = fits(model, rows, generator)
+        sizes.extend([len(rows)] if fitted else [])
+        return fitted
+
+    monkeypatch.setattr(decoder, "_fits", noted)
     written(Decoder(limit=12, temperature=0.0), model, prompts[:1], over)  # what is loaded at the first call
     with memory.left(MIB):
         found = written(decoder, model, prompts, over)
     told = capsys.readouterr().out.splitlines()
     assert told[-1].endswith(f" completions do not fit the memory, {decoder.together} go together")
     assert 1 <= decoder.together <= 12 and all(why == "end token" for _, why in found)
-    unlimited = Decoder(limit=12, temperature=temperature, together=decoder.together if temperature else None)
-    assert found == written(unlimited, model, prompts, over)
+    unlimited, generator = Decoder(limit=12, temperature=temperature), torch.Generator().manual_seed(0)
+    rows = [Row(prompt, over) for prompt in prompts]
+    for size in sizes:  # as many together as fitted then, which the memory decides anew with each
+        unlimited.decode(model, [row for row in rows if not row.why][:size], generator)
+    assert found == [(row.written, row.why) for row in rows]
     seen(told[0])
 
 
