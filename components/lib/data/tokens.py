@@ -15,7 +15,8 @@ BYTES_PER_TOKEN = 3  # an estimate on the safe side: Qwen's tokenizer takes 3.5 
 class Tokens:
     """Counts the tokens of conversations as SFT makes them.
 
-    An empty `model` counts no tokens but estimates one per BYTES_PER_TOKEN bytes of UTF-8; `name` says so.
+    An empty `model` counts no tokens but estimates one per BYTES_PER_TOKEN bytes of UTF-8; `name` says so. `ValueError`
+    if the model has no tokenizer.json or no chat template.
     """
 
     def __init__(self, model: str, revision: str) -> None:
@@ -24,6 +25,8 @@ class Tokens:
         if model:
             directory = model_directory(model, revision, tokenizer_only=True)
             self.counter, self.template, self.end = Counter(directory), Template(directory), ends_of(directory).taught
+            if not self.template.chat_template:
+                raise ValueError(f"model {model!r} has no chat template, so its conversations cannot be counted")
             self.name = f"the tokenizer of {model}"
 
     def count(self, conversations: Sequence[Sequence[Message]]) -> list[int]:
