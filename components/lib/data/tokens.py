@@ -34,8 +34,11 @@ class Tokens:
         if self.counter is None:
             sizes = [sum(len(message["content"].encode()) for message in messages) for messages in conversations]
             return [-(-size // BYTES_PER_TOKEN) for size in sizes]
-        return self.counter.count([self._text(messages) for messages in conversations])
+        texts = [text for messages in conversations for text in self._texts(messages)]
+        counted = self.counter.count(texts)
+        return [sum(pair) for pair in zip(counted[::2], counted[1::2], strict=True)]
 
-    def _text(self, messages: Sequence[Message]) -> str:
+    def _texts(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """Prompt and completion: SFT tokenizes each by itself, since a token may not reach across their border."""
         prompt = prompts.render(self.template, messages[:-1])
-        return prompt + prompts.completion_text(prompt, messages[-1]["content"], self.end)
+        return prompt, prompts.completion_text(prompt, messages[-1]["content"], self.end)
