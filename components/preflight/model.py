@@ -18,20 +18,19 @@ def check_fit(recipe: Recipe, plan: Plan) -> None:
     Prompts are measured with the first questions of the sources that lie here; of others only the instruction is known.
     """
     directory = model_directory(plan.model, plan.revision, tokenizer_only=True)
-    found = fit.fit(directory, plan.model, fit.instructions(recipe))
+    told = fit.instructions(recipe)
+    found = fit.fit(directory, plan.model, told)
     for line in found.told():
         print(f"model: {line}", flush=True)
     if found.context:
-        template = Template(directory)
-        texts = [prompts.render(template, messages) for messages in _asked(recipe, plan)]
+        template, longest = Template(directory), max(told, key=len)
+        texts = [prompts.render(template, prompts.question_messages(text, longest)) for text in _asked(plan)]
         fit.check_limits(recipe, plan.model, found.context, max(Counter(directory).count(texts)))
 
 
-def _asked(recipe: Recipe, plan: Plan) -> Iterator[list[prompts.Message]]:
-    """The conversations that ask the first questions of each source that lies here, and of each kind an empty one."""
-    for told in fit.instructions(recipe):
-        yield prompts.question_messages("", told)
+def _asked(plan: Plan) -> Iterator[str]:
+    """The first questions of each source of problems that lies here, and an empty one."""
+    yield ""
     for source in (*plan.sources, *plan.evaluation):
         if kind_of(source.path) in ("file", "tiny") and source.purpose != "sft":
-            told = fit.instruction(recipe, source.kind)
-            yield from (prompts.question_messages(text, told) for text in questions(source, plan.seed))
+            yield from questions(source, plan.seed)

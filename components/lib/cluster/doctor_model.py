@@ -8,7 +8,6 @@ from components.lib.model.files import check_model, directory_of, model_director
 from components.lib.model.template import Template
 from components.lib.model.tokens import Counter
 from components.lib.recipe.schema import Recipe
-from components.lib.recipe.settings import replace
 
 
 def examine_model(recipe: Recipe, model: str, revision: str) -> int:
@@ -22,11 +21,10 @@ def examine_model(recipe: Recipe, model: str, revision: str) -> int:
     found = fit.fit(directory, model, told)
     for line in found.told():
         print(line)
-    texts = [prompts.render(template, prompts.question_messages("", instruction)) for instruction in told]
-    prompt = max(Counter(directory).count(texts))
+    [prompt] = Counter(directory).count([prompts.render(template, prompts.question_messages("", max(told, key=len)))])
     wrong = fit.fitting_limits(recipe, found.context, prompt)
     if min(wrong.values(), default=1) < 1:
-        fit.check_limits(replace(recipe, model=model), model, found.context, prompt)
+        fit.check_limits(recipe, model, found.context, prompt)
     print("\nRecipe")
     for line in _recipe(recipe.name, model, revision, wrong):
         print(f"  {line}")

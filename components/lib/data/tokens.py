@@ -15,7 +15,8 @@ BYTES_PER_TOKEN = 3  # an estimate on the safe side: Qwen's tokenizer takes 3.5 
 class Tokens:
     """Counts the tokens of conversations as SFT makes them.
 
-    An empty `model` counts no tokens but estimates one per BYTES_PER_TOKEN bytes of UTF-8; `name` says so.
+    An empty `model` counts no tokens but estimates one per BYTES_PER_TOKEN bytes of UTF-8; `name` says so. `ValueError`
+    if the model has no tokenizer.json or no chat template.
     """
 
     def __init__(self, model: str, revision: str) -> None:
@@ -24,6 +25,8 @@ class Tokens:
         if model:
             directory = model_directory(model, revision, tokenizer_only=True)
             self.counter, self.template, self.end = Counter(directory), Template(directory), ends_of(directory).taught
+            if not self.template.chat_template:
+                raise ValueError(f"model {model!r} has no chat template, so its conversations cannot be counted")
             self.name = f"the tokenizer of {model}"
 
     def count(self, conversations: Sequence[Sequence[Message]]) -> list[int]:
@@ -31,8 +34,11 @@ class Tokens:
         if self.counter is None:
             sizes = [sum(len(message["content"].encode()) for message in messages) for messages in conversations]
             return [-(-size // BYTES_PER_TOKEN) for size in sizes]
-        return self.counter.count([self._text(messages) for messages in conversations])
+        texts = [text for messages in conversations for text in self._texts(messages)]
+        counted = self.counter.count(texts)
+        return [sum(pair) for pair in zip(counted[::2], counted[1::2], strict=True)]
 
-    def _text(self, messages: Sequence[Message]) -> str:
+    def _texts(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """Prompt and completion: SFT tokenizes each by itself, since a token may not reach across their border."""
         prompt = prompts.render(self.template, messages[:-1])
-        return prompt + prompts.completion_text(prompt, messages[-1]["content"], self.end)
+        return prompt, prompts.completion_text(prompt, messages[-1]["content"], self.end)

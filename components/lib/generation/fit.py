@@ -133,15 +133,9 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def instruction(recipe: Recipe, kind: str) -> str:
-    """What a run of a recipe tells the model before a question with answers of a kind."""
-    return recipe.system_prompt or prompts.system_prompt(recipe.form, kind)
-
-
 def instructions(recipe: Recipe) -> list[str]:
-    """Every instruction that a run of the recipe gives, each once."""
-    kinds = [source.kind for source in (*recipe.sources, *recipe.evaluation)]
-    return list(dict.fromkeys(instruction(recipe, kind) for kind in kinds))
+    """Every instruction that a run of the recipe may give: of which kind its answers are, the rows may decide."""
+    return [recipe.system_prompt] if recipe.system_prompt else prompts.system_prompts(recipe.form)
 
 
 def limits(recipe: Recipe) -> dict[str, int]:

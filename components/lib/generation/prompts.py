@@ -40,6 +40,11 @@ def system_prompt(form: Form, kind: str) -> str:
     )
 
 
+def system_prompts(form: Form) -> list[str]:
+    """Those for answers of any kind."""
+    return [system_prompt(form, kind) for kind in (*WANTED, "of another kind")]
+
+
 def shown_question(question: str, options: Sequence[str]) -> str:
     """The question with its options below, each after its letter; the question alone where there are none."""
     if not options:

@@ -14,6 +14,7 @@ from components.lib.model.tokens import special_tokens
 from components.lib.recipe.schema import Source
 from components.lib.registry.plan import Plan
 from components.standardize.standardize import standardize
+from tests.conftest import TEMPLATE
 from tests.fixtures.gsm8k import GSM8K, needs_gsm8k
 from tests.fixtures.rows import SETTINGS, evaluation, good, read, reasons, run, write
 from tests.fixtures.tasks import TASKS, needs_tasks
@@ -151,7 +152,7 @@ def test_the_tokens_of_the_runs_own_model_count(tmp_path: Path) -> None:
     tokenizer = json.loads((model_directory("tiny", "") / "tokenizer.json").read_text())
     tokenizer["added_tokens"].append(tokenizer["added_tokens"][0] | {"id": 10_000, "content": "~END~"})
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    (model / "tokenizer_config.json").write_text(json.dumps({"eos_token": "~END~"}))
+    (model / "tokenizer_config.json").write_text(json.dumps({"eos_token": "~END~", "chat_template": TEMPLATE}))
     assert "~END~" in special_tokens(model)
     rows = good("chat", 4)
     rows[0]["messages"][-1]["content"] += "~END~"

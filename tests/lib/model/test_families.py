@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from components.evaluate.evaluate import evaluate
+from components.lib.data.tokens import Tokens
 from components.lib.files import read_json, read_jsonl, write_jsonl
 from components.lib.generation import prompts
 from components.lib.generation.decode import Decoder, Row
@@ -19,6 +20,7 @@ from components.lib.model.tokens import added_ids
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.push.weights import convert_weights
+from components.sft.train import tokenize
 from tests.fixtures.families import FAMILIES, STATEFUL
 from tests.lib.training.runs import run_grpo, run_sft
 
@@ -52,6 +54,10 @@ def test_a_family_goes_the_whole_way(family, small, tmp_path, capfd):
     assert found.ends.taught == family.taught and {names[number] for number in found.ends.ids} == family.ends
     assert bool(found.system) is not family.system and found.prefilled is family.prefilled
     assert bool(found.ends.ignored) is (family.name in ("mistral", "olmo2", "glm4"))
+
+    rows, tokenizer = [row["messages"] for row in read_jsonl(small / "sft.jsonl")], load_tokenizer(base)
+    taught = [len(tokenize(tokenizer, messages, family.taught)["input_ids"]) for messages in rows]
+    assert Tokens(str(base), "").count(rows) == taught, "standardize counts what SFT trains on"
 
     numbers = run_sft(small, tmp_path / "sft", SFT, base)
     assert numbers["steps"] == 2 and numbers["conversations"] == 8

@@ -5,6 +5,7 @@ import json
 import pytest
 
 pytest.importorskip("transformers", reason="needs transformers: no tokenizer is made")
+from components.lib.data.tokens import Tokens
 from components.lib.generation import prompts
 from components.lib.generation.context import check_conversations, check_prompts
 from components.lib.generation.fit import check_limits, fit, fitting_limits
@@ -147,6 +148,11 @@ def test_doctor_says_what_was_found_and_writes_the_settings(tmp_path, capsys):
     (tmp_path / "r.yaml").write_text("\n".join(line[2:] for line in lines))
     assert main(["doctor", "--model", str(directory), "--recipe", str(tmp_path / "r.yaml")]) == 0
     assert "max_" not in capsys.readouterr().out.partition("Recipe\n")[2]
+
+
+def test_conversations_of_a_model_without_a_chat_template_are_not_counted(tmp_path):
+    with pytest.raises(ValueError, match="has no chat template, so its conversations cannot be counted"):
+        Tokens(str(model(tmp_path, "")), "")
 
 
 def test_doctor_prints_what_the_document_shows(capsys):
