@@ -26,8 +26,9 @@ UV_VERSION := 0.13.9
 demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
 	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
 
-# Two processes of one thread each; tests/session.py puts the longest files first.
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Processes of one thread each; tests/session.py puts the longest files first.
+PROCESSES = 2
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 HERE = not gpu and not docker and not cluster and not release
 
 picture: .venv/ready ## draw docs/demo.svg from the demo's run
@@ -39,6 +40,7 @@ test: .venv/ready ## run the tests that take minutes, not hours
 test-slow: .venv/ready ## run the slow tests, the demo's learning among them
 	$(PYTEST) -m "slow and not fault and $(HERE)"
 
+test-faults: PROCESSES = 3 # a third of the time they wait for something to end
 test-faults: .venv/ready ## provoke what goes wrong, and print what was seen and lost
 	$(PYTEST) -m "fault and $(HERE)"
 
