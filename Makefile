@@ -19,7 +19,7 @@ UV_VERSION := 0.13.9
 .venv/ready: requirements.lock pyproject.toml | $(UV)
 	@echo "setting up .venv (5.5 GB, torch among it) ..."
 	$(UV) venv --quiet --allow-existing --python 3.11 .venv
-	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes --compile-bytecode requirements.lock
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -64,7 +64,7 @@ minio: .cache/minio/minio ## get the MinIO server that the tests of S3 start, so
 live: .cache/live/ready ## get W&B and trackio, for the tests of live metrics
 .cache/live/ready: tests/live.lock | .venv/ready
 	rm -rf $(@D)
-	$(UV) pip install --quiet --python $(PYTHON) --target $(@D) --no-deps --require-hashes --requirement tests/live.lock
+	$(UV) pip install --quiet --python $(PYTHON) --target $(@D) --no-deps --require-hashes --compile-bytecode --requirement tests/live.lock
 	@touch $@
 
 LM_EVAL := 0.4.13
