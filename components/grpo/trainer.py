@@ -1,5 +1,6 @@
 """TRL's GRPO trainer, made to compute less for the same gradient, and under guard."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import Batch, micro_batches
+from components.grpo.recompute import keep_caches
 from components.lib.generation.loading import cached
 from components.lib.training.survive import Guarded
 from components.lib.training.upstream import renew_states
@@ -20,7 +22,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     """GRPOTrainer whose passes share prompts and pad little; see components/grpo/batches.py.
 
     A prompt that several rows of a pass share is read once, and its gradient flows back through the cache. That needs
-    the cache, which gradient checkpointing does not have, and bare modules, which FSDP does not have.
+    bare modules, which FSDP does not have, and caches under gradient checkpointing (components/grpo/recompute.py).
     """
 
     args: GRPOConfig
@@ -31,10 +33,12 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         self.waiting: list[Batch] = []  # the passes that this step has still to make
         self.dealt: Batch = {}  # the one that it makes
 
-    @property
+    @cached_property
     def shares_prompts(self) -> bool:
-        """Whether the rows of a prompt can share its reading."""
-        return not self.args.activation_checkpointing and not self.is_fsdp_enabled
+        """Whether the rows of a prompt can share its reading; asked when the training has begun."""
+        if self.is_fsdp_enabled:
+            return False
+        return not self.args.activation_checkpointing or keep_caches(self.accelerator.unwrap_model(self.model))
 
     def batch_of(self, inputs: Any) -> dict[str, Any]:
         """The completions of the last forward pass with their advantages."""

@@ -106,10 +106,15 @@ def make(work, model, tokenizer, problems):
         )
 
 
-def test_shared_prompts_give_the_same_logps_entropies_and_gradients(data, tmp_path):
-    work = job("grpo", data, tmp_path, GRPO)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_shared_prompts_give_the_same_logps_entropies_and_gradients(data, tmp_path, checkpointing):
+    work = job("grpo", data, tmp_path, replace(GRPO, gradient_checkpointing=checkpointing))
     tokenizer, model = common.load_tokenizer("tiny", "main"), common.load_model("tiny", "main")
     trainer = make(work, model, tokenizer, list(read_jsonl(data / "problems.jsonl")))
+    if checkpointing:  # as the training does when it begins
+        model.activation_checkpointing_enable()
+        model.train()
+    assert trainer.shares_prompts
     torch.manual_seed(0)
     prompts = torch.randint(5, 300, (3, 20))
     prompt_mask = (torch.arange(20)[None] >= torch.tensor([[0], [4], [9]])).long()
