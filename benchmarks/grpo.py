@@ -1,9 +1,9 @@
-"""How fast GRPO is: the published run's configuration against the recipe qwen3.5-0.8b, same model shape and device.
+"""How fast GRPO is: the published run's configuration, TRL with our settings, and ours; same model shape and device.
 
 Run `OMP_NUM_THREADS=1 python benchmarks/grpo.py --output benchmarks/grpo.md`; on a GPU add `--shape 0.8b`. Every
-completion is forced to the same length, so that both write equally many tokens; the weights do not matter. Each
-configuration runs in a process of its own. Seconds are process time on a CPU, so that other work on the machine
-does not count, and wall time on a GPU.
+completion is forced to the same length, so that all write equally many tokens; the weights do not matter. Each
+configuration runs in a process of its own, without and with gradient checkpointing. Seconds are process time on a CPU,
+so that other work on the machine does not count, and wall time on a GPU.
 """
 
 import argparse
@@ -43,6 +43,7 @@ from components.lib.training.job import Job
 # The published run: one prompt a step, its 8 completions one by one through the loss, a KL term, plain `generate`.
 REFERENCE = {"prompts_per_step": 1, "generations": 8, "micro_batch_size": 1, "beta": 0.04, "loss_type": "grpo"}
 BANDWIDTH = {"RTX 5090": 1.79e12, "H100": 3.35e12, "H200": 4.8e12}  # bytes/s, from the vendor's data sheets
+KINDS = {"reference": "the published run's", "trl": "TRL, our settings", "ours": "ours"}
 WARM_UP = 1  # steps that are not counted
 SHAPES = {"tiny": "the embedded one (0.47 M weights)", "0.8b": "random weights, shape of Qwen3.5-0.8B"}
 
@@ -54,28 +55,37 @@ def main() -> None:
     parser.add_argument("--completions", type=int, default=1024, help="that each configuration writes (default: 1024)")
     parser.add_argument("--tokens", type=int, default=0, help="of every completion (default: the recipe's longest)")
     parser.add_argument("--output", type=Path, help="Markdown file to write")
-    parser.add_argument("--one", choices=("reference", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     tokens = asked.tokens or (recipes.TINY.grpo.max_new_tokens if asked.shape == "tiny" else 512)
     if asked.one:
-        settings = replace(recipes.QWEN.grpo, max_new_tokens=tokens, screen_samples=0, plateau_steps=0)
-        settings = replace(settings, **REFERENCE) if asked.one == "reference" else settings
-        if asked.shape == "tiny":  # memory is no concern
-            passes = 1 if asked.one == "reference" else 64
-            settings = replace(settings, gradient_checkpointing=False, micro_batch_size=passes)
+        settings = settings_of(asked.one, asked.shape, tokens, asked.checkpointing)
         print(json.dumps(measure(asked.one, asked.shape, settings, asked.completions)))
         return
-    found = {kind: in_a_process(kind, asked.shape, asked.completions, tokens) for kind in ("reference", "ours")}
-    text = report(found, asked.shape, tokens)
+    text = heading(asked.shape, tokens)
+    for checkpointing in (False, True):
+        found = {kind: in_a_process(kind, asked.shape, asked.completions, tokens, checkpointing) for kind in KINDS}
+        text += table(found, checkpointing)
     print(text)
     if asked.output:
         write_text(asked.output, text)
 
 
-def in_a_process(kind: str, shape: str, completions: int, tokens: int) -> dict[str, Any]:
+def settings_of(kind: str, shape: str, tokens: int, checkpointing: bool) -> Grpo:
+    """The settings of one configuration."""
+    settings = replace(recipes.QWEN.grpo, max_new_tokens=tokens, screen_samples=0, plateau_steps=0)
+    if shape == "tiny":  # memory is no concern
+        settings = replace(settings, micro_batch_size=64)
+    settings = replace(settings, **REFERENCE) if kind == "reference" else settings
+    return replace(settings, gradient_checkpointing=checkpointing)
+
+
+def in_a_process(kind: str, shape: str, completions: int, tokens: int, checkpointing: bool) -> dict[str, Any]:
     """The measurement of one configuration."""
     command = [sys.executable, __file__, "--one", kind, "--shape", shape]
     command += ["--completions", str(completions), "--tokens", str(tokens)]
+    command += ["--checkpointing"] if checkpointing else []
     done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -92,7 +102,7 @@ def measure(kind: str, shape: str, settings: Grpo, completions: int) -> dict[str
             stage="grpo", model=model, revision="main", data=directory, directory=directory, seed=0, settings=settings,
             training=recipes.TINY.training, scale=recipes.TINY.scale,
         )  # fmt: skip
-        trainer = (plain if kind == "reference" else ours)(job)
+        trainer = (ours if kind == "ours" else plain)(job)
         clock = Clock()
         with clock.around(trainer, "_generate", "generation"), clock.around(trainer, "_calculate_rewards", "scoring"):
             trainer.remove_callback(PrinterCallback)
@@ -111,7 +121,7 @@ def ours(job: Job) -> Any:
 
 
 def plain(job: Job) -> Any:
-    """TRL's trainer as the published run used it: `generate` of transformers, and bfloat16 weights on a GPU."""
+    """TRL's own trainer: `generate` of transformers, and on a GPU the bfloat16 weights that the published run had."""
     kind = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     tokenizer = common.load_tokenizer(job.model, job.revision)
     model = common.load_model(job.model, job.revision, kind)
@@ -235,28 +245,40 @@ def roofline(settings: Grpo) -> float | None:
     return bandwidth * rows_ / (vram.BF16 * shape.parameters + rows_ * (state + cache))
 
 
-def report(found: dict[str, dict[str, Any]], shape: str, tokens: int) -> str:
-    """The table, with what it was measured on."""
-    reference, mine = found["reference"], found["ours"]
+def heading(shape: str, tokens: int) -> str:
+    """What was measured, and on what."""
+    return (
+        f"# GRPO speed\n\nModel: {SHAPES[shape]}. Every completion has {tokens} tokens; ours are the settings of the "
+        f"recipe qwen3.5-0.8b. {machine()}, commit {commit()}. "
+        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape}`\n"
+    )
+
+
+def table(found: dict[str, dict[str, Any]], checkpointing: bool) -> str:
+    """The table of all configurations."""
+    mine, others = found["ours"], [found["reference"], found["trl"]]
+    all_ = [*others, mine]
     lines = [
-        "# GRPO speed", "",
-        f"Model: {SHAPES[shape]}. Every completion has {tokens} tokens. {mine['machine']}, commit {commit()}. "
-        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape}`", "",
-        "| | the published run's configuration | recipe qwen3.5-0.8b | ratio |", "|---|---:|---:|---:|",
-        f"| completions a step | {reference['together']} | {mine['together']} | |",
+        "", f"## {'With' if checkpointing else 'Without'} gradient checkpointing", "",
+        f"| | {' | '.join(KINDS.values())} | ours to the first | ours to TRL |", "|---|---:|---:|---:|---:|---:|",
+        f"| completions a step | {' | '.join(str(one['together']) for one in all_)} | | |",
     ]  # fmt: skip
     for name, label, form in (
         ("rollouts_per_s", "rollouts/s, all in", ",.1f"), ("tokens_per_s", "tokens/s, all in", ",.0f"),
         ("decoded_per_s", "tokens/s while generating", ",.0f"), ("peak_mib", "peak memory, MiB", ",.0f"),
     ):  # fmt: skip
-        ratio = mine[name] / reference[name]
-        lines.append(f"| {label} | {reference[name]:{form}} | {mine[name]:{form}} | {ratio:.1f} |")
+        values = [f"{one[name]:{form}}" for one in all_] + [f"{mine[name] / other[name]:.1f}" for other in others]
+        lines.append(f"| {label} | {' | '.join(values)} |")
     for name in ("generation", "scoring", "training"):
-        lines.append(f"| share of time in {name} | {reference[name]:.1%} | {mine[name]:.1%} | |")
+        lines.append(f"| ms a completion in {name} | {' | '.join(_each(one, name) for one in all_)} | | |")
     if mine["roofline"]:
         share = mine["decoded_per_s"] / mine["roofline"]
-        lines.append(f"| share of the decode roofline ({mine['roofline']:,.0f} tokens/s) | | {share:.1%} | |")
+        lines.append(f"| share of the decode roofline ({mine['roofline']:,.0f} tokens/s) | | | {share:.1%} | | |")
     return "\n".join([*lines, ""])
+
+
+def _each(one: dict[str, Any], name: str) -> str:
+    return f"{1000 * one[name] / one['rollouts_per_s']:.2f} ({one[name]:.0%})"
 
 
 def commit() -> str:

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import Batch, micro_batches
-from components.grpo.recompute import keep_caches
+from components.grpo.sharing import gradients_flow, keep_caches
 from components.lib.generation.loading import cached
 from components.lib.training.survive import Guarded
 from components.lib.training.upstream import renew_states
@@ -22,7 +22,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     """GRPOTrainer whose passes share prompts and pad little; see components/grpo/batches.py.
 
     A prompt that several rows of a pass share is read once, and its gradient flows back through the cache. That needs
-    bare modules, which FSDP does not have, and caches under gradient checkpointing (components/grpo/recompute.py).
+    bare modules, which FSDP does not have, and caches under gradient checkpointing (components/grpo/sharing.py).
     """
 
     args: GRPOConfig
@@ -38,7 +38,8 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         """Whether the rows of a prompt can share its reading; asked when the training has begun."""
         if self.is_fsdp_enabled:
             return False
-        return not self.args.activation_checkpointing or keep_caches(self.accelerator.unwrap_model(self.model))
+        bare: Any = self.accelerator.unwrap_model(self.model)
+        return gradients_flow(bare) and (not self.args.activation_checkpointing or keep_caches(bare))
 
     def batch_of(self, inputs: Any) -> dict[str, Any]:
         """The completions of the last forward pass with their advantages."""

@@ -223,7 +223,7 @@ def _tokens(settings: Sft | Grpo, scale: Scale) -> int:
     rows = min(settings.micro_batch_size, settings.rows_per_step // scale.world)
     if isinstance(settings, Sft):
         return rows * settings.max_tokens
-    shared = not settings.gradient_checkpointing and scale.sharding == "none"
+    shared = scale.sharding == "none"
     prompts = -(-rows // settings.generations) if shared else rows
     return rows * settings.max_new_tokens + prompts * PROMPT_TOKENS
 

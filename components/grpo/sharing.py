@@ -1,8 +1,8 @@
-"""Gradient checkpointing for passes that go on from a cache.
+"""Whether the rows of a prompt can share its reading, and how they do under gradient checkpointing.
 
-transformers takes the cache away from a layer that is computed again for the backward pass, since the layer would
-write its keys and states into it a second time. Here such a layer finds the cache as it was before the first time, and
-what it writes then is thrown away.
+A shared prompt's gradient flows back through the cache. transformers takes the cache away from a layer that is computed
+again for the backward pass, since the layer would write its keys and states into it a second time. Here such a layer
+finds the cache as it was before the first time, and what it writes then is thrown away.
 """
 
 from copy import copy
@@ -15,8 +15,51 @@ from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from components.lib.generation.loading import cached
+from components.lib.training.upstream import renew_states
 
+PROMPT, COMPLETION = 6, 4  # tokens of the probe
 PROBE_TOKENS = 130  # as many as the kernel check reads, since kernels tune themselves for the first shape
+APART = 1e-2  # relative; rounding stays far below
+NOTHING = 1e-4  # of the largest gradient; what is smaller is rounding
+
+
+def gradients_flow(model: Any) -> bool:
+    """Whether what a bare model learns from a few tokens is the same when their prompt is shared.
+
+    Takes the memory of two gradients for a moment. Not looked at are recurrent layers on a GPU, as in
+    `loading.check_cache`.
+    """
+    kinds = DynamicCache(config=model.config).layers
+    if model.device.type == "cuda" and any(isinstance(kind, LinearAttentionCacheLayerMixin) for kind in kinds):
+        return True
+    training = model.training
+    model.eval()
+    with torch.enable_grad():
+        alone, shared = (probe(model, share) for share in (False, True))
+    model.train(training)
+    sizes = [part.norm() for part in alone]
+    return all(
+        (one - other).norm() <= APART * size
+        for one, other, size in zip(alone, shared, sizes, strict=True)
+        if size > NOTHING * max(sizes)
+    )
+
+
+def probe(model: Any, share: bool) -> tuple[torch.Tensor, ...]:
+    """The gradients of all trained weights for the completions of two rows with one prompt."""
+    ids = torch.arange(2 * (PROMPT + COMPLETION), device=model.device).reshape(2, -1)
+    ids[1, :PROMPT] = ids[0, :PROMPT]
+    cache = DynamicCache(config=model.config)
+    if share:
+        model(input_ids=ids[:1, :PROMPT], **cached(model, cache), logits_to_keep=1)
+        both: Any = torch.zeros(len(ids), dtype=torch.long, device=ids.device)
+        cache.reorder_cache(both)
+        renew_states(cache)
+    rest = ids[:, PROMPT:] if share else ids
+    logits = model(input_ids=rest, attention_mask=torch.ones_like(ids), **cached(model, cache)).logits
+    trained = [part for part in model.parameters() if part.requires_grad]
+    wanted = logits[:, -COMPLETION:].float().log_softmax(-1)[..., 0].sum()
+    return torch.autograd.grad(wanted, trained, allow_unused=True, materialize_grads=True)
 
 
 def keep_caches(model: Any) -> bool:
@@ -24,16 +67,16 @@ def keep_caches(model: Any) -> bool:
 
     They cannot where a layer does not say which part of a cache is its own, or where the model withholds the cache.
     """
-    layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    layers: list[Any] = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
     numbers = [_number(layer) for layer in layers]
     cache = DynamicCache(config=model.config)
-    if None in numbers or sorted(numbers) != list(range(len(cache.layers))):
+    if set(numbers) != set(range(len(cache.layers))) or len(layers) != len(cache.layers):
         return False
     for layer, number in zip(layers, numbers, strict=True):
         layer._can_checkpoint_with_cache = True
         layer._gradient_checkpointing_func = partial(_checkpoint, layer._gradient_checkpointing_func, number)
     ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device=model.device)
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         model(input_ids=ids, **cached(model, cache), logits_to_keep=1)
     if all(_holds(layer) for layer in cache.layers):
         return True
@@ -65,7 +108,7 @@ def _checkpoint(checkpoint: Any, number: int, forward: Any, *inputs: Any) -> Any
     return checkpoint(run, *inputs)
 
 
-def _number(layer: Any) -> int | None:
+def _number(layer: Any) -> Any:
     """Which part of a cache a layer has, as it or a part of it says; None if none does."""
     return next((part.layer_idx for part in layer.modules() if hasattr(part, "layer_idx")), None)
 
