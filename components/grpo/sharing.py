@@ -62,28 +62,29 @@ def probe(model: Any, share: bool) -> tuple[torch.Tensor, ...]:
     return torch.autograd.grad(wanted, trained, allow_unused=True, materialize_grads=True)
 
 
-def keep_caches(model: Any) -> bool:
-    """Let the checkpointed layers of a bare model use caches; False, and nothing is changed, if they cannot.
+def can_keep_caches(model: Any) -> bool:
+    """Whether the checkpointed layers of a bare model can use caches once `keep_caches` has let them.
 
     They cannot where a layer does not say which part of a cache is its own, or where the model withholds the cache.
     """
-    layers: list[Any] = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    cache, layers = DynamicCache(config=model.config), _layers(model)
     numbers = [_number(layer) for layer in layers]
-    cache = DynamicCache(config=model.config)
     if set(numbers) != set(range(len(cache.layers))) or len(layers) != len(cache.layers):
         return False
-    for layer, number in zip(layers, numbers, strict=True):
-        layer._can_checkpoint_with_cache = True
-        layer._gradient_checkpointing_func = partial(_checkpoint, layer._gradient_checkpointing_func, number)
+    keep_caches(model)
     ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device=model.device)
     with torch.no_grad(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         model(input_ids=ids, **cached(model, cache), logits_to_keep=1)
-    if all(_holds(layer) for layer in cache.layers):
-        return True
-    for layer in layers:
-        del layer._can_checkpoint_with_cache
-        layer._gradient_checkpointing_func = layer._gradient_checkpointing_func.args[0]
-    return False
+    return all(_holds(layer) for layer in cache.layers)
+
+
+def keep_caches(model: Any) -> None:
+    """Let the checkpointed layers use caches until checkpointing is enabled anew, as TRL does at every step."""
+    for layer in _layers(model):
+        layer._can_checkpoint_with_cache = True
+        checkpoint = layer._gradient_checkpointing_func
+        if getattr(checkpoint, "func", None) is not _checkpoint:
+            layer._gradient_checkpointing_func = partial(_checkpoint, checkpoint, _number(layer))
 
 
 def _checkpoint(checkpoint: Any, number: int, forward: Any, *inputs: Any) -> Any:
@@ -106,6 +107,10 @@ def _checkpoint(checkpoint: Any, number: int, forward: Any, *inputs: Any) -> Any
         return out
 
     return checkpoint(run, *inputs)
+
+
+def _layers(model: Any) -> list[Any]:
+    return [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
 
 
 def _number(layer: Any) -> Any:

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import Batch, micro_batches
-from components.grpo.sharing import gradients_flow, keep_caches
+from components.grpo.sharing import can_keep_caches, gradients_flow, keep_caches
 from components.lib.generation.loading import cached
 from components.lib.training.survive import Guarded
 from components.lib.training.upstream import renew_states
@@ -39,7 +39,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         if self.is_fsdp_enabled:
             return False
         bare: Any = self.accelerator.unwrap_model(self.model)
-        return gradients_flow(bare) and (not self.args.activation_checkpointing or keep_caches(bare))
+        return gradients_flow(bare) and (not self.args.activation_checkpointing or can_keep_caches(bare))
 
     def batch_of(self, inputs: Any) -> dict[str, Any]:
         """The completions of the last forward pass with their advantages."""
@@ -83,6 +83,8 @@ class GrpoTrainer(Guarded, GRPOTrainer):
             )
         first = torch.stack([(rows == number).nonzero()[0, 0] for number in range(len(distinct))])
         bare: Any = self.accelerator.unwrap_model(model)
+        if self.args.activation_checkpointing:
+            keep_caches(bare)
         completions = input_ids[:, prompts:]
         with self.accelerator.autocast():
             cache = DynamicCache(config=bare.config)

@@ -132,6 +132,9 @@ def test_shared_prompts_give_the_same_logps_entropies_and_gradients(data, tmp_pa
 
     plain = scored(lambda *a, **k: GRPOTrainer._get_per_token_logps_and_entropies(trainer, *a, **k))
     for few in (1 << 24, 0):  # from logits, and through TRL's fused head
+        if checkpointing:  # as TRL does around every generation
+            model.activation_checkpointing_disable()
+            model.activation_checkpointing_enable()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("components.grpo.trainer.FEW_LOGITS", few)
             shared = scored(trainer._get_per_token_logps_and_entropies)
