@@ -12,9 +12,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 from components.lib.cluster.finding import Finding
+from components.lib.gpu import missing, refusal
+
+FULL = "let the steps that train use the full trainer image of this commit (`make image`)"
 
 
 def writable(directory: Path) -> Finding:
@@ -72,17 +76,20 @@ def push(repo: str, data: str) -> Finding:
     return Finding(True, "push", f"{repo} may be written")
 
 
-def gpu() -> Finding:
-    """What torch sees of a GPU."""
+def gpu() -> Iterator[Finding]:
+    """What torch sees of a GPU, and whether the kernels of linear attention are there and will train."""
     import torch
 
     if not torch.cuda.is_available():
-        return Finding(False, "gpu in the pod", f"torch {torch.__version__} for CUDA {torch.version.cuda} sees none")
+        yield Finding(False, "gpu in the pod", f"torch {torch.__version__} for CUDA {torch.version.cuda} sees none")
+        return
     major, minor = torch.cuda.get_device_capability()
     names = ", ".join(torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count()))
     usable = f"sm_{major}{minor}" in torch.cuda.get_arch_list()
     wrong = "" if usable else f", but this torch has no kernels for sm_{major}{minor}"
-    return Finding(usable, "gpu in the pod", f"{names}, sm_{major}{minor}{wrong}")
+    yield Finding(usable, "gpu in the pod", f"{names}, sm_{major}{minor}{wrong}")
+    told = "; ".join(missing()) or refusal((major, minor), version("triton"))
+    yield Finding(not told, "kernels", told or "flash-linear-attention and causal-conv1d are there", FULL)
 
 
 def look(arguments: argparse.Namespace) -> Iterator[Finding]:
@@ -96,7 +103,7 @@ def look(arguments: argparse.Namespace) -> Iterator[Finding]:
     if arguments.push:
         yield push(arguments.push, arguments.push_data)
     if arguments.gpu:
-        yield gpu()
+        yield from gpu()
 
 
 def main(given: list[str] | None = None) -> int:

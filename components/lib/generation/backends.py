@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.lib import gpu
+from components.lib.files import read_json
 from components.lib.generation.decode import Asked, Row, Text, mixed_seed
 from components.lib.generation.graph_decode import decoder_for
 from components.lib.generation.loading import check_cache, load_model, load_tokenizer
@@ -120,6 +122,8 @@ def _load(directory: Path, device: Any) -> Any:
 
     if device.type == "cpu":
         logging.set_verbosity_error()  # it warns of missing GPU kernels, which a CPU cannot have
+    for line in gpu.check(read_json(directory / "config.json"), training=False):
+        print(line, flush=True)
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     model = load_model(directory, kind).to(device).eval()
     check_cache(model)

@@ -18,7 +18,7 @@ from transformers import (
     Trainer,
 )
 
-from components.lib import machine
+from components.lib import gpu, machine
 from components.lib.files import read_json
 from components.lib.generation import loading
 from components.lib.model.files import model_directory
@@ -31,8 +31,8 @@ from components.lib.training.survive import Saver, Terminated
 
 def device_arguments() -> dict[str, Any]:
     """Trainer arguments for this machine: bf16 autocast on a CUDA GPU, plain fp32 on a CPU."""
-    gpu = torch.cuda.is_available()
-    return {"use_cpu": not gpu, "bf16": gpu, "dataloader_pin_memory": gpu}
+    there = torch.cuda.is_available()
+    return {"use_cpu": not there, "bf16": there, "dataloader_pin_memory": there}
 
 
 def memory_arguments(gradient_checkpointing: bool) -> dict[str, Any]:
@@ -128,14 +128,17 @@ def old_names() -> Iterator[None]:
 
 
 def check_memory(job: Job) -> None:
-    """Refuse a training that cannot fit the GPU or, without one, this machine, before anything is loaded."""
-    gpu = torch.cuda.is_available()
-    gib = torch.cuda.get_device_properties(0).total_memory / vram.GIB if gpu else machine.memory_gib()
+    """Refuse a training that cannot fit the GPU or, without one, this machine, or whose kernels would refuse.
+
+    Before anything is loaded; says what will be slow.
+    """
+    on_gpu = torch.cuda.is_available()
+    gib = torch.cuda.get_device_properties(0).total_memory / vram.GIB if on_gpu else machine.memory_gib()
+    config = read_json(model_directory(job.model, job.revision) / "config.json")
+    for line in gpu.check(config, training=True):
+        print(f"{job.stage}: {line}", flush=True)
     if gib is not None:
-        config, device = (
-            read_json(model_directory(job.model, job.revision) / "config.json"),
-            vram.GPU if gpu else vram.CPU,
-        )
+        device = vram.GPU if on_gpu else vram.CPU
         print(vram.check(config, job.stage, job.settings, gib, job.scale, device), flush=True)
 
 
