@@ -36,7 +36,13 @@ def screen(job: Job) -> None:
     # A source's weight above 1 repeats its rows.
     problems = list({row["id"]: row for row in read_jsonl(job.data / "problems.jsonl")}.values())[rank::world]
     settings = sampling(job.settings)
-    print(f"screen: {len(problems)} problems, {settings.per_problem} completions each", flush=True)
+    asked, trained = world * len(problems) * settings.per_problem, job.settings.max_steps * job.settings.rows_per_step
+    share = asked / (asked + trained)
+    print(
+        f"screen: {len(problems)} problems, {settings.per_problem} completions each: {share:.0%} of the "
+        f"{asked + trained:,} completions that this training writes; grpo_screen_samples=0 leaves it out",
+        flush=True,
+    )
     directory = model_directory(job.model, job.revision)
     requests = solutions_of(problems, directory, job.seed, settings)
     partial = Partial(job.directory / f"screen-partial-{rank}-of-{world}.jsonl")

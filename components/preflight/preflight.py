@@ -126,6 +126,7 @@ def check_inputs(recipe: Recipe) -> Plan:
         print(f"answers {answers}: {hash_of(text)}", flush=True)
     check_length(plan.text(), to_json(_without_code(recipe)))  # the longest inputs of a step: those of push
     check_fit(recipe, plan)
+    check_names(recipe, plan)
     _check_memory(recipe, plan)
     if recipe.checkpoints:
         check_locks(expanded(recipe.checkpoints).absolute())
@@ -147,6 +148,19 @@ def compare(store: Store, recipe: Recipe, plan: Plan) -> Checked:
         changed=recipe.always or not reason,
         reason=_reason(reason, champion, recipe.always),
     )
+
+
+def check_names(recipe: Recipe, plan: Plan) -> None:
+    """Refuse rollouts by vLLM of a vision-language checkpoint that no SFT has made a text model of.
+
+    TRL hands over weights by the names of the text model, which vLLM's class for such a checkpoint does not know.
+    """
+    config = config_of(plan.model, plan.revision)
+    if recipe.grpo.rollouts == "vllm" and recipe.stages[:1] == ("grpo",) and "vision_config" in config:
+        raise ValueError(
+            f"grpo_rollouts=vllm cannot begin with model {plan.model}, a vision-language checkpoint whose weights have "
+            "other names in vLLM than in training; put sft before it in stages, or set grpo_rollouts=transformers"
+        )
 
 
 def _check_memory(recipe: Recipe, plan: Plan) -> None:

@@ -19,7 +19,7 @@ from components.lib.registry.plan import Plan
 from components.lib.registry.record import iso
 from components.lib.registry.store import open_store
 from components.preflight.component import preflight
-from components.preflight.preflight import OUTPUTS, check_run, fingerprint_of, resolve, run_preflight
+from components.preflight.preflight import OUTPUTS, check_names, check_run, fingerprint_of, resolve, run_preflight
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import DONE, raw_server
 from tests.fixtures.rows import write
@@ -268,3 +268,20 @@ def test_sources_without_problems_are_refused(tmp_path):
     recipe = replace(recipes.TINY, sources=(Source(path=str(rows), adapter="chat"),))
     with pytest.raises(ValueError, match="no source of problems"):
         check_run(to_json(recipe), parameters(tmp_path))
+
+
+def test_vllm_cannot_begin_with_a_vision_language_checkpoint(tmp_path, monkeypatch):
+    """Its weights have other names there; after SFT the model is a text model."""
+    model = tmp_path / "model"
+    shutil.copytree(model_directory("tiny", ""), model)
+    config = read_json(model / "config.json")
+    (model / "config.json").write_text(
+        json.dumps({"model_type": "qwen3_5", "vision_config": {}, "text_config": config})
+    )
+    grpo = replace(recipes.TINY.grpo, rollouts="vllm")
+    recipe = replace(recipes.TINY, model=str(model), stages=("grpo",), grpo=grpo)
+    with pytest.raises(
+        ValueError, match="vision-language checkpoint .* put sft before it in stages, or set grpo_rollo"
+    ):
+        check_names(recipe, resolve(recipe))
+    check_names(replace(recipe, stages=("sft", "grpo")), resolve(recipe))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from components.lib import machine
 from components.lib.generation.caches import Fixed, is_fixed
 from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt
 from components.lib.generation.loading import cached
@@ -176,8 +177,15 @@ class GraphDecoder(Decoder):
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph):
-            step()
+        try:
+            with torch.cuda.graph(graph):
+                step()
+        except Exception as error:
+            if machine.out_of_memory(error):
+                raise
+            self.captured = False
+            print(f"decoding goes on without CUDA graphs, several times slower: {error}", flush=True)
+            return step
         return graph.replay
 
     def _cache(self, config: Any) -> Any:

@@ -160,8 +160,8 @@ QWEN = Recipe(
     always=False,
     lock_timeout_s=86_400,
     sample=Sample(
-        problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=64,
-        batch_tokens=131_072, gpu_memory_utilization=0.85, decode_graphs=True,
+        problems=0, per_problem=4, backend="transformers", temperature=0.7, max_new_tokens=1024, batch_size=256,
+        batch_tokens=524_288, gpu_memory_utilization=0.85, decode_graphs=True,
     ),
     standardize=Standardize(
         max_tokens=4096, plateau_share=0.02, gate_share=0.06, duplicate_similarity=0.8, overlap_words=13, min_kept=0.5
@@ -191,7 +191,7 @@ QWEN = Recipe(
         # help: E2H (arXiv:2506.06632) gains at 1.5 B with a soft order and forgets with a strict one.
         screen_samples=8, curriculum=0.0,
         # What fits 32 GB by lib/training/vram.py; not measured.
-        micro_batch_size=8, gradient_checkpointing=True, lora_rank=0,
+        micro_batch_size=16, gradient_checkpointing=True, lora_rank=0,
         rollouts="transformers", vllm_memory_share=0.3, rollout_batch_size=256, decode_graphs=True, sample_steps=25,
         plateau_steps=50, plateau_patience=4, plateau_problems=128,
     ),
@@ -201,8 +201,8 @@ QWEN = Recipe(
     ),
     scale=Scale(nodes=1, processes=1, sharding="none", runtime="grpo-pipeline", start_timeout_s=1800),
     evaluate=Evaluate(
-        protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=64,
-        batch_tokens=131_072, gpu_memory_utilization=0.85, decode_graphs=True, problems=0, gate_problems=0,
+        protocols=PROTOCOLS, backend="transformers", max_new_tokens=1024, batch_size=256,
+        batch_tokens=524_288, gpu_memory_utilization=0.85, decode_graphs=True, problems=0, gate_problems=0,
         gate_protocols=("zero-shot",),
         temperature=0.0, samples=1,
     ),

@@ -9,11 +9,18 @@ import sys
 from components.lib.ending import PARENT, die_with_parent
 from components.lib.training.job import Job
 
+# Read by torch when it first asks a GPU for memory; pieces of a fixed size would leave holes between passes of many
+# lengths. The user's own value wins.
+ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF"
+
 
 def main(text: str) -> int:
     """Become the worker of the job of this text, or torchrun, whose workers die with it, for one of several."""
     die_with_parent()
-    processes = Job.read(text).scale.processes
+    job = Job.read(text)
+    processes = job.scale.processes
+    if getattr(job.settings, "rollouts", "") != "vllm":  # whose own memory pool does not know them
+        os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
     if processes == 1:
         from components.lib.training import worker
 

@@ -250,11 +250,11 @@ def _writing(shape: Shape, settings: Grpo, processes: int, device: Device) -> fl
     """Bytes of the caches and logits of the completions that are written together."""
     rows = min(settings.rollout_batch_size, settings.rows_per_step // processes)
     context = PROMPT_TOKENS + settings.max_new_tokens
-    cache: float = (
-        device.number * 2 * shape.key_value * shape.attention_layers * context
-        + FP32 * shape.linear_state * shape.linear_layers
-    )
+    cache: float = device.number * 2 * shape.key_value * shape.attention_layers * context
+    state = FP32 * shape.linear_state * shape.linear_layers
     if settings.decode_graphs and device is GPU:  # the prompts are read beside the buffers of all rows, each once
-        cache *= 1 + 1 / settings.generations
+        cache = (cache + state) * (1 + 1 / settings.generations) + FP32 * shape.linear_state
+    else:  # on a GPU the new states lie beside the old ones
+        cache += state * (2 if device is GPU else 1)
     copied = device.number * 2 * shape.key_value * context  # one layer's cache is copied when it grows
     return rows * (cache + copied + 3 * FP32 * shape.vocabulary)
