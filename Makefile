@@ -2,8 +2,8 @@
 PYTHON := .venv/bin/python
 SEED ?= 0
 
-.PHONY: help demo picture test test-slow test-faults test-demo minio live lm-eval-table check format lock image test-docker test-cluster \
-        compile docs clean
+.PHONY: help demo picture test test-slow test-faults test-demo minio live lm-eval-table gpu-packages benchmark-gpu check format lock \
+        image test-docker test-cluster compile docs clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -74,6 +74,13 @@ lm-eval-table: | $(UV) ## write anew what lm-eval says of the cases of tests/lib
 	$(UV) pip install --quiet --python .cache/lm-eval/bin/python lm-eval==$(LM_EVAL) 'math-verify[antlr4_11_0]==0.9.0'
 	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_table.py
 	.cache/lm-eval/bin/python tests/lib/answers/lm_eval_math_table.py
+
+gpu-packages: | $(UV) ## fetch what benchmark-gpu needs on a machine with torch and little else, into build/gpu
+	python3 -m benchmarks.gpu.packages --uv $(UV)
+
+# That machine has a Python of its own: `make benchmark-gpu PYTHON=python3`.
+benchmark-gpu: ## measure the main job on this GPU, in 8 minutes
+	$(PYTHON) -m benchmarks.gpu --output out/gpu.md
 
 check: .venv/ready ## lint, types, formatting, and which module may import which
 	$(PYTHON) -m ruff check .
