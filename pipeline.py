@@ -103,11 +103,13 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         champion = {"champion": checked["champion"]} if stage == last else {}
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
-    compared = compare(**run, settings=checked["compare"], data=shared["data"], **items, **curves)
-    compared.set_display_name("Compare").set_caching_options(False)
     decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
-    # Compare comes first, so that a rejected model has its report too.
-    decision.set_display_name("Gate").set_caching_options(False).after(compared)
+    decision.set_display_name("Gate").set_caching_options(False)
+    # A rejected model has its report too, with the gate's reasons in it.
+    compared = compare(
+        **run, recipe=checked["merged"], data=shared["data"], decision=decision.outputs["decision"], **items, **curves
+    )
+    compared.set_display_name("Compare").set_caching_options(False)
     with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
         _push(
             run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],

@@ -66,7 +66,7 @@ def distributions(rows: Sequence[Row], title: str) -> Markup:
             svg.text("value", svg.WIDTH - 2, y + 4, f"{lengths['median']:,g}", "end"),
         ]
 
-    return _strips(rows, title, 48, [(x(v), f"{v:,.0f}") for v in svg.ticks(0, top)], strip)
+    return _strips(rows, title, 48, [(x(v), f"{v:,.0f}") for v in svg.ticks(0, top, whole=True)], strip)
 
 
 def curve(points: Sequence[Sequence[float]], title: str, series: str, share: bool) -> Markup:
@@ -82,7 +82,7 @@ def curve(points: Sequence[Sequence[float]], title: str, series: str, share: boo
     path = "L".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
     parts = [
         *svg.y_axis([(y(v), f"{100 * v:g} %" if share else f"{v:g}") for v in marks], left, right),
-        *svg.x_axis([(x(v), f"{v:,.0f}") for v in svg.ticks(min(steps), max(steps))], bottom, bottom + 4),
+        *svg.x_axis([(x(v), f"{v:,.0f}") for v in svg.ticks(min(steps), max(steps), whole=True)], bottom, bottom + 4),
         svg.mark("path", f"c-{series} curve", d=f"M{path}"),
         svg.dot(f"c-{series}", x(steps[-1]), y(values[-1]), 3),
     ]

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components.compare import about, load, results, story
 from components.compare import curves as training
-from components.compare import load, results
 from components.compare.report import html, markdown
 from components.lib.answers.final import in_form
 from components.lib.files import write_json, write_text
-from components.lib.recipe import schema
-from components.lib.recipe.schema import PROTOCOLS
+from components.lib.recipe.schema import PROTOCOLS, Recipe
 from components.lib.reporting.wording import slug
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
@@ -18,16 +17,17 @@ _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "r
 
 
 def compare(
-    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, settings: schema.Compare,
-    data: Path | None = None,
+    *, evaluations: dict[str, Path], curves: dict[str, Path], out: Path, recipe: Recipe, data: Path | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Compare checkpoints, in the order of `evaluations`, each with the one before it.
 
     Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote; of `data`,
-    which standardize wrote, its warnings. Writes `out`/results.json, `out`/report.html and `out`/report.md. Returns
+    which standardize wrote, its warnings and its page. `run` is what `about.run_of` knows of the run. Writes
+    `out`/results.json, `out`/report.html and `out`/report.md. Returns
     numbers like "grpo_zero_shot_accuracy". `ValueError` if the checkpoints were not asked the same problems.
     """
-    found = compute(evaluations, curves, settings, data)
+    found = compute(evaluations, curves, recipe, data, run)
     write_json(out / "results.json", found)
     write_text(out / "report.html", html(found))
     write_text(out / "report.md", markdown(found))
@@ -35,9 +35,11 @@ def compare(
 
 
 def compute(
-    evaluations: Mapping[str, Path], curves: Mapping[str, Path], settings: schema.Compare, data: Path | None = None
-) -> dict[str, Any]:
+    evaluations: Mapping[str, Path], curves: Mapping[str, Path], recipe: Recipe, data: Path | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Everything the report says, as JSON values."""
+    settings, limit = recipe.compare, recipe.training.alarm_truncated
     read = load.read_evaluations(evaluations)
     rows = results.rows(read, "evaluation", settings)
     gate = results.rows(read, "gate", settings)
@@ -45,6 +47,8 @@ def compute(
     # One family: all the tests that the report shows of the evaluation problems.
     tests = results.adjust([*rows, *overall])
     results.adjust(gate)
+    drawn = {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()}
+    warned = [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)]
     return {
         "checkpoints": [evaluation.checkpoint for evaluation in read],
         "confidence": settings.confidence,
@@ -59,9 +63,11 @@ def compute(
         "sources": [row for split in ("evaluation", "gate") for row in results.sources(read, split, settings)],
         "flips": results.flips(read, settings.examples),
         "samples": results.samples(read, settings.examples),
-        "curves": {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()},
+        "curves": drawn,
         "training_samples": load.read_training_samples(curves, settings.examples),
-        "alarms": [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)],
+        "cut_off_limit": limit,
+        "alarms": [*story.cut_off(rows, drawn, limit), *warned],
+        "run": {**run, "tokens": about.tokens(read)} if run else None,
         "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
     }
 

@@ -7,31 +7,35 @@ from components.lib.cluster import images
 
 @dsl.component(base_image=images.data(), install_kfp_package=False)
 def compare(
-    registry: str, run_id: str, settings: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
+    registry: str, run_id: str, recipe: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
+    decision: dsl.Input[dsl.Artifact],
     report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
     sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
-    """Compare the evaluated checkpoints in one report, and keep it with the list of the rows in `data`."""
-    from components.lib.registry.record import publish, recorded
+    """Compare the evaluated checkpoints in one report with the gate's decision, kept with the rows of `data`."""
+    from components.lib.registry.record import publish, read_records, recorded
 
     with recorded(registry, run_id, "compare", metrics) as record:
         import shutil
         from pathlib import Path
 
+        from components.compare.about import run_of
         from components.compare.compare import compare
         from components.compare.rows import trace_rows
-        from components.lib.recipe.schema import Compare
+        from components.lib.recipe.schema import Recipe
         from components.lib.recipe.settings import from_json
         from components.lib.registry.store import open_store
 
         out = Path(results.path)
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
         curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}
-        read, parameters = Path(data.path), from_json(Compare, settings)
-        record.numbers = compare(evaluations=evaluations, curves=curves, out=out, settings=parameters, data=read)
-        record.numbers |= trace_rows(read, open_store(registry), out)
+        read, chosen, store = Path(data.path), from_json(Recipe, recipe), open_store(registry)
+        run = run_of(chosen, read_records(store, run_id), read, Path(decision.path))
+        record.numbers = compare(evaluations=evaluations, curves=curves, out=out, recipe=chosen, data=read, run=run)
+        record.numbers |= trace_rows(read, store, out)
+        shutil.copy(read / "summary.html", out / "data.html")
         shutil.copy(out / "report.html", report.path)
         shutil.copy(out / "report.md", summary.path)
         publish(registry, run_id, out)

@@ -19,7 +19,7 @@ SHOWN = {
     "grad_norm": ("Gradient norm", False),
     "learning_rate": ("Learning rate", False),
     "truncated": ("Cut off at the limit", True),
-    "unparsed": ("No answer", True),
+    "unparsed": ("No answer read, or cut off", True),
     "format_without_correct": ("Well formed but wrong", True),
 }
 POINTS = 160

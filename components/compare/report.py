@@ -1,6 +1,7 @@
 """The report as one HTML file without scripts or links to anything outside it, and in Markdown without pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,15 @@ def html(results: Mapping[str, Any]) -> str:
     shown = story.groups([row for row in each if "source" not in row or row["protocol"] == each[0]["protocol"]])
     domain = svg.share_domain(row["interval"] for rows in shown.values() for row in rows)  # one, so that charts compare
 
-    def drawn(name: str, draw: Callable[..., Markup], *more: Any) -> dict[str, Markup]:
-        return {title: draw(rows, f"{name}, {title}", *more) for title, rows in shown.items()}
+    # The three kinds of one title make a row of the page.
+    drawn = {
+        f"{title}: {name}": draw(rows, f"{name}, {title}")
+        for title, rows in shown.items()
+        for name, draw in (
+            ("accuracy", partial(charts.intervals, domain=domain)), ("outcomes", charts.stacks),
+            ("lengths", charts.distributions),
+        )
+    }  # fmt: skip
 
     return _render(
         "report.html",
@@ -30,9 +38,7 @@ def html(results: Mapping[str, Any]) -> str:
         of_protocol=story.of_protocol,
         groups=story.groups,
         outcomes=OUTCOMES,
-        accuracy_charts=drawn("accuracy", charts.intervals, domain),
-        outcome_charts=drawn("outcomes", charts.stacks),
-        length_charts=drawn("lengths", charts.distributions),
+        charts=drawn,
         curve_charts={stage: _curves(stage, columns) for stage, columns in results["curves"].items()},
     )
 

@@ -1,59 +1,99 @@
 """What the numbers say in words: the sentences that open the report, in HTML and in Markdown alike."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from components.lib.reporting.wording import NBSP, about, interval, label, p_text, percent, points, points_interval
 
 
 def headline(results: Mapping[str, Any]) -> str:
-    """One sentence: how the last checkpoint does under the first protocol."""
-    row = _last_rows(results)[0]
-    name, share = label(row["checkpoint"]), percent(row["accuracy"])
-    text = f"{name} answers {share}{NBSP}% of {row['n']:,} problems right, {row['protocol']}"
-    change = _against_first(results, row["protocol"])
-    if change is None:
+    """One sentence: how the last checkpoint does under the first protocol, and what each step gave."""
+    rows = of_protocol(results["results"], results["results"][0]["protocol"])
+    base, last = rows[0], rows[-1]
+    name, share = label(last["checkpoint"]), percent(last["accuracy"])
+    text = f"{name} answers {share}{NBSP}% of {last['n']:,} problems right, {last['protocol']}"
+    if not last["before"]:
         return f"{text}."
-    size, before = abs(round(100 * change["difference"], 1)), label(change["before"])
-    word = "more" if change["difference"] > 0 else "fewer"
-    return f"{text}: {size:.1f} points {word} than {before}." if size else f"{text}: as many as {before}."
+    worse = f", fewer than {label(last['before'])}" if last["difference"] < 0 else ""
+    steps = (
+        f"{label(row['checkpoint'])} {points(row['difference'])} points "
+        f"(adjusted p{NBSP}{_with_sign(row['p_adjusted'])})"
+        for row in rows[1:]
+    )
+    start = f"{label(base['checkpoint'])} {percent(base['accuracy'])}{NBSP}%"
+    return f"{text}{worse}: {', '.join([start, *steps])}."
 
 
 def findings(results: Mapping[str, Any]) -> list[str]:
-    """A few sentences: is the change real, is it maths or form, and what happens under the other protocols."""
-    last_rows = _last_rows(results)
-    changes = [(row, _against_first(results, row["protocol"])) for row in last_rows]
-    found = [_change_sentence(row, change, results["confidence"]) for row, change in changes if change]
-    if len(results["checkpoints"]) > 1:
-        found.append(_form_sentence(results["results"][0], last_rows[0]))
-    found += [_sources_sentence(results, row) for row in last_rows if row["macro"] is not None]
+    """A few sentences: is each change real, is it maths or form, and what happens under the other protocols."""
+    first, *others = protocols(results)
+    changes = [row for row in of_protocol([*results["results"], *results["overall"]], first) if row["before"]]
+    changes += [change for protocol in others if (change := _against_first(results, protocol))]
+    found = [_change_sentence(results, change) for change in changes]
+    found += _form_sentence(results, first)
+    found += [_sources_sentence(results, row) for row in _last_rows(results) if row["macro"] is not None]
     return found + results["left_out"]
+
+
+def cut_off(rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Any], limit: float) -> list[str]:
+    """A sentence where more than the share `limit` of a checkpoint's answers, or in training, hit the length limit."""
+    found = [
+        f"{percent(row['truncated'])}{NBSP}% of {label(row['checkpoint'])}'s ({row['protocol']})"
+        for row in rows
+        if row["truncated"] > limit
+    ]
+    told = {stage: [share for _, share in columns.get("truncated", [])] for stage, columns in curves.items()}
+    means = {stage: fmean(shares) for stage, shares in told.items() if shares}
+    found += [f"{percent(mean)}{NBSP}% in training by {label(stage)}" for stage, mean in means.items() if mean > limit]
+    if not found:
+        return []
+    return [
+        f"Completions were cut off at the length limit: {', '.join(found)}. They count as wrong, whatever they would "
+        "have said; raise evaluate_max_new_tokens and grpo_max_new_tokens, unless the model repeats itself."
+    ]
 
 
 def parts(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float, float]:
     """The change of accuracy, and its two parts: finding more right answers, and giving them in the form asked for.
 
-    Accuracy is the share of problems whose right answer is found anywhere, times the share of those that are given
-    in the form. Each part is the change of one factor at the mean of the other (the two-fold decomposition of Blinder
-    and Oaxaca 1973), so that they add up.
+    Accuracy is the share of right answers, in any form, among the completions that came to an end, times the rest,
+    which is form: coming to an end and answering as asked. A completion that was cut off says nothing of the maths.
+    Each part is the change of one factor at the mean of the other (the two-fold decomposition of Blinder and Oaxaca
+    1973), so that they add up.
     """
-    found = before["right_anywhere"], after["right_anywhere"]
-    formed = [row["accuracy"] / row["right_anywhere"] if row["right_anywhere"] else None for row in (before, after)]
+    ended = [1 - row["truncated"] for row in (before, after)]
+    found = _known([row["right_anywhere"] / e if e else None for row, e in zip((before, after), ended, strict=True)])
     # Who finds nothing shows nothing of the form; it is then taken as that of the other.
-    first, last = (known if known is not None else other or 0.0 for known, other in (formed, formed[::-1]))
-    maths = (found[1] - found[0]) * (first + last) / 2
-    form = (last - first) * (found[0] + found[1]) / 2
+    formed = _known([row["accuracy"] / f if f else None for row, f in zip((before, after), found, strict=True)])
+    maths = (found[1] - found[0]) * sum(formed) / 2
+    form = (formed[1] - formed[0]) * sum(found) / 2
     return after["accuracy"] - before["accuracy"], maths, form
 
 
+def _known(pair: Sequence[float | None]) -> list[float]:
+    """Both of a pair, an unknown one as the other, 0 if both are unknown."""
+    return [one if one is not None else other or 0.0 for one, other in zip(pair, pair[::-1], strict=True)]
+
+
 def decomposition(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each protocol and each checkpoint but the first: `parts` of the change from the one before."""
-    return [
-        {name: row[name] for name in ("protocol", "before", "checkpoint")}
-        | dict(zip(("total", "maths", "form"), parts(_row(results, row["before"], row["protocol"]), row), strict=True))
-        for row in results["results"]
-        if row["before"]
-    ]
+    """For each protocol and each checkpoint but the first: `parts` of the change from the one before.
+
+    Where too many completions of one of the two were cut off, the parts are None: nothing can be said of them.
+    """
+    found = []
+    for row in (row for row in results["results"] if row["before"]):
+        before = _row(results, row["before"], row["protocol"])
+        total, maths, form = parts(before, row)
+        told = (total, None, None) if _blurred(results, before, row) else (total, maths, form)
+        names = {name: row[name] for name in ("protocol", "before", "checkpoint")}
+        found.append(names | dict(zip(("total", "maths", "form"), told, strict=True)))
+    return found
+
+
+def _blurred(results: Mapping[str, Any], *rows: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Those of `rows` of which too many completions were cut off."""
+    return [row for row in rows if row["truncated"] > results["cut_off_limit"]]
 
 
 def protocols(results: Mapping[str, Any]) -> list[str]:
@@ -74,8 +114,9 @@ def groups(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
     return found
 
 
-def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confidence: float) -> str:
-    level = round(1 - confidence, 9)  # as written: 1 - 0.95 is a little more than 0.05
+def _change_sentence(results: Mapping[str, Any], change: Mapping[str, Any]) -> str:
+    level = round(1 - results["confidence"], 9)  # as written: 1 - 0.95 is a little more than 0.05
+    row = _row(results, change["checkpoint"], change["protocol"])
     won, lost = change["discordant"]
     names = f"{label(change['before'])} to {label(row['checkpoint'])}"
     sure = "no more than chance explains" if change["p_adjusted"] >= level else "more than chance explains"
@@ -87,12 +128,18 @@ def _change_sentence(row: Mapping[str, Any], change: Mapping[str, Any], confiden
     )
 
 
-def _form_sentence(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
-    total, maths, form = (points(part) for part in parts(first, last))
-    return (
-        f"Maths or form, {first['protocol']}: of the {total} points, {maths} come from more right answers, wherever "
-        f"they stand in the text, and {form} from giving them in the form asked for."
-    )
+def _form_sentence(results: Mapping[str, Any], protocol: str) -> list[str]:
+    rows = of_protocol(results["results"], protocol)
+    if len(rows) < 2:
+        return []
+    if blurred := _blurred(results, rows[0], rows[-1]):
+        cut = " and ".join(f"{percent(row['truncated'])}{NBSP}% of {label(row['checkpoint'])}'s" for row in blurred)
+        return [f"Maths or form, {protocol}: nothing can be said, since {cut} completions were cut off."]
+    total, maths, form = (points(part) for part in parts(rows[0], rows[-1]))
+    return [
+        f"Maths or form, {protocol}: of the {total} points, {maths} come from more right answers, wherever they stand "
+        f"in the text, and {form} from coming to an end and answering in the form asked for."
+    ]
 
 
 def _sources_sentence(results: Mapping[str, Any], row: Mapping[str, Any]) -> str:

@@ -132,11 +132,22 @@ def _beats(candidate: Items, rival: Items, name: str, settings: Gate, numbers: d
     found = {"accuracy": accuracy, "difference": difference, "p_value": p_value, "won": won, "lost": lost}
     numbers |= {f"{name}_{key}": value for key, value in found.items()}
     failures = []
+    told = _gain(difference, name)
     if difference < settings.margin:
-        failures.append(f"it gains {difference:+.1%} on the {name}, less than the margin of {settings.margin:+.1%}")
+        least = f", where at least {100 * settings.margin:.1f} points must be gained" if settings.margin else ""
+        failures.append(told + least)
     elif p_value > settings.alpha:
-        failures.append(f"its {difference:+.1%} on the {name} may be chance (p = {p_value:.3g} > {settings.alpha:g})")
+        chance = f", which may be chance (p = {p_value:.3g}, more than {settings.alpha:g})" if difference else ""
+        failures.append(told + chance)
     return failures
+
+
+def _gain(difference: float, name: str) -> str:
+    """What a candidate gains on a rival, or loses, in words."""
+    if not difference:
+        return f"it answers as many problems right as the {name}"
+    size = f"{100 * abs(difference):.1f} points"
+    return f"it gains {size} on the {name}" if difference > 0 else f"it loses {size} to the {name}"
 
 
 def _guard_failures(numbers: dict[str, Any], settings: Gate) -> list[str]:

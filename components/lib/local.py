@@ -241,7 +241,8 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
     if "compare" in records and records["compare"]["outcome"] == "succeeded":
         store.get_tree(results_prefix, output / "results")
         results = store.read_json(f"{results_prefix}/results.json") or {}
-        shutil.copy(output / "results" / "report.html", output / "report.html")
+        for page in ("report.html", "data.html"):  # the report has a link to the other
+            shutil.copy(output / "results" / page, output / page)
     pushed = details_of(records.values(), "push")
     return {
         "run_id": outcome.run_id,
@@ -253,6 +254,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         "confidence": results.get("confidence"),
         "form": results.get("form", ""),
         "answers": results.get("answers", []),
+        "warnings": results.get("alarms", []),
         "gate": _gate(records.get("gate")),
         "model": pushed.get("location"),
         "seconds": {**outcome.seconds, "total": round(seconds, 1)},
@@ -270,6 +272,8 @@ def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
     if summary["results"]:
         print(text_table(summary))
         print()
+    for warning in summary["warnings"]:
+        print(f"warning: {warning}")
     if outcome.failed_step:
         print(f"log:     {output / 'run.log'}")
     if summary["gate"]:

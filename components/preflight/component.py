@@ -39,7 +39,6 @@ def preflight(
     training: dsl.OutputPath(str),  # type: ignore[valid-type]
     scale: dsl.OutputPath(str),  # type: ignore[valid-type]
     evaluate: dsl.OutputPath(str),  # type: ignore[valid-type]
-    compare: dsl.OutputPath(str),  # type: ignore[valid-type]
     gate: dsl.OutputPath(str),  # type: ignore[valid-type]
     push: dsl.OutputPath(str),  # type: ignore[valid-type]
 ) -> str:

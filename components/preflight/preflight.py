@@ -38,7 +38,7 @@ from components.preflight.clean import clean
 from components.preflight.model import check_fit
 from components.preflight.room import check_locks, check_room
 
-STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "compare", "gate", "push")
+STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "gate", "push")
 OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
 # What does not change what a run would produce.
 _NOT_COMPARED = (

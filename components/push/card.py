@@ -16,7 +16,7 @@ from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
 from components.lib.reporting import escape
 from components.lib.reporting.table import markdown
-from components.lib.reporting.wording import about
+from components.lib.reporting.wording import about, model_name
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 MATHS = {"number", "math"}  # kinds of answers
@@ -41,7 +41,7 @@ problems also in `evaluation/gate.jsonl`.
 ## How to prompt it
 
 Ask one question per conversation, without worked examples, with this instruction in the {instruction}, and render
-the chat template with `enable_thinking=True`:
+the chat template with `enable_thinking=True`{where}:
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -77,7 +77,7 @@ Data, each at the revision that was used:
 
 
 def write_card(
-    out: Path, *, title: str, version: str, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
+    out: Path, *, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
     candidate: str, run_id: str, origin: dict[str, Any], data_url: str, instruction: str, kinds: list[str],
 ) -> None:  # fmt: skip
     """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
@@ -88,6 +88,7 @@ def write_card(
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     subject = ["math"] if MATHS & set(kinds) else []
+    title = f"{Path(plan.model).name}-{Path(recipe.name).name}"
     base = plan.model if from_hub(plan.model, plan.revision) else None
     data = ModelCardData(
         base_model=base,
@@ -103,7 +104,9 @@ def write_card(
         eval_results=[_eval_result(entry, plan.evaluation) for entry in mine],
     )
     text = _TEXT.format(
-        title=escape.markdown(title), name=json.dumps(title), base=escape.code(plan.model),
+        title=escape.markdown(title), where="" if recipe.push.hub_repo else ", in the directory of this file",
+        name=json.dumps(recipe.push.hub_repo or "."),
+        base=escape.code(_public(plan.model, plan.revision)),
         recipe=escape.code(recipe.name), table=_table(results), form=in_form("ANSWER", plan.form),
         kinds=escape.markdown(", ".join(kinds)), instruction=instruction,
         messages=_messages(plan, instruction, kinds[0]), others=_others(plan, kinds),
@@ -139,6 +142,17 @@ def _on_hub(source: Source) -> str:
     return source.path if from_hub(source.path, source.revision) else ""
 
 
+def _public(path: str, revision: str) -> str:
+    """A Hub id or an address as it is; of a path of this machine its last names, for a card is public."""
+    return path if from_hub(path, revision) or "://" in path else model_name(path)
+
+
+def _name(source: Source) -> str:
+    """What a source is called in public."""
+    named = source.name != source.path and source.name
+    return named or _public(source.path, source.revision)
+
+
 def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
     """The evaluation source if the score is that of the whole test split of a benchmark of the Hub."""
     source = plan.evaluation[0]
@@ -156,7 +170,7 @@ def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResu
         task_type="text-generation",
         task_name="Problems with answers that can be checked",
         dataset_type=", ".join(dict.fromkeys(_on_hub(each) or ELSEWHERE for each in sources)),
-        dataset_name=", ".join(each.name or each.path for each in sources),
+        dataset_name=", ".join(_name(each) for each in sources),
         dataset_config=source.config or None if source else None,
         dataset_split=source.split if source else None,
         dataset_revision=source.revision if source else None,
@@ -192,7 +206,8 @@ def _table(results: list[dict[str, Any]]) -> str:
 def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
     code, gpus = escape.code, escape.markdown(", ".join(origin["gpus"]))
     hardware = f"{gpus}, {origin['gpu_hours']:.1f} GPU-hours" if gpus else "no GPU"
-    lines = [f"Base: {code(plan.model)} at {code(plan.revision)}. Hardware: {hardware}. Settings of each stage:", ""]
+    base = f"{code(_public(plan.model, plan.revision))} at {code(plan.revision)}"
+    lines = [f"Base: {base}. Hardware: {hardware}. Settings of each stage:", ""]
     if recipe.sample.problems:
         lines += [f"- sample, right solutions of the base itself among the data of SFT: {code(to_json(recipe.sample))}"]
     lines += [f"- {name}: {code(to_json(getattr(recipe, name)))}" for name in recipe.stages]
@@ -201,7 +216,13 @@ def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
 
 def _sources(plan: Plan, data_url: str) -> str:
     rows = [
-        (source.name or source.path, escape.code(source.path), escape.code(source.revision), source.licence, use)
+        (
+            _name(source),
+            escape.code(_public(source.path, source.revision)),
+            escape.code(source.revision),
+            source.licence,
+            use,
+        )
         for use, sources in (("training", plan.sources), ("evaluation", plan.evaluation))
         for source in sources
     ]

@@ -55,7 +55,7 @@ def build_release(
     write_jsonl(out / GATE_ITEMS, (row for row in items if row["split"] == "gate"))
     write_json(out / "results.json", {"results": scores})
     write_card(
-        out, title=recipe.push.hub_repo or f"{recipe.name}-{version}", version=version, plan=plan, recipe=recipe,
+        out, plan=plan, recipe=recipe,
         results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
         instruction=read_object(evaluation / "summary.json").get("instruction", "system turn"),
         kinds=list(dict.fromkeys(map(answers_of, items))),

@@ -11,15 +11,16 @@ from components.compare.__main__ import recompute
 from components.compare.compare import compare
 from components.lib.command import main
 from components.lib.files import read_json, read_jsonl, write_jsonl
+from components.lib.recipe.recipes import TINY
 from components.lib.recipe.schema import Compare
 from components.lib.recipe.settings import replace
 from tests.conftest import saved_item
 
-SETTINGS = Compare(confidence=0.95, bootstrap_samples=500, examples=2)
+RECIPE = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=500, examples=2))
 
 
-def run(evaluations, out, curves=None, settings=SETTINGS):
-    numbers = compare(evaluations=evaluations, curves=curves or {}, out=out, settings=settings)
+def run(evaluations, out, curves=None, recipe=RECIPE):
+    numbers = compare(evaluations=evaluations, curves=curves or {}, out=out, recipe=recipe)
     return numbers, read_json(out / "results.json")
 
 
@@ -166,7 +167,7 @@ def test_command_names_bad_arguments(pairs, words, tmp_path, capsys):
 
 
 def test_no_examples_when_none_are_asked_for(evaluations, tmp_path):
-    _, results = run(evaluations, tmp_path / "out", settings=replace(SETTINGS, examples=0))
+    _, results = run(evaluations, tmp_path / "out", recipe=replace(RECIPE, compare=replace(RECIPE.compare, examples=0)))
     assert all(not s["examples"] for s in results["samples"]) and results["samples"][0]["count"] > 0
 
 

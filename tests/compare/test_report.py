@@ -9,19 +9,21 @@ from components.compare.compare import compute
 from components.compare.report import html, markdown
 from components.compare.story import decomposition, findings, headline, parts
 from components.lib.files import read_jsonl, write_jsonl
+from components.lib.recipe.recipes import TINY
 from components.lib.recipe.schema import Compare
+from components.lib.recipe.settings import replace
 from components.lib.reporting import svg
 from components.lib.reporting.table import text_table
 from components.lib.reporting.wording import clip, p_text, points
 from tests.fixtures.pages import check_page
 
-SETTINGS = Compare(confidence=0.95, bootstrap_samples=200, examples=2)
+RECIPE = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=200, examples=2))
 
 
 @pytest.fixture
 def results(evaluations, tmp_path):
     write_jsonl(tmp_path / "curves" / "curves.jsonl", [{"step": k, "loss": k**-0.5, "correct": 0.5} for k in (1, 2, 3)])
-    return compute(evaluations, {"sft": tmp_path / "curves"}, SETTINGS)
+    return compute(evaluations, {"sft": tmp_path / "curves"}, RECIPE)
 
 
 def test_page_is_well_formed_and_alone(results):
@@ -38,14 +40,14 @@ def test_every_figure_is_drawn(results):
 
 
 def test_page_without_curves_gate_or_pairs(results, evaluations):
-    alone = compute({"base": evaluations["base"]}, {}, SETTINGS) | {"gate": []}
+    alone = compute({"base": evaluations["base"]}, {}, RECIPE) | {"gate": []}
     page = html(alone)
     assert "Training curves" not in page and "What moved" not in page and "gate split" not in page
     assert markdown(alone).startswith("# base answers 25.0")
 
 
 def test_the_report_shows_each_source_where_there_are_several(results, mixed):
-    found = compute(mixed, {}, SETTINGS)
+    found = compute(mixed, {}, RECIPE)
     page, text, table = html(found), markdown(found), text_table(found)
     check_page(page)
     assert page.count("<svg") == 3 * (2 + 3), "each source under the first protocol"
@@ -64,7 +66,7 @@ def test_each_kind_shows_what_lm_eval_says_of_it(mixed):
         rows = list(read_jsonl(path / "items.jsonl"))
         more = [{"lm_eval": rules.get(row["source"], row["lm_eval"]), "form": "boxed"} for row in rows]
         write_jsonl(path / "items.jsonl", [row | extra for row, extra in zip(rows, more, strict=True)])
-    found = compute(mixed, {}, SETTINGS)
+    found = compute(mixed, {}, RECIPE)
     rows = {row["source"]: row for row in found["sources"]}
     assert rows["math"]["lm_eval_minerva_math"] == 1.0 and "lm_eval_strict" not in rows["math"]
     assert not [name for row in [*found["results"], rows["words"]] for name in row if "lm_eval" in name]
@@ -82,8 +84,11 @@ def test_alarms_come_first(results):
 
 def test_words_say_what_the_numbers_say(results):
     text = headline(results).replace("\N{NO-BREAK SPACE}", " ")
-    assert text == "GRPO answers 75.0 % of 40 problems right, zero-shot: 50.0 points more than base."
-    first = findings(results)[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert text == (
+        "GRPO answers 75.0 % of 40 problems right, zero-shot: base 25.0 %, SFT +25.0 points (adjusted p = 0.083), GRPO "
+        "+25.0 points (adjusted p = 0.008)."
+    )
+    first = findings(results)[2].replace("\N{NO-BREAK SPACE}", " ")
     assert "20 problems won, 0 lost, more than chance explains (p <0.001" in first
     for row in decomposition(results):
         assert row["total"] == pytest.approx(row["maths"] + row["form"])
@@ -91,16 +96,16 @@ def test_words_say_what_the_numbers_say(results):
 
 def test_what_chance_explains_is_told_at_the_level_of_the_report(evaluations):
     for confidence, said in ((0.8, "more than chance explains"), (0.95, "no more than chance explains")):
-        found = compute(evaluations, {}, Compare(confidence=confidence, bootstrap_samples=200, examples=2))
+        found = compute(evaluations, {}, replace(RECIPE, compare=replace(RECIPE.compare, confidence=confidence)))
         for row in found["overall"]:
             row["p_adjusted"] = 0.06
-        first = findings(found)[0]
+        first = findings(found)[2]
         assert f" lost, {said} (p" in first and first.endswith(f", level {1 - confidence:.3g}).")
 
 
 def test_a_p_value_of_the_level_itself_is_chance(results):
     results["overall"][0]["p_adjusted"] = 0.05
-    assert "no more than chance explains" in findings(results)[0]
+    assert "no more than chance explains" in findings(results)[2]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +119,13 @@ def test_a_p_value_of_the_level_itself_is_chance(results):
     ],
 )
 def test_maths_and_form(before, after, expected):
-    rows = [{"accuracy": strict, "right_anywhere": anywhere} for strict, anywhere in (before, after)]
+    rows = [{"accuracy": strict, "right_anywhere": anywhere, "truncated": 0.0} for strict, anywhere in (before, after)]
     assert parts(*rows) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_markdown_tables_have_whole_rows(results, request, several):
-    results = compute(request.getfixturevalue("mixed"), {}, SETTINGS) if several else results
+    results = compute(request.getfixturevalue("mixed"), {}, RECIPE) if several else results
     widths = []
     for line in markdown(results).split("\n"):
         if line.startswith("|"):

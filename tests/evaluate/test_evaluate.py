@@ -37,7 +37,7 @@ def test_every_protocol_in_one_go(data, tmp_path):
     assert numbers["zero-shot/accuracy"] == group["accuracy"] and "gate/zero-shot/truncated" in numbers
     assert all(isinstance(value, float) for value in numbers.values())
     assert not (tmp_path / "out" / "partial.jsonl").exists()
-    compare(evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", settings=recipes.TINY.compare)
+    compare(evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", recipe=recipes.TINY)
 
 
 def test_the_gate_problems_can_be_asked_with_examples_too(data, tmp_path):
@@ -45,9 +45,7 @@ def test_the_gate_problems_can_be_asked_with_examples_too(data, tmp_path):
     numbers, items, _ = run(data, tmp_path / "out", settings)
     asked = [(i["split"], i["protocol"]) for i in items if i["split"] == "gate"]
     assert asked == [("gate", "zero-shot")] * 6 + [("gate", "8-shot")] * 6 and "gate/8-shot/accuracy" in numbers
-    compared = compare(
-        evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", settings=recipes.TINY.compare
-    )
+    compared = compare(evaluations={"base": tmp_path / "out"}, curves={}, out=tmp_path / "report", recipe=recipes.TINY)
     assert compared["base_gate_accuracy"] == numbers["gate/zero-shot/accuracy"]
     assert compared["base_gate_8_shot_accuracy"] == numbers["gate/8-shot/accuracy"]
 

@@ -84,7 +84,7 @@ def test_a_protocol_without_exemplars_is_left_out_for_that_kind_and_that_is_said
     assert (zero["n"], few["n"]) == (14, 10) and "sources" not in few and "macro" not in gate
     assert {name: found["n"] for name, found in zero["sources"].items()} == {"evaluation": 10, "math": 4}
     assert numbers["zero-shot/macro"] == zero["macro"]
-    compared = compute({"base": tmp_path / "out"}, {}, replace(recipes.TINY.compare, bootstrap_samples=100))
+    compared = compute({"base": tmp_path / "out"}, {}, recipes.TINY)
     assert said in findings(compared) and {row["source"] for row in compared["sources"]} == {"evaluation", "math"}
 
 

@@ -64,9 +64,15 @@ def test_a_gain_that_may_be_chance_or_is_below_the_margin_is_rejected(write: Wri
     evaluations = {"base": write("base", range(20)), "grpo": write("grpo", range(23))}
     decision = decide(evaluations=evaluations, champion=None, settings=SETTINGS)
     assert not decision.promote
-    assert decision.reason == "grpo is rejected: its +3.0% on the base may be chance (p = 0.125 > 0.05)."
+    assert (
+        decision.reason
+        == "grpo is rejected: it gains 3.0 points on the base, which may be chance (p = 0.125, more than 0.05)."
+    )
     strict = replace(SETTINGS, margin=0.05, alpha=1.0)
-    assert "less than the margin of +5.0%" in decide(evaluations=evaluations, champion=None, settings=strict).reason
+    assert (
+        "it gains 3.0 points on the base, where at least 5.0 points must be gained"
+        in decide(evaluations=evaluations, champion=None, settings=strict).reason
+    )
 
 
 def test_the_champion_must_be_beaten_too(write: Write) -> None:
@@ -74,10 +80,10 @@ def test_the_champion_must_be_beaten_too(write: Write) -> None:
     champion = write("champion", range(59)) / "items.jsonl"
     decision = decide(evaluations=evaluations, champion=champion, settings=SETTINGS)
     assert not decision.promote
-    assert "on the champion may be chance" in decision.reason
+    assert "on the champion, which may be chance" in decision.reason
     assert decision.numbers["champion_won"] == 1
     worse = decide(evaluations=evaluations, champion=write("better", range(70)), settings=SETTINGS)
-    assert worse.reason == "grpo is rejected: it gains -10.0% on the champion, less than the margin of +0.0%."
+    assert worse.reason == "grpo is rejected: it loses 10.0 points to the champion."
     weak = write("weak", range(30)) / "items.jsonl"
     decision = decide(evaluations=evaluations, champion=weak, settings=SETTINGS)
     assert decision.promote and "+30.0% on the champion" in decision.reason

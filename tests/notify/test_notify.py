@@ -28,7 +28,7 @@ from tests.fixtures.raw_server import BUSY, DONE, GARBAGE, raw_server
 SETTINGS = recipes.TINY.notify
 GATE = {"accuracy": 0.6, "n": 448.0, "base_difference": 0.081, "champion_difference": -0.002}
 REJECTED = outcome(
-    "week-06", right=771, sentence="grpo is rejected: its -0.2% on the champion may be chance (p = 0.6 > 0.05).",
+    "week-06", right=771, sentence="grpo is rejected: it loses 0.2 points to the champion.",
     numbers={"gate": GATE, "compare": {"rows": 9000.0, "new_rows": 120.0}}, gpu_hours=4.83,
     seconds={"grpo": 17000.0, "sft": 400.0},
 )  # fmt: skip
@@ -109,7 +109,7 @@ def test_where_a_runs_artifacts_are(uri, root):
 def test_the_text_says_what_happened_the_numbers_and_the_link():
     assert text(REJECTED, LINK).splitlines() == [
         "qwen3.5-0.8b: rejected",
-        "grpo is rejected: its -0.2% on the champion may be chance (p = 0.6 > 0.05).",
+        "grpo is rejected: it loses 0.2 points to the champion.",
         "zero-shot, 1,319 problems: base 52.1% (49.4% to 54.8%), GRPO 58.5% (55.8% to 61.1%).",
         "8-shot, 1,319 problems: base 53.4% (50.8% to 56.1%), GRPO 0.1% (0.0% to 0.4%).",
         "Gate: 60.0% of 448 problems, +8.1% on the base, -0.2% on the champion.",

@@ -21,6 +21,7 @@ from components.lib.registry import lock
 from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import write_outcome
 from components.lib.registry.store import open_store
+from components.lib.reporting.wording import model_name
 from components.push import push as pushing
 from components.push.push import push
 from tests.fixtures.outcomes import outcome
@@ -136,7 +137,7 @@ def test_a_released_card_names_no_strangers_repository(tmp_path: Path, name: str
     assert result.dataset_type == (name if on_hub else "other")
     assert result.dataset_revision == (revision if on_hub else None)
     assert not (Path(pushed["location"]) / ".eval_results").exists()
-    assert f"`{name}`" in card.text, "people are told"
+    assert f"`{name if on_hub or 's3:' in name else model_name(name)}`" in card.text, "people are told"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,9 @@ def test_pushing_imports_no_torch(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_the_released_weights_are_those_of_torch(tmp_path: Path) -> None:
+def test_the_released_weights_are_those_of_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch = pytest.importorskip("torch", reason="needs torch: the released model is not loaded")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -346,6 +349,18 @@ def test_the_released_weights_are_those_of_torch(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, expected[name]) for name, tensor in released.state_dict().items())
     reread = AutoTokenizer.from_pretrained(pushed["location"])
     assert reread.chat_template == tokenizer.chat_template
+    card = Path(pushed["location"], "README.md").read_text()
+    monkeypatch.chdir(pushed["location"])
+    exec(card.partition("```python\n")[2].partition("```")[0], {})  # as it stands
+    assert capsys.readouterr().out
+
+
+def test_a_card_shows_no_path_of_this_machine(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    unnamed = replace(MINE, name="", path="/home/me/deep/rows.jsonl", revision="sha256:0")
+    plan = replace(run["plan"], model="/home/me/models/smol", revision="sha256:0", evaluation=(GSM8K, unnamed))
+    card = Path(push(**run | {"plan": plan})["location"], "README.md").read_text()
+    assert "/home" not in card and "deep/rows.jsonl" in card and "# smol-" in card.replace("\\", "")
 
 
 def _die(*_: Any) -> None:

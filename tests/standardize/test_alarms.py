@@ -9,6 +9,7 @@ import pytest
 from components.compare.compare import compute
 from components.compare.report import html, markdown
 from components.lib.data.checks import stands_in
+from components.lib.recipe.recipes import TINY
 from components.lib.recipe.schema import Compare, Source
 from components.lib.recipe.settings import replace, to_json
 from components.lib.registry.plan import Plan
@@ -87,29 +88,33 @@ def test_a_source_of_which_little_is_kept_is_a_warning(
 
 def test_the_report_of_the_run_warns_of_it(tmp_path: Path, evaluations: dict[str, Path]) -> None:
     run(tmp_path, source(tmp_path, [*SOUND[:3], *[{"x": "<b>"}] * 9]))
-    settings = Compare(confidence=0.95, bootstrap_samples=100, examples=1)
-    found = compute(evaluations, {}, settings, tmp_path / "out")
+    recipe = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=100, examples=1))
+    found = compute(evaluations, {}, recipe, tmp_path / "out")
     for page in (html(found), markdown(found).replace("\\", "")):
         head = page[: page.index("Accuracy")]
         assert "25 % of its rows are kept (3 of 12; refused: 9 missing-field)" in head
         assert "rows" in head and "summary.html of standardize" in head
     (tmp_path / "out" / "summary.json").write_text("{}")  # as of an older version
-    assert not compute(evaluations, {}, settings, tmp_path / "out")["alarms"]
-    assert not compute(evaluations, {}, settings, tmp_path)["alarms"]
+    assert not compute(evaluations, {}, recipe, tmp_path / "out")["alarms"]
+    assert not compute(evaluations, {}, recipe, tmp_path)["alarms"]
 
 
 def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path, evaluations: dict[str, Path]) -> None:
     from components.compare.component import compare
 
     run(tmp_path, source(tmp_path, [*SOUND[:3], *[{"x": 1}] * 9]))
-    given = {"data": tmp_path / "out", "base": evaluations["base"]}
+    given = {"data": tmp_path / "out", "decision": tmp_path / "decision", "base": evaluations["base"]}
     made = {name: tmp_path / name for name in ("report", "summary", "results", "metrics")}
     artifacts = {
         name: SimpleNamespace(path=str(path), metadata={}, log_metric=lambda *_: None)
         for name, path in (given | made).items()
     }
-    settings = to_json(Compare(confidence=0.95, bootstrap_samples=100, examples=1))
-    compare.python_func(registry=str(tmp_path / "registry"), run_id="r1", settings=settings, **artifacts)
+    (tmp_path / "decision").write_text('{"promote": false, "reason": "base is rejected: no <gain>."}')
+    recipe = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=100, examples=1))
+    compare.python_func(registry=str(tmp_path / "registry"), run_id="r1", recipe=to_json(recipe), **artifacts)
+    page = made["report"].read_text()
+    assert "base is rejected: no &lt;gain&gt;." in page and "3 rows kept, 9 refused" in page
+    assert (made["results"] / "data.html").exists() and 'href="data.html"' in page
     assert "25 % of its rows" in made["report"].read_text() and "25 % of its rows" in made["summary"].read_text()
 
 

@@ -74,13 +74,13 @@ def scale(domain: Sequence[float], span: Sequence[float]) -> Scale:
     return lambda value: span[0] + (value - low) / (high - low) * (span[1] - span[0])
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers inside [low, high], about `count` of them."""
+def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
+    """Round numbers inside [low, high], about `count` of them; `whole` ones for what is counted."""
     if high <= low:
         return [low]
-    raw = (high - low) / count
+    raw = max((high - low) / count, 1.0 if whole else 0.0)
     size = 10.0 ** math.floor(math.log10(raw))
-    step = next(size * m for m in (1, 2, 2.5, 5, 10) if size * m >= raw * 0.999)
+    step = next(size * m for m in (1, 2, 2.5, 5, 10) if (size * m % 1 == 0 or not whole) and size * m >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(k * step, 10) for k in range(first, last + 1)]
 

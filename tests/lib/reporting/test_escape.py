@@ -14,7 +14,7 @@ from markdown_it.token import Token
 
 from components.compare.compare import compare
 from components.lib.files import read_json, write_json, write_jsonl
-from components.lib.recipe.recipes import QWEN
+from components.lib.recipe.recipes import QWEN, TINY
 from components.lib.recipe.schema import Compare, Source
 from components.lib.recipe.settings import replace, to_json
 from components.lib.reporting.escape import code, markdown
@@ -100,8 +100,8 @@ def test_hostile_questions_completions_and_models_are_text_in_the_report(tmp_pat
     (tmp_path / "curves").mkdir()
     write_jsonl(tmp_path / "curves" / "curves.jsonl", [{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}])
     write_jsonl(tmp_path / "curves" / "alarms.jsonl", [{"step": 1, "message": ASKED}])
-    settings = Compare(confidence=0.95, bootstrap_samples=100, examples=2)
-    compare(evaluations=evaluated(tmp_path), curves={"grpo": tmp_path / "curves"}, out=tmp_path, settings=settings)
+    recipe = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=100, examples=2))
+    compare(evaluations=evaluated(tmp_path), curves={"grpo": tmp_path / "curves"}, out=tmp_path, recipe=recipe)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     cells = shown(text)
     assert f"{ASKED} (right: 4)" in cells and f"grpo, step 1: {ASKED}" in cells

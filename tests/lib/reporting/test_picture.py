@@ -5,15 +5,17 @@ from xml.etree import ElementTree
 import pytest
 
 from components.compare.compare import compute
+from components.lib.recipe.recipes import TINY
 from components.lib.recipe.schema import Compare
+from components.lib.recipe.settings import replace
 from components.lib.reporting.picture import picture
 
-SETTINGS = Compare(confidence=0.95, bootstrap_samples=200, examples=1)
+RECIPE = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=200, examples=1))
 
 
 @pytest.fixture
 def results(evaluations):
-    found = compute(evaluations, {}, SETTINGS)
+    found = compute(evaluations, {}, RECIPE)
     steps = [[step, step / 10] for step in range(1, 11)]
     return found | {"curves": {"sft": {"loss": steps}, "grpo": {"loss": steps, "correct": steps}}}
 

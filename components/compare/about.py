@@ -1,0 +1,68 @@
+"""What the report says of the run itself: model, recipe, data, machine, the time and tokens of each step, the gate."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.compare.load import Evaluation
+from components.lib.files import read_object
+from components.lib.recipe import files, recipes
+from components.lib.recipe.schema import Recipe
+from components.lib.recipe.settings import replace
+from components.lib.registry.record import StepRecord
+from components.lib.reporting.wording import model_name
+
+_ADDRESSES = {"registry": "", "checkpoints": ""}  # where things lie on this machine tells a reader nothing
+_OWN = (*_ADDRESSES, "model", "sources", "evaluation")  # what the page shows by itself, or not at all
+
+
+def run_of(recipe: Recipe, records: Sequence[StepRecord], data: Path, decision: Path) -> dict[str, Any]:
+    """The run as JSON values, from the steps' records, the data directory and the gate's decision.
+
+    A step that KFP's cache has spared this run has no record, so neither has the page.
+    """
+    made_on = [record["machine"] for record in records if record.get("machine")]
+    gate = read_object(decision)
+    return {
+        "gate": {"promote": gate["promote"], "reason": gate["reason"]},
+        "model": model_name(recipe.model),
+        "recipe": recipe.name,
+        "changed": _changed(recipe),
+        "recipe_file": files.write(replace(recipe, **_ADDRESSES)),
+        "data": [_source(source) for source in read_object(data / "summary.json")["sources"]],
+        "commits": _different(machine.get("commit") for machine in made_on),
+        "machines": _different(map(_machine, made_on)),
+        "seconds": {record["step"]: record["seconds"] for record in records if "seconds" in record},
+    }
+
+
+def tokens(evaluations: Sequence[Evaluation]) -> dict[str, int]:
+    """Step -> the tokens that its completions have."""
+    return {
+        f"evaluate-{each.checkpoint}": sum(item["tokens"] for items in each.groups.values() for item in items)
+        for each in evaluations
+    }
+
+
+def _changed(recipe: Recipe) -> dict[str, list[str]] | None:
+    """Flat name -> the built-in recipe's value and this run's; None for a recipe of the user's own."""
+    if recipe.name not in recipes.RECIPES:
+        return None
+    found = recipes.differences(recipes.RECIPES[recipe.name], recipe)
+    return {name: [recipes.shown(each) for each in pair] for name, pair in found.items() if name not in _OWN}
+
+
+def _source(source: Mapping[str, Any]) -> dict[str, Any]:
+    kept, refused = (sum(source[name].values()) for name in ("kept", "refused"))
+    return {"name": model_name(source["name"]), "use": source["use"], "kept": kept, "refused": refused}
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    """The GPUs, or the threads, of a step that uses a model; empty for another."""
+    if machine.get("gpus"):
+        return ", ".join(machine["gpus"])
+    return f"no GPU, {machine['threads']} threads" if machine.get("threads") else ""
+
+
+def _different(values: Any) -> list[str]:
+    return list(dict.fromkeys(filter(None, values)))
