@@ -22,7 +22,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     """GRPOTrainer whose passes share prompts and pad little; see components/grpo/batches.py.
 
     A prompt that several rows of a pass share is read once, and its gradient flows back through the cache. That needs
-    bare modules, which FSDP does not have, and caches under gradient checkpointing (components/grpo/sharing.py).
+    bare modules, which FSDP does not have, no loss of routers, which counts every token, and caches under gradient checkpointing (components/grpo/sharing.py).
     """
 
     args: GRPOConfig
@@ -36,7 +36,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     @cached_property
     def shares_prompts(self) -> bool:
         """Whether the rows of a prompt can share its reading; asked when the training has begun."""
-        if self.is_fsdp_enabled:
+        if self.is_fsdp_enabled or self.aux_loss_enabled:
             return False
         bare: Any = self.accelerator.unwrap_model(self.model)
         return gradients_flow(bare) and (not self.args.activation_checkpointing or can_keep_caches(bare))
