@@ -22,7 +22,8 @@ class GrpoTrainer(Guarded, GRPOTrainer):
     """GRPOTrainer whose passes share prompts and pad little; see components/grpo/batches.py.
 
     A prompt that several rows of a pass share is read once, and its gradient flows back through the cache. That needs
-    bare modules, which FSDP does not have, no loss of routers, which counts every token, and caches under gradient checkpointing (components/grpo/sharing.py).
+    bare modules, which FSDP does not have, a model without a loss of routers, which counts every token that is read,
+    and caches under gradient checkpointing (components/grpo/sharing.py).
     """
 
     args: GRPOConfig
