@@ -119,6 +119,9 @@ def _change_sentence(results: Mapping[str, Any], change: Mapping[str, Any]) -> s
     row = _row(results, change["checkpoint"], change["protocol"])
     won, lost = change["discordant"]
     names = f"{label(change['before'])} to {label(row['checkpoint'])}"
+    if not won and not lost:
+        accuracy = f"{percent(row['accuracy'])}{NBSP}% ({interval(row['interval'])})"
+        return f"{row['protocol']}: {names} changes no problem: {accuracy} as before."
     sure = "no more than chance explains" if change["p_adjusted"] >= level else "more than chance explains"
     return (
         f"{row['protocol']}: {names} {points(change['difference'])} points "

@@ -134,3 +134,10 @@ def test_no_answer_means_the_same_in_table_and_chart(tmp_path):
     for row in results["results"]:
         row["unparsed"] = 0.725  # with those that were cut off
     assert "72.5" not in html(results)
+
+
+def test_a_step_that_changed_no_problem_is_no_matter_of_chance(tmp_path):
+    results, _ = page_of(tmp_path, (40, 60, 60), 0)
+    assert findings(results)[1].replace("\N{NO-BREAK SPACE}", " ") == (
+        "zero-shot: SFT to GRPO changes no problem: 30.0 % (24.1 – 36.7) as before."
+    )
