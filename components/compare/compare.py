@@ -9,6 +9,7 @@ from components.compare import curves as training
 from components.compare.report import html, markdown
 from components.lib.answers.final import in_form
 from components.lib.files import write_json, write_text
+from components.lib.generation.context import cut_replies
 from components.lib.recipe.schema import PROTOCOLS, Recipe
 from components.lib.reporting.wording import slug
 
@@ -48,7 +49,12 @@ def compute(
     tests = results.adjust([*rows, *overall])
     results.adjust(gate)
     drawn = {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()}
+    limits = {
+        "evaluate_max_new_tokens": recipe.evaluate.max_new_tokens, "grpo_max_new_tokens": recipe.grpo.max_new_tokens,
+        "gate_max_mean_tokens": recipe.gate.max_mean_tokens,
+    }  # fmt: skip
     warned = [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)]
+    warned += [f"{line[0].upper()}{line[1:]}." for line in (cut_replies(data, limits) if data else ())]
     return {
         "checkpoints": [evaluation.checkpoint for evaluation in read],
         "confidence": settings.confidence,

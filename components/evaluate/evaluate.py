@@ -14,6 +14,7 @@ from components.lib.answers.judging import Item, verdicts
 from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_jsonl, write_json, write_jsonl
 from components.lib.generation import prompts
+from components.lib.generation.context import cut_replies
 from components.lib.generation.loading import load_tokenizer
 from components.lib.generation.partial import Partial, kept
 from components.lib.generation.requests import Request, complete, request_key, text_sha256
@@ -44,6 +45,8 @@ def evaluate(
     directory = model_directory(model, revision)
     fingerprint = model_sha256(directory)
     tokenizer = load_tokenizer(directory)
+    for line in cut_replies(data, {SETTING: settings.max_new_tokens}):
+        print(f"evaluate {checkpoint}: warning: {line}", flush=True)
     requests, left_out = plan_requests(tokenizer, fingerprint, data, seed, settings)
     with kept("evaluate", [checkpoint, *(request.key for request in requests)], out, checkpoints) as partial:
         complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}", SETTING)

@@ -21,7 +21,7 @@ from components.grpo.trainer import GrpoTrainer
 from components.lib.answers import checker
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
-from components.lib.generation.context import check_prompts
+from components.lib.generation.context import check_prompts, cut_replies
 from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo
 from components.lib.training import common, watch
@@ -83,7 +83,10 @@ def _check_context(job: Job, tokenizer: PreTrainedTokenizerBase, problems: list[
     asked = {
         prompts.render(tokenizer, prompts.asking(row)): f"problem {row.get('id', '')}" for row in (*problems, *plateau)
     }
-    check_prompts(model_directory(job.model, job.revision), asked, job.settings.max_new_tokens, "grpo_max_new_tokens")
+    limit = job.settings.max_new_tokens
+    check_prompts(model_directory(job.model, job.revision), asked, limit, "grpo_max_new_tokens")
+    for line in cut_replies(job.data, {"grpo_max_new_tokens": limit}):
+        print(f"grpo: warning: {line}", flush=True)
 
 
 def make_trainer(

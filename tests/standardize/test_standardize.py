@@ -248,4 +248,4 @@ def test_the_summary_tells_where_every_row_went(tmp_path: Path) -> None:
     check_page(page)
     assert "<h1>31 rows read, " in page and "\n31 rows were read: " in table
     assert "<code>bad-gold</code></td><td>1</td>" in page and "| bad-gold | 1 |" in table
-    assert "&lt;b&gt;bold" in page and "<b>bold</b>" not in page and page.count('role="img"') == 2
+    assert "&lt;b&gt;bold" in page and "<b>bold</b>" not in page and page.count('role="img"') == 3

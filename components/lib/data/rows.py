@@ -31,6 +31,7 @@ from components.lib.data.tokens import Tokens
 from components.lib.data.trial import TRIED, plain_row, try_checker
 from components.lib.files import naming
 from components.lib.generation import prompts
+from components.lib.generation.context import REPLIES
 from components.lib.recipe import settings as recipe_settings
 from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize, Use
 from components.lib.registry.plan import Plan
@@ -106,6 +107,7 @@ class _Run:
         )
         self.rules = Rules(self.index, settings, plan.seed)
         ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
+        ledger.histograms[REPLIES] = Histogram("tokens")
         ledger.histograms["problems"] = Histogram("words")
 
     def all(self, training: list[tuple[Source, Found]], evaluation: list[tuple[Source, Found]]) -> str:
@@ -172,12 +174,14 @@ class _Run:
         found = self._sound(tally, lambda draft: self._conversation(tally, draft))
         while batch := list(islice(found, _BATCH)):
             counts = self.tokens.count([conversation.messages for _, _, conversation in batch])
-            for (index, raw, conversation), tokens in zip(batch, counts, strict=True):
+            for (index, raw, conversation), (asked, replied) in zip(batch, counts, strict=True):
+                tokens = asked + replied
                 self.ledger.histograms["conversations"].add(tokens)
                 decided = self.rules.conversation(conversation, tokens, tally)
                 if isinstance(decided, Refused):
                     self.ledger.refuse(tally, index, raw, decided)
                     continue
+                self.ledger.histograms[REPLIES].add(replied)
                 gold = conversation.gold
                 answers = gold.kind if gold else tally.source.kind
                 row = {"messages": conversation.messages, "gold": gold.answer if gold else None, "answers": answers}

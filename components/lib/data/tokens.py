@@ -29,14 +29,15 @@ class Tokens:
                 raise ValueError(f"model {model!r} has no chat template, so its conversations cannot be counted")
             self.name = f"the tokenizer of {model}"
 
-    def count(self, conversations: Sequence[Sequence[Message]]) -> list[int]:
-        """Tokens of each conversation of [system, user, assistant]."""
+    def count(self, conversations: Sequence[Sequence[Message]]) -> list[tuple[int, int]]:
+        """Tokens of each conversation of [system, user, assistant]: of its prompt, and of the reply."""
         if self.counter is None:
-            sizes = [sum(len(message["content"].encode()) for message in messages) for messages in conversations]
-            return [-(-size // BYTES_PER_TOKEN) for size in sizes]
+            sizes = [[len(message["content"].encode()) for message in messages] for messages in conversations]
+            estimates = [(-(-sum(size) // BYTES_PER_TOKEN), -(-size[-1] // BYTES_PER_TOKEN)) for size in sizes]
+            return [(whole - reply, reply) for whole, reply in estimates]
         texts = [text for messages in conversations for text in self._texts(messages)]
         counted = self.counter.count(texts)
-        return [sum(pair) for pair in zip(counted[::2], counted[1::2], strict=True)]
+        return list(zip(counted[::2], counted[1::2], strict=True))
 
     def _texts(self, messages: Sequence[Message]) -> tuple[str, str]:
         """Prompt and completion: SFT tokenizes each by itself, since a token may not reach across their border."""

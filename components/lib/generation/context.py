@@ -7,6 +7,8 @@ from components.lib.files import read_json
 from components.lib.model.config import context_of
 from components.lib.model.tokens import Counter
 
+REPLIES = "replies"  # what standardize's summary calls the lengths of what SFT teaches to write
+
 
 def check_prompts(directory: Path, asked: Mapping[str, str], new_tokens: int, setting: str) -> None:
     """Refuse prompts that leave no room for `new_tokens` in the context of the model in `directory`.
@@ -45,3 +47,22 @@ def check_conversations(directory: Path, max_tokens: int) -> None:
             f"sft_max_tokens={max_tokens} exceeds the model's context of {limit:,}: positions beyond it were never "
             f"trained; set sft_max_tokens={limit}"
         )
+
+
+def cut_replies(data: Path, limits: Mapping[str, float]) -> list[str]:
+    """A sentence for each limit on a completion, by its setting, that what SFT teaches to write exceeds.
+
+    `data` is what standardize wrote. A limit of 0 is none; one on the mean is held against the median, others against
+    the length that 95 % do not exceed.
+    """
+    path = data / "summary.json"
+    found = read_json(path).get("lengths", {}).get(REPLIES) if path.is_file() else None
+    if not found:
+        return []
+    said = f"half of the replies that SFT teaches have up to {found['median']:,} tokens, 95 % up to {found['p95']:,}"
+    needed = {setting: found["median" if "mean" in setting else "p95"] for setting in limits}
+    return [
+        f"{said}: {setting}={limits[setting]:g} is less than the model learns to write; set it to {tokens} or more"
+        for setting, tokens in needed.items()
+        if 0 < limits[setting] < tokens
+    ]
