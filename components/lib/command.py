@@ -5,6 +5,7 @@ Each keyword argument becomes a flag, required unless it may be None; what is a 
 """
 
 import argparse
+import errno
 import inspect
 import os
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from components.lib import ending
-from components.lib.files import read_object
+from components.lib.files import dangling, read_object
 from components.lib.recipe import recipes, selection
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import S, Settings, from_dict, near
@@ -172,6 +173,8 @@ def _check_places(name: str, value: Any) -> None:
     """Refuse a path that is to be read and is not there, or cannot be written: before anything is computed."""
     flag, paths = f"--{name.replace('_', '-')}", value.values() if isinstance(value, dict) else (value,)
     for path in (path for path in paths if isinstance(path, Path)):
+        if dangling(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
         if name not in (*FOLDERS, *FILES):
             path.stat()  # raises what keeps it from being there

@@ -84,7 +84,7 @@ def test_the_teacher_keeps_an_answer_that_was_paid_for(tmp_path: Path, spoken, s
 def test_a_run_through_kfp_tells_it_all_the_same(tmp_path: Path, seen) -> None:
     out, _ = python("pipeline.py", "run", "--recipe", "tiny", "--output", str(tmp_path / TEXT), "--set",
                     f"model={TEXT}", env=os.environ | LOCALES["Latin-1"], status=1)  # fmt: skip
-    told = f"model '{TEXT}' is neither a directory here nor a Hub id owner/name, nor 'tiny'"
+    told = f"model '{TEXT}' is neither a directory here nor a Hub id, nor 'tiny'"
     (outcome,) = read_outcomes(open_store(str(tmp_path / TEXT / "registry")))
     assert told in out and told in outcome.sentence
     assert told in (tmp_path / TEXT / "run.log").read_text(encoding="utf-8")
