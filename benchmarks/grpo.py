@@ -63,7 +63,7 @@ def main() -> None:
         settings = settings_of(asked.one, asked.shape, tokens, asked.checkpointing)
         print(json.dumps(measure(asked.one, asked.shape, settings, asked.completions)))
         return
-    text = heading(asked.shape, tokens)
+    text = heading(asked.shape, tokens, asked.completions)
     for checkpointing in (False, True):
         found = {kind: in_a_process(kind, asked.shape, asked.completions, tokens, checkpointing) for kind in KINDS}
         text += table(found, checkpointing)
@@ -245,12 +245,13 @@ def roofline(settings: Grpo) -> float | None:
     return bandwidth * rows_ / (vram.BF16 * shape.parameters + rows_ * (state + cache))
 
 
-def heading(shape: str, tokens: int) -> str:
+def heading(shape: str, tokens: int, completions: int) -> str:
     """What was measured, and on what."""
     return (
         f"# GRPO speed\n\nModel: {SHAPES[shape]}. Every completion has {tokens} tokens; ours are the settings of the "
         f"recipe qwen3.5-0.8b. {machine()}, commit {commit()}. "
-        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape}`\n"
+        f"`OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', '')} python benchmarks/grpo.py --shape {shape} "
+        f"--completions {completions}`\n"
     )
 
 

@@ -24,9 +24,9 @@ def compare(
     """Compare checkpoints, in the order of `evaluations`, each with the one before it.
 
     Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote; of `data`,
-    which standardize wrote, its warnings and its page. `run` is what `about.run_of` knows of the run. Writes
-    `out`/results.json, `out`/report.html and `out`/report.md. Returns
-    numbers like "grpo_zero_shot_accuracy". `ValueError` if the checkpoints were not asked the same problems.
+    which standardize wrote, its warnings and lengths. `run` is what `about.run_of` knows of the run. Writes
+    `out`/results.json, `out`/report.html and `out`/report.md. Returns numbers like "grpo_zero_shot_accuracy".
+    `ValueError` if the checkpoints were not asked the same problems.
     """
     found = compute(evaluations, curves, recipe, data, run)
     write_json(out / "results.json", found)
@@ -49,12 +49,8 @@ def compute(
     tests = results.adjust([*rows, *overall])
     results.adjust(gate)
     drawn = {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()}
-    limits = {
-        "evaluate_max_new_tokens": recipe.evaluate.max_new_tokens, "grpo_max_new_tokens": recipe.grpo.max_new_tokens,
-        "gate_max_mean_tokens": recipe.gate.max_mean_tokens,
-    }  # fmt: skip
     warned = [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)]
-    warned += [f"{line[0].upper()}{line[1:]}." for line in (cut_replies(data, limits) if data else ())]
+    warned += [f"{line[0].upper()}{line[1:]}." for line in (cut_replies(data, _limits(recipe)) if data else ())]
     return {
         "checkpoints": [evaluation.checkpoint for evaluation in read],
         "confidence": settings.confidence,
@@ -75,6 +71,15 @@ def compute(
         "alarms": [*story.cut_off(rows, drawn, limit), *warned],
         "run": {**run, "tokens": about.tokens(read)} if run else None,
         "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
+    }
+
+
+def _limits(recipe: Recipe) -> dict[str, float]:
+    """The limits on a completion by their settings, 0 where there is none."""
+    return {
+        "evaluate_max_new_tokens": recipe.evaluate.max_new_tokens,
+        "grpo_max_new_tokens": recipe.grpo.max_new_tokens if "grpo" in recipe.stages else 0,
+        "gate_max_mean_tokens": recipe.gate.max_mean_tokens,
     }
 
 

@@ -15,6 +15,7 @@ from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from components.lib.generation.loading import cached
+from components.lib.model.config import context_of
 from components.lib.training.upstream import renew_states
 
 PROMPT, COMPLETION = 6, 4  # tokens of the probe
@@ -72,7 +73,8 @@ def can_keep_caches(model: Any) -> bool:
     if set(numbers) != set(range(len(cache.layers))) or len(layers) != len(cache.layers):
         return False
     keep_caches(model)
-    ids = torch.zeros(1, PROBE_TOKENS, dtype=torch.long, device=model.device)
+    tokens = min(PROBE_TOKENS, context_of(model.config.to_dict()) or PROBE_TOKENS)
+    ids = torch.zeros(1, tokens, dtype=torch.long, device=model.device)
     with torch.no_grad(), torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         model(input_ids=ids, **cached(model, cache), logits_to_keep=1)
     return all(_holds(layer) for layer in cache.layers)
@@ -110,7 +112,9 @@ def _checkpoint(checkpoint: Any, number: int, forward: Any, *inputs: Any) -> Any
 
 
 def _layers(model: Any) -> list[Any]:
-    return [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
+    """The layers that are checkpointed now; of a reference model none."""
+    layers = (part for part in model.modules() if isinstance(part, GradientCheckpointingLayer))
+    return [layer for layer in layers if layer.gradient_checkpointing]
 
 
 def _number(layer: Any) -> Any:

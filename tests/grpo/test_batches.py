@@ -150,8 +150,15 @@ class Plain(Guarded, GRPOTrainer):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"micro_batch_size": 2}, {"gradient_checkpointing": True}, {"loss_type": "grpo"}, {"beta": 0.1}],
-    ids=["one pass", "four passes", "checkpointing", "grpo", "kl"],
+    [
+        {},
+        {"micro_batch_size": 2},
+        {"gradient_checkpointing": True},
+        {"loss_type": "grpo"},
+        {"beta": 0.1},
+        {"beta": 0.1, "gradient_checkpointing": True},
+    ],
+    ids=["one pass", "four passes", "checkpointing", "grpo", "kl", "kl and checkpointing"],
 )
 def test_a_step_moves_the_weights_as_trl_would(data, sft, tmp_path, monkeypatch, changes):
     settings = replace(GRPO, max_steps=1, warmup_steps=0, micro_batch_size=8, learning_rate=1e-3)

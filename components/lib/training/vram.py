@@ -5,10 +5,10 @@ bf16 copies that autocast and the rollouts hold on a GPU, what one forward pass 
 the LM head (TRL never has all logits), and, while rollouts are written, their KV cache and DeltaNet states. No torch.
 
 The bytes saved per token and layer are fitted. GPU: to what autograd saves on a CPU under bf16 autocast (benchmarks/
-vram.py), those of DeltaNet estimated for flash-linear-attention's kernels, which save less than the torch path; not
-held against a peak on a GPU yet. CPU: to what autograd saves in fp32 on the torch path, and held against the peak
-resident memory of trainings 256 to 768 wide: within a factor of 1.25 (tests/lib/training/test_vram.py); GRPO with few
-rows in a forward pass takes less, up to a third.
+vram.py), those of DeltaNet estimated for flash-linear-attention's kernels, which save less than the torch path; no peak
+of a training on a GPU was measured yet, and one of decoding, which the estimate meets within a tenth. CPU: to what
+autograd saves in fp32 on the torch path, and held against the peak resident memory of trainings 256 to 768 wide: within
+a factor of 1.25 (tests/lib/training/test_vram.py); GRPO with few rows in a forward pass takes less, up to a third.
 """
 
 from collections.abc import Iterator, Mapping
