@@ -61,7 +61,8 @@ def _machine(machine: Mapping[str, Any]) -> str:
     """The GPUs, or the threads, of a step that uses a model; empty for another."""
     if machine.get("gpus"):
         return ", ".join(machine["gpus"])
-    return f"no GPU, {machine['threads']} threads" if machine.get("threads") else ""
+    threads = machine.get("threads")
+    return f"no GPU, {threads} thread{'s' * (threads != '1')}" if threads else ""
 
 
 def _different(values: Any) -> list[str]:
