@@ -115,7 +115,7 @@ def test_it_is_the_right_one(quarter: Quarter) -> None:
     assert promoted == sorted(promoted) and promoted[-1] > promoted[0] + 0.2 and promoted[-1] > 0.85
     assert max(rejected) < promoted[-1] + 0.05
     regression = quarter.weeks[REGRESSION - 1]
-    assert accuracy(regression) < promoted[-1] - 0.2 and "on the champion" in regression["reason"]
+    assert accuracy(regression) < promoted[-1] - 0.2 and "points to the champion" in regression["reason"]
 
 
 def test_a_week_without_news_trains_nothing(quarter: Quarter) -> None:
