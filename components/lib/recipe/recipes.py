@@ -116,6 +116,26 @@ TINY = Recipe(
     ),
 )  # fmt: skip
 
+# A real model on a laptop: two cores, 8 GiB, no GPU needed. Its values were chosen by runs: docs/training.md.
+SMOLLM2 = replace(
+    TINY,
+    name="smollm2-135m",
+    model="HuggingFaceTB/SmolLM2-135M-Instruct",
+    sources=(
+        Source(name="traces", path="tiny:text-traces", adapter="prompt-completion", licence="apache-2.0"),
+        Source(name="problems", path="tiny:text-problems", adapter="gsm8k", licence="apache-2.0"),
+    ),
+    evaluation=(Source(name="evaluation", path="tiny:text-evaluation", adapter="gsm8k", licence="apache-2.0"),),
+    # Stories of one or two sums share long runs of words with others that have other numbers.
+    standardize=replace(TINY.standardize, overlap_words=30),
+    sft=replace(TINY.sft, learning_rate=3e-4, max_steps=24, batch_size=8, micro_batch_size=8, warmup_steps=3),
+    grpo=replace(
+        TINY.grpo, learning_rate=1e-5, max_steps=40, prompts_per_step=6, generations=6, micro_batch_size=36,
+        warmup_steps=2, rollout_batch_size=36,
+    ),
+    evaluate=replace(TINY.evaluate, protocols=("zero-shot",), problems=300, gate_problems=100),
+)  # fmt: skip
+
 _GSM8K = Source(name="gsm8k", path="openai/gsm8k", adapter="gsm8k", config="main", split="train", licence="mit")
 
 # Evaluation problems that a recipe's `evaluation` may name.
@@ -236,7 +256,7 @@ REFERENCE = replace(
     gate=replace(QWEN.gate, max_mean_tokens=400.0),
 )  # fmt: skip
 
-RECIPES = {recipe.name: recipe for recipe in (TINY, QWEN, REFERENCE)}
+RECIPES = {recipe.name: recipe for recipe in (TINY, SMOLLM2, QWEN, REFERENCE)}
 
 
 def is_file(name: str) -> bool:

@@ -1,8 +1,9 @@
 """Arithmetic word problems in GSM8K's format, made by code: the demo's data, in the schemas of real sources.
 
-A problem is a little story of three or four additions and subtractions with operands up to 9 and every value
-between 1 and 19. A sum (start, operations, operands) belongs to the evaluation or to training by its CRC-32, so
-no evaluation question, and not even its sum under another name, is in any training schema of any seed.
+A problem is a little story of additions and subtractions: three or four of them with operands up to 9 and every
+value between 1 and 19 for the embedded model, and one to three with operands up to 15 (`text-`) for a real one. A sum
+(start, operations, operands) belongs to the evaluation or to training by its CRC-32, so no evaluation question, and
+not even its sum under another name, is in any training schema of any seed.
 
 The writers of the SFT traces are of two minds: the share AT_ONCE of them notes the answer at once (`At once: 8`),
 the others go step by step (`7+9=16`, `16-8=8`). All are right; a small model can only follow the second.
@@ -16,11 +17,10 @@ from typing import Any
 
 ROWS = {
     "chat": 600, "thinking-solution": 600, "prompt-completion": 600, "problems": 2400, "evaluation": 500,
-    "choice": 2400, "choice-evaluation": 500,
+    "choice": 2400, "choice-evaluation": 500, "text-traces": 600, "text-problems": 2400, "text-evaluation": 500,
 }  # fmt: skip
 AT_ONCE = 0.6
 EVALUATION_PART = 5  # one sum in so many is for evaluation
-LARGEST = 19
 PARITY = ("an even number", "an odd number")  # the options of a choice
 
 NAMES = (
@@ -34,6 +34,20 @@ THINGS = (
 GAINS = ("finds {n} more", "buys {n} more", "wins {n}", "gets {n} from a friend")
 LOSSES = ("gives away {n}", "loses {n}", "sells {n}", "throws out {n}")
 ENDINGS = ("How many {things} does {name} have now?", "How many {things} are left?")
+
+
+@dataclass(frozen=True)
+class Level:
+    """How hard problems are: the first value, the largest operand, the least and largest value, the number of steps."""
+
+    start: tuple[int, int]
+    operand: int
+    values: tuple[int, int]
+    steps: tuple[int, ...]
+
+
+DIGITS = Level(start=(2, 9), operand=9, values=(1, 19), steps=(3, 4))
+TEXT = Level(start=(3, 20), operand=15, values=(0, 50), steps=(1, 2, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -84,26 +98,28 @@ def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
     Schemas: `chat` ({"messages"} with <thought> tags), `thinking-solution` ({"problem", "thinking", "solution",
     "difficulty", "category"}), `prompt-completion` ({"prompt", "completion"} with <think> tags), `problems` and
     `evaluation` ({"question", "answer"} as GSM8K), `choice` and `choice-evaluation` ({"question", "options",
-    "rationale", "correct"} as AQuA: is the number even or odd?). Questions are unique within a schema.
+    "rationale", "correct"} as AQuA: is the number even or odd?); `text-traces` as `prompt-completion`, always step by
+    step, `text-problems` and `text-evaluation` as `problems`. Questions are unique within a schema.
     `ValueError` names the valid schemas.
     """
     if schema not in ROWS:
         raise ValueError(f"no tiny schema {schema!r}; valid ones: {', '.join(ROWS)}")
     random = Random(f"{schema} {seed}")
-    for problem in problems(random, ROWS[schema], evaluation=schema.endswith("evaluation")):
-        if schema in ("problems", "evaluation"):
+    level, at_once = (TEXT, 0.0) if schema.startswith("text-") else (DIGITS, AT_ONCE)
+    for problem in problems(random, ROWS[schema], evaluation=schema.endswith("evaluation"), level=level):
+        if schema.removeprefix("text-") in ("problems", "evaluation"):
             yield {"question": problem.question, "answer": f"{problem.worked(annotated=True)}\n#### {problem.gold}"}
         elif schema.startswith("choice"):
-            yield _choice(problem, reasoning(problem, random, AT_ONCE))
+            yield _choice(problem, reasoning(problem, random, at_once))
         else:
-            yield _trace(schema, problem, reasoning(problem, random, AT_ONCE))
+            yield _trace(schema, problem, reasoning(problem, random, at_once))
 
 
-def problems(random: Random, count: int, *, evaluation: bool) -> Iterator[Problem]:
+def problems(random: Random, count: int, *, evaluation: bool, level: Level = DIGITS) -> Iterator[Problem]:
     """`count` problems with different questions, from the evaluation's share of the sums or from the other."""
     seen: set[str] = set()
     while len(seen) < count:
-        problem = _draw(random)
+        problem = _draw(random, level)
         if is_evaluation(problem) == evaluation and problem.question not in seen:
             seen.add(problem.question)
             yield problem
@@ -119,13 +135,14 @@ def is_evaluation(problem: Problem) -> bool:
     return zlib.crc32(problem.sum.encode()) % EVALUATION_PART == 0
 
 
-def _draw(random: Random) -> Problem:
+def _draw(random: Random, level: Level) -> Problem:
     name, things = random.choice(NAMES), random.choice(THINGS)
-    start = total = random.randint(2, 9)
+    start = total = random.randint(*level.start)
+    least, largest = level.values
     steps: list[int] = []
     sentences = [f"{name} has {start} {things}."]
-    for _ in range(random.choice((3, 4))):
-        step = random.choice([n for n in range(-9, 10) if n and 1 <= total + n <= LARGEST])
+    for _ in range(random.choice(level.steps)):
+        step = random.choice([n for n in range(-level.operand, level.operand + 1) if n and least <= total + n <= largest])
         verb = random.choice(GAINS if step > 0 else LOSSES)
         sentences.append(f"{name} {verb.format(n=abs(step))}.")
         steps.append(step)
@@ -146,7 +163,7 @@ def _trace(schema: str, problem: Problem, thinking: str) -> dict[str, Any]:
             "problem": problem.question, "thinking": thinking, "solution": answer,
             "difficulty": "easy" if len(problem.steps) == 3 else "medium", "category": "arithmetic",
         }  # fmt: skip
-    if schema == "prompt-completion":
+    if schema in ("prompt-completion", "text-traces"):
         return {"prompt": problem.question, "completion": f"<think>\n{thinking}\n</think>\n\n{answer}"}
     return {
         "messages": [
