@@ -4,14 +4,11 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 from trl import GRPOConfig, GRPOTrainer
 
 from components.grpo.batches import Batch, micro_batches
-from components.grpo.sharing import can_keep_caches, gradients_flow, keep_caches
-from components.lib.generation.loading import cached
+from components.lib.training.sharing import can_share, read_once
 from components.lib.training.survive import Guarded
-from components.lib.training.upstream import renew_states
 
 FEW_LOGITS = 1 << 24  # below so many, TRL's fused LM head costs more than it saves
 
@@ -21,9 +18,7 @@ Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
 class GrpoTrainer(Guarded, GRPOTrainer):
     """GRPOTrainer whose passes share prompts and pad little; see components/grpo/batches.py.
 
-    A prompt that several rows of a pass share is read once, and its gradient flows back through the cache. That needs
-    bare modules, which FSDP does not have, a model without a loss of routers, which counts every token that is read,
-    and caches under gradient checkpointing (components/grpo/sharing.py).
+    A prompt that several rows of a pass share is read once where that can be (lib/training/sharing.py).
     """
 
     args: GRPOConfig
@@ -36,11 +31,8 @@ class GrpoTrainer(Guarded, GRPOTrainer):
 
     @cached_property
     def shares_prompts(self) -> bool:
-        """Whether the rows of a prompt can share its reading; asked when the training has begun."""
-        if self.is_fsdp_enabled or self.aux_loss_enabled:
-            return False
-        bare: Any = self.accelerator.unwrap_model(self.model)
-        return gradients_flow(bare) and (not self.args.activation_checkpointing or can_keep_caches(bare))
+        """Whether the rows of a prompt can share its reading."""
+        return can_share(self)
 
     def batch_of(self, inputs: Any) -> dict[str, Any]:
         """The completions of the last forward pass with their advantages."""
@@ -83,23 +75,11 @@ class GrpoTrainer(Guarded, GRPOTrainer):
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **others
             )
         first = torch.stack([(rows == number).nonzero()[0, 0] for number in range(len(distinct))])
-        bare: Any = self.accelerator.unwrap_model(model)
-        if self.args.activation_checkpointing:
-            keep_caches(bare)
+        read = read_once(self, model, distinct[:, :-1], attention_mask[first, : prompts - 1], rows)
         completions = input_ids[:, prompts:]
+        inputs = {"input_ids": input_ids[:, prompts - 1 : -1], "attention_mask": attention_mask[:, :-1], **read}
         with self.accelerator.autocast():
-            cache = DynamicCache(config=bare.config)
-            bare(
-                input_ids=distinct[:, :-1], attention_mask=attention_mask[first, : prompts - 1],
-                **cached(bare, cache), logits_to_keep=1,
-            )  # fmt: skip
-            cache.reorder_cache(rows)
-            renew_states(cache)
-            inputs = {
-                "input_ids": input_ids[:, prompts - 1 : -1], "attention_mask": attention_mask[:, :-1],
-                **cached(bare, cache),
-            }  # fmt: skip
-            if completions.numel() * bare.config.get_text_config().vocab_size < FEW_LOGITS:
+            if completions.numel() * model.config.get_text_config().vocab_size < FEW_LOGITS:
                 return self._from_logits(model(**inputs).logits, completions, compute_entropy)
             labels = completions.masked_fill(attention_mask[:, prompts:] == 0, -100)
             output = model(**inputs, shift_labels=labels, fused_lm_head=True)

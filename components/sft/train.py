@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable
+from functools import cached_property, partial
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import SFTConfig, SFTTrainer
@@ -17,9 +19,11 @@ from components.lib.recipe.schema import Sft
 from components.lib.training import common, watch
 from components.lib.training.checkpoints import TrainingDir
 from components.lib.training.job import Job
+from components.lib.training.sharing import can_share, read_once
 from components.lib.training.survive import Guarded, Saver
 
 IGNORED = -100  # the label that carries no loss
+WORTH = 8  # tokens; reading fewer apart saves nothing
 COLUMNS = {
     "loss": "loss", "mean_token_accuracy": "token_accuracy", "entropy": "entropy", "grad_norm": "grad_norm",
     "learning_rate": "learning_rate",
@@ -28,8 +32,38 @@ COLUMNS = {
 Tokens = dict[str, list[int]]
 
 
-class GuardedSft(Guarded, SFTTrainer):
-    """TRL's trainer under guard."""
+class SftTrainer(Guarded, SFTTrainer):
+    """TRL's trainer under guard; what all conversations of a pass begin with, as the system turn, is read once."""
+
+    @cached_property
+    def shares_beginnings(self) -> bool:
+        """Whether the rows of a pass can share the reading of their beginning."""
+        return can_share(self)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss over `inputs` (tensors of rows x tokens, padded on the right)."""
+        begin = common_beginning(inputs)
+        if begin >= WORTH and not return_outputs and self.shares_beginnings:
+            rows = torch.zeros(len(inputs["input_ids"]), dtype=torch.long, device=inputs["input_ids"].device)
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            read = read_once(self, model, ids[:1, :begin], mask[:1, :begin], rows)
+            inputs = {"input_ids": ids[:, begin:], "attention_mask": mask, "labels": inputs["labels"][:, begin:]}
+            model = partial(_going_on, model, read)
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+
+
+def _going_on(model: Any, read: dict[str, Any], **inputs: Any) -> Any:
+    return model(**{**inputs, **read})
+
+
+def common_beginning(inputs: dict[str, torch.Tensor]) -> int:
+    """How many tokens all rows of a batch begin with alike, none of which nor the next one carries loss."""
+    ids, labels = inputs["input_ids"], inputs["labels"]
+    alike = ((ids == ids[0]) & (labels == IGNORED)).all(dim=0)
+    common = int(alike.long().cumprod(dim=0).sum())
+    return max(0, common - 1) if len(ids) > 1 else 0
 
 
 def train(job: Job) -> dict[str, float]:
@@ -52,7 +86,7 @@ def train(job: Job) -> dict[str, float]:
     recorder = watch.Recorder(directory.curves, COLUMNS, ("loss",))
     model = common.load_model(job.model, job.revision)
     with common.old_names():
-        trainer = GuardedSft(
+        trainer = SftTrainer(
             model=model,
             args=sft_config(job, steps, model),
             train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),

@@ -12,6 +12,8 @@ from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.generation import prompts  # noqa: E402
 from components.lib.model.files import model_directory  # noqa: E402
 from components.lib.training import common  # noqa: E402
+from components.lib.training.sharing import read_once  # noqa: E402
+from components.lib.training.survive import Guarded  # noqa: E402
 from components.sft.train import IGNORED, order_of, tokenize  # noqa: E402
 from tests.lib.training.runs import SFT, changed, job, run_sft, weights  # noqa: E402
 
@@ -76,3 +78,32 @@ def test_conversations_of_a_step_lie_by_length_and_all_are_used_alike():
         part = [lengths[i] for i in order[start : start + 8]]
         assert part == sorted(part, reverse=True)
     assert {*order[:40]} == {*range(40)}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_what_all_conversations_begin_with_is_read_once_for_the_same_gradient(
+    data, tmp_path, monkeypatch, checkpointing
+):
+    read, gradients = [], []
+
+    def beginning(trainer, model, beginnings, *others):
+        read.append(beginnings.shape)
+        return read_once(trainer, model, beginnings, *others)
+
+    def norm(trainer, model, grad_norm=None):
+        gradients.append([part.grad.clone() for part in model.parameters()])
+        return Guarded._get_grad_norm(trainer, model, grad_norm)
+
+    monkeypatch.setattr("components.sft.train.read_once", beginning)
+    monkeypatch.setattr("components.sft.train.SftTrainer._get_grad_norm", norm)
+    settings = replace(SFT, max_steps=1, gradient_checkpointing=checkpointing)
+    shared = run_sft(data, tmp_path / "shared", settings)
+    assert len(read) == settings.batch_size // settings.micro_batch_size and all(len(shape) == 2 for shape in read)
+    assert all(shape[0] == 1 and shape[1] >= 30 for shape in read)
+    monkeypatch.setattr("components.sft.train.WORTH", 1000)
+    alone = run_sft(data, tmp_path / "alone", settings)
+    assert len(read) == settings.batch_size // settings.micro_batch_size
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert shared["loss_first"] == pytest.approx(alone["loss_first"], rel=1e-5)
+    assert shared["token_accuracy"] == alone["token_accuracy"]

@@ -142,7 +142,9 @@ def _draw(random: Random, level: Level) -> Problem:
     steps: list[int] = []
     sentences = [f"{name} has {start} {things}."]
     for _ in range(random.choice(level.steps)):
-        step = random.choice([n for n in range(-level.operand, level.operand + 1) if n and least <= total + n <= largest])
+        step = random.choice(
+            [n for n in range(-level.operand, level.operand + 1) if n and least <= total + n <= largest]
+        )
         verb = random.choice(GAINS if step > 0 else LOSSES)
         sentences.append(f"{name} {verb.format(n=abs(step))}.")
         steps.append(step)

@@ -264,16 +264,16 @@ def test_rollouts_of_broken_weights_stop_too(data, sft, tmp_path, seen):
 
 def test_a_gradient_that_overflows_under_a_finite_loss_stops_it_too(data, tmp_path):
     from components.lib.generation.decode import NotFinite
-    from components.sft.train import GuardedSft
+    from components.sft.train import SftTrainer
 
-    class Broken(GuardedSft):
+    class Broken(SftTrainer):
         def training_step(self, model, inputs, num_items_in_batch=None):
             loss = super().training_step(model, inputs, num_items_in_batch)
             next(model.parameters()).grad.fill_(float("inf"))
             return loss
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(NotFinite, match="the gradient norm of step 1 is inf"):
-        patch.setattr("components.sft.train.GuardedSft", Broken)
+        patch.setattr("components.sft.train.SftTrainer", Broken)
         run_sft(data, tmp_path, replace(TINY.sft, max_steps=2, batch_size=8, micro_batch_size=8))
     [saved] = tmp_path.glob("not-finite/*.pt")
     assert torch.load(saved)["input_ids"].shape[0] == 8

@@ -6,15 +6,15 @@ torch = pytest.importorskip("torch", reason="needs torch: no trainer is looked a
 
 from components.grpo.trainer import GrpoTrainer  # noqa: E402
 from components.lib.training import upstream  # noqa: E402
-from components.sft.train import GuardedSft  # noqa: E402
+from components.sft.train import SftTrainer  # noqa: E402
 
 
-@pytest.mark.parametrize("trainer", [GuardedSft, GrpoTrainer])
+@pytest.mark.parametrize("trainer", [SftTrainer, GrpoTrainer])
 def test_the_pinned_versions_have_what_is_used(trainer):
     upstream.check(trainer)
 
 
-@pytest.mark.parametrize("trainer", [GuardedSft, GrpoTrainer])
+@pytest.mark.parametrize("trainer", [SftTrainer, GrpoTrainer])
 def test_every_private_method_that_is_overridden_is_listed(trainer):
     listed = {name for methods in upstream.USED.values() for name in methods}
     ours = [kind for kind in trainer.__mro__ if kind.__module__.startswith("components.")]
@@ -27,7 +27,7 @@ def test_every_private_method_that_is_overridden_is_listed(trainer):
 def test_a_method_that_moved_or_changed_is_told(monkeypatch):
     monkeypatch.setitem(upstream.USED, "Trainer", {"_get_grad_norm": ("model", "norm"), "_gone": ()})
     with pytest.raises(ValueError, match="do not fit this project") as caught:
-        upstream.check(GuardedSft)
+        upstream.check(SftTrainer)
     assert "Trainer._get_grad_norm takes ['model', 'grad_norm'], expected ['model', 'norm']" in str(caught.value)
     assert "Trainer._gone is gone" in str(caught.value)
 
@@ -35,4 +35,4 @@ def test_a_method_that_moved_or_changed_is_told(monkeypatch):
 def test_a_cache_that_works_another_way_is_told(monkeypatch):
     monkeypatch.setattr(upstream, "STATES", "is_initialized")
     with pytest.raises(ValueError, match="LinearAttentionLayer.is_initialized is gone"):
-        upstream.check(GuardedSft)
+        upstream.check(SftTrainer)

@@ -1,8 +1,9 @@
-"""Whether the rows of a prompt can share its reading, and how they do under gradient checkpointing.
+"""The rows of a pass that begin alike share the reading of their beginning, for the same gradient.
 
-A shared prompt's gradient flows back through the cache. transformers takes the cache away from a layer that is computed
-again for the backward pass, since the layer would write its keys and states into it a second time. Here such a layer
-finds the cache as it was before the first time, and what it writes then is thrown away.
+GRPO shares each prompt among its completions, SFT what all conversations of a pass begin with. The gradient of what is
+shared flows back through the cache. Under gradient checkpointing transformers takes the cache away from a layer that
+is computed again for the backward pass, since the layer would write its keys and states into it a second time. Here
+such a layer finds the cache as it was before the first time, and what it writes then is thrown away.
 """
 
 from copy import copy
@@ -22,6 +23,34 @@ PROMPT, COMPLETION = 6, 4  # tokens of the probe
 PROBE_TOKENS = 130  # as many as the kernel check reads, since kernels tune themselves for the first shape
 APART = 1e-2  # relative; rounding stays far below
 NOTHING = 1e-4  # of the largest gradient; what is smaller is rounding
+
+
+def can_share(trainer: Any) -> bool:
+    """Whether the rows of a trainer's pass can share what they begin with; asked when the training has begun.
+
+    That needs bare modules, which FSDP does not have, a model without a loss of routers, which counts every token that
+    is read, and caches under gradient checkpointing.
+    """
+    if trainer.is_fsdp_enabled or trainer.aux_loss_enabled:
+        return False
+    bare = trainer.accelerator.unwrap_model(trainer.model)
+    return gradients_flow(bare) and (not trainer.args.activation_checkpointing or can_keep_caches(bare))
+
+
+def read_once(trainer: Any, model: Any, beginnings: torch.Tensor, mask: torch.Tensor, rows: Any) -> dict[str, Any]:
+    """Read `beginnings` (distinct, tokens); the arguments with which `model` goes on, row i from beginning `rows[i]`.
+
+    `mask` has the shape of `beginnings`; the cache that is returned has as many rows as `rows`.
+    """
+    bare = trainer.accelerator.unwrap_model(model)
+    if trainer.args.activation_checkpointing:
+        keep_caches(bare)
+    cache = DynamicCache(config=bare.config)
+    with trainer.accelerator.autocast():
+        bare(input_ids=beginnings, attention_mask=mask, **cached(bare, cache), logits_to_keep=1)
+    cache.reorder_cache(rows)
+    renew_states(cache)
+    return cached(bare, cache)
 
 
 def gradients_flow(model: Any) -> bool:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from components.grpo import sharing
+from components.lib.training import sharing
 from tests.fixtures.families import FAMILIES
 
 # Family -> whether the gradient flows through its cache, and whether checkpointed layers can use one. Jamba's scan
