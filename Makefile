@@ -1,6 +1,7 @@
 # The same few commands everywhere; CI calls these and nothing else.
 PYTHON := .venv/bin/python
 SEED ?= 0
+MODEL ?= tiny
 
 .PHONY: help demo picture test test-slow test-faults test-demo minio live lm-eval-table gpu-packages benchmark-gpu check format lock \
         image test-docker test-cluster compile docs clean
@@ -23,8 +24,8 @@ UV_VERSION := 0.13.9
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: .venv/ready ## run the whole pipeline on the CPU with the tiny recipe
-	$(PYTHON) pipeline.py run --recipe tiny --set seed=$(SEED) --output out/demo
+demo: .venv/ready ## run the whole pipeline on the CPU with the recipe MODEL, tiny or smollm2-135m
+	$(PYTHON) pipeline.py run --recipe $(MODEL) --set seed=$(SEED) --output out/$(if $(filter tiny,$(MODEL)),demo,$(MODEL))
 
 # Processes of one thread each; tests/session.py puts the longest files first.
 PROCESSES = 2

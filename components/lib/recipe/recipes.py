@@ -128,12 +128,16 @@ SMOLLM2 = replace(
     evaluation=(Source(name="evaluation", path="tiny:text-evaluation", adapter="gsm8k", licence="apache-2.0"),),
     # Stories of one or two sums share long runs of words with others that have other numbers.
     standardize=replace(TINY.standardize, overlap_words=30),
-    sft=replace(TINY.sft, learning_rate=3e-4, max_steps=24, batch_size=8, micro_batch_size=8, warmup_steps=3),
+    sft=replace(
+        TINY.sft, learning_rate=3e-4, max_steps=24, batch_size=8, micro_batch_size=8, warmup_steps=3,
+        max_tokens=160,
+    ),
     grpo=replace(
-        TINY.grpo, learning_rate=1e-5, max_steps=40, prompts_per_step=6, generations=6, micro_batch_size=36,
+        TINY.grpo, learning_rate=1e-5, max_steps=40, prompts_per_step=6, generations=6, micro_batch_size=12,
         warmup_steps=2, rollout_batch_size=36,
     ),
     evaluate=replace(TINY.evaluate, protocols=("zero-shot",), problems=300, gate_problems=100),
+    cluster=replace(TINY.cluster, train_cpu=2.0, train_memory_gib=6.0),
 )  # fmt: skip
 
 _GSM8K = Source(name="gsm8k", path="openai/gsm8k", adapter="gsm8k", config="main", split="train", licence="mit")

@@ -72,7 +72,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
         ("base: tiny\ngrpo: {generations: 1}\n", ":2: grpo.generations: 1 is too small; it must be at least 2"),
         ("base: tiny\nseed: 1\nseed: 2\n", ':3: found duplicate key "seed"'),
         ("base: tiny\ngrpo: [1\n", "expected ',' or ']'"),
-        ("base: tinny\n", ":1: base 'tinny' is no recipe; valid: tiny, qwen3.5-0.8b, reference"),
+        ("base: tinny\n", ":1: base 'tinny' is no recipe; valid: tiny, smollm2-135m, qwen3.5-0.8b, reference"),
         ("base: absent.yaml\n", "there is no recipe file"),
         ("base: mine.yaml\n", ":1: base 'mine.yaml' leads back"),
         ("seed: 1\n", "lacks 25 fields, such as model; write `base: tiny`"),

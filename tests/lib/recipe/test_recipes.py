@@ -81,11 +81,13 @@ def test_evaluation_sources_are_set_by_name(text):
 
 
 def test_no_recipe_samples_unless_asked():
-    assert [recipe.sample.problems for recipe in recipes.RECIPES.values()] == [0, 0, 0]
+    assert [recipe.sample.problems for recipe in recipes.RECIPES.values()] == [0, 0, 0, 0]
 
 
 def test_unknown_recipe_lists_the_valid_ones():
-    with pytest.raises(ValueError, match="no recipe 'big'; valid: tiny, qwen3.5-0.8b, reference, or the path"):
+    with pytest.raises(
+        ValueError, match="no recipe 'big'; valid: tiny, smollm2-135m, qwen3.5-0.8b, reference, or the path"
+    ):
         selection.load("big")
 
 
