@@ -28,7 +28,9 @@ REFUSED = {
         {"config.json": GOOD["config.json"], "pytorch_model.bin": "w"},
         r"only pytorch_model.bin; convert it once: AutoModelForCausalLM.from_pretrained\('NAME'\).save_pretrained",
     ),
-    "gguf": ({"model-Q4_K_M.gguf": "w"}, r"only model-Q4_K_M.gguf; .*from_pretrained\('NAME', gguf_file='model-Q4_K_M"),
+    "gguf": (
+        {"m-Q4_K_M.gguf": "w"}, r"only m-Q4_K_M.gguf; .* python pipeline.py convert (NAME/)?m-Q4_K_M.gguf DIRECTORY",
+    ),
     "many": ({f"pytorch_model-{n}.bin": "w" for n in range(5)}, "only pytorch_model-0.bin, .* and 2 more; convert"),
     "weights of another library": (
         {"config.json": GOOD["config.json"], "consolidated.safetensors": "w"}, "only consolidated.safetensors; convert",

@@ -1,7 +1,7 @@
 """Where a model's files lie: the embedded tiny model, a directory, or the Hub; no torch here."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from components.lib.model.names import no_hub_id
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of which transformers looks for
 OTHER_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+_CONVERT = "python pipeline.py convert"
 LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of a large file
 
 
@@ -79,14 +80,22 @@ def _check_files(names: Collection[str], model: str) -> None:
     other = sorted(name for name in names if name.endswith(OTHER_WEIGHTS))
     shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
     if not set(WEIGHTS).intersection(names):
-        gguf = next((f", gguf_file={name!r}" for name in other if name.endswith(".gguf")), "")
-        convert = f"AutoModelForCausalLM.from_pretrained({model!r}{gguf}).save_pretrained(DIRECTORY), its tokenizer too"
         raise ValueError(
             f"model {model!r} has no {WEIGHTS[0]}, "
-            + (f"only {shown}; convert it once: {convert}, and name that" if other else "nor other weights; name one")
+            + (f"only {shown}; {_conversion(model, other)}" if other else "nor other weights; name one that has")
         )
     if "config.json" not in names:
         raise ValueError(f"model {model!r} has no config.json beside its weights; save it with save_pretrained")
+
+
+def _conversion(model: str, files: Sequence[str]) -> str:
+    """How to make a model directory of weights in `files`, which are not in safetensors."""
+    if file := next((name for name in files if name.endswith(".gguf")), ""):
+        fetch, place = ("", f"{model}/{file}") if directory_of(model) else (f"hf download {model} {file}", file)
+        fetch = fetch and f"{fetch} --local-dir . and "
+        return f"convert it once by {fetch}{_CONVERT} {place} DIRECTORY, and name that"
+    call = f"AutoModelForCausalLM.from_pretrained({model!r}).save_pretrained(DIRECTORY), its tokenizer too"
+    return f"convert it once: {call}, and name that"
 
 
 def _check_copy(directory: Path, names: Collection[str]) -> None:
@@ -106,6 +115,10 @@ def check_hub_id(model: str) -> None:
     if link := dangling(expanded(model)):
         raise ValueError(
             f"model {model!r}: {link} is a symbolic link that points nowhere; change it, or name the model"
+        )
+    if expanded(model).is_file() and model.endswith(".gguf"):
+        raise ValueError(
+            f"model {model!r} is a GGUF file; convert it once by {_CONVERT} {model} DIRECTORY, and name that"
         )
     if why := "it is a file" if expanded(model).is_file() else no_hub_id(model):
         raise ValueError(f"model {model!r} is neither a directory here nor a Hub id, nor 'tiny': {why}")
