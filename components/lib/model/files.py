@@ -8,6 +8,7 @@ from typing import Any
 from components.lib.files import PACKAGE, dangling, expanded, read_object, sha256
 from components.lib.model.architectures import check_architecture
 from components.lib.model.names import no_hub_id
+from components.lib.model.weights import check_sizes
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of which transformers looks for
@@ -58,7 +59,8 @@ def config_of(model: str, revision: str) -> dict[str, Any]:
 def check_model(model: str, commit: str) -> None:
     """Refuse a model that no stage could load, by the names of its files and its config.json; nothing else is fetched.
 
-    `commit` is that of a Hub model. `ValueError` says what is there and what to do.
+    Of a directory also by the sizes of its weights. `commit` is that of a Hub model. `ValueError` says what is there
+    and what to do.
     """
     if directory := directory_of(model):
         names = {path.name for path in directory.iterdir() if path.is_file()}
@@ -68,9 +70,10 @@ def check_model(model: str, commit: str) -> None:
         hub.check_readable("model", model)
         names = {name for name in hub.names_of(model, commit) if "/" not in name}
     _check_files(names, model)
-    if directory:
-        _check_copy(directory, names)
-    check_architecture(config_of(model, commit), model)
+    shards = _check_copy(directory, names) if directory else []
+    config = config_of(model, commit)
+    check_architecture(config, model)
+    check_sizes(model, shards, config)
 
 
 def _check_files(names: Collection[str], model: str) -> None:
@@ -98,8 +101,8 @@ def _conversion(model: str, files: Sequence[str]) -> str:
     return f"convert it once: {call}, and name that"
 
 
-def _check_copy(directory: Path, names: Collection[str]) -> None:
-    """Refuse the copy of a model that was not copied whole: shards that are not there, or pointers in their place."""
+def _check_copy(directory: Path, names: Collection[str]) -> list[Path]:
+    """The files of the weights; refuses a copy that is not whole: some are not there, or pointers in their place."""
     index = directory / WEIGHTS[1]
     shards = {WEIGHTS[0]} if WEIGHTS[0] in names else set(read_object(index)["weight_map"].values())
     if missing := sorted(shards.difference(names)):
@@ -108,6 +111,7 @@ def _check_copy(directory: Path, names: Collection[str]) -> None:
         with (directory / name).open("rb") as file:
             if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise ValueError(f"{directory / name} is a pointer of Git LFS, not weights; run `git lfs pull` there")
+    return [directory / name for name in sorted(shards)]
 
 
 def check_hub_id(model: str) -> None:
