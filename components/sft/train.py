@@ -1,7 +1,8 @@
 """SFT: imitate worked conversations, the loss on the assistant's tokens alone, reasoning and end token included."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from datasets import Dataset
@@ -49,13 +50,16 @@ def train(job: Job) -> dict[str, float]:
         raise ValueError(f"{path} has no conversation of at most max_tokens = {settings.max_tokens} tokens")
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
-    recorder = watch.Recorder(directory.curves, COLUMNS, ("loss",))
+    lengths = [len(row["input_ids"]) for row in rows]
+    order = order_of(lengths, steps, job)
+    work = partial(read, [lengths[index] for index in order], settings.batch_size)
+    recorder = watch.Recorder(directory.curves, COLUMNS, ("loss", "tokens_per_s"), work)
     model = common.load_model(job.model, job.revision)
     with common.old_names():
         trainer = GuardedSft(
             model=model,
             args=sft_config(job, steps, model),
-            train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),
+            train_dataset=Dataset.from_list(rows).select(order),
             processing_class=tokenizer,
             peft_config=common.lora(settings.lora_rank),
         )
@@ -69,6 +73,12 @@ def train(job: Job) -> dict[str, float]:
         "loss_first": recorder.mean("loss", last=False), "loss_last": recorder.mean("loss", last=True),
         "token_accuracy": recorder.mean("token_accuracy", last=True), "train_seconds": recorder.seconds,
     }  # fmt: skip
+
+
+def read(lengths: Sequence[int], batch: int, row: Mapping[str, float]) -> dict[str, float]:
+    """The tokens of the conversations of a step, by the row of its curves; `lengths` are in the order of their use."""
+    step = int(row["step"])
+    return {"tokens": sum(lengths[(step - 1) * batch : step * batch])}
 
 
 def order_of(lengths: list[int], steps: int, job: Job) -> list[int]:

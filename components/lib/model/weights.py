@@ -19,8 +19,9 @@ METADATA = "__metadata__"
 # where it is not that of the layers.
 _TABLES = re.compile(r"(.*?)(embed_tokens|wte|word_embeddings|embed_in)\.weight")
 _VOCABULARY = ("vocab_size",)
-_WIDTH = ("word_embed_proj_dim", "embedding_size", "hidden_size", "n_embd", "d_model")
+_WIDTH = ("word_embed_proj_dim", "embedding_size", "input_embedding_size", "hidden_size", "n_embd", "d_model")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_BEYOND = {"mllama_text_model": 8, "moshi": 1}  # model type -> rows beyond its vocabulary
 _MORE = "num_nextn_predict_layers"  # layers beyond those, which guess further ahead
 
 
@@ -63,7 +64,7 @@ def _wrong(shapes: Mapping[str, Sequence[int]], text: Mapping[str, Any]) -> Iter
     layers = len({found[1] for name in shapes if (found := pattern.match(name))})
     rows, columns = shapes[table[0]]
     vocabulary, width, depth = (_stated(text, names) for names in (_VOCABULARY, _WIDTH, _LAYERS))
-    if vocabulary and text[vocabulary] != rows:
+    if vocabulary and text[vocabulary] + _BEYOND.get(text.get("model_type", ""), 0) != rows:
         yield f"{vocabulary} is {text[vocabulary]}, {table[0]} has {rows} rows"
     if width and text[width] != columns:
         yield f"{width} is {text[width]}, {table[0]} has {columns} columns"
