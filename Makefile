@@ -101,7 +101,7 @@ LIVE_LOCK = $(LOCK) --no-annotate $$(sed -nE 's/^([a-z0-9._-]+)==.*/--no-emit-pa
 IMAGE_LOCK = $(LOCK) --no-annotate $(addprefix --no-emit-package ,kfp-kubernetes kfp-server-api causal-conv1d nvidia-cuda-nvcc)
 
 lock: | $(UV) ## resolve the dependencies anew, with hashes
-	$(LOCK) --extra train --extra teach --extra dev --output-file requirements.lock
+	$(LOCK) --extra train --extra teach --extra convert --extra dev --output-file requirements.lock
 	$(LIVE_LOCK) --extra live --constraint requirements.lock --output-file tests/live.lock
 	$(IMAGE_LOCK) --extra train --extra live --extra gpu --output-file images/gpu.lock
 	$(IMAGE_LOCK) --extra train --extra live --constraint images/gpu.lock --output-file images/trainer.lock

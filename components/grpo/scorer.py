@@ -46,14 +46,15 @@ class Scorer:
         self, *, completion_ids: list[list[int]], problem: list[int], trainer_state: Any,
         log_metric: Callable[[str, float], None], **_: Any,
     ) -> list[float]:  # fmt: skip
-        """`rewards.correctness`; also logs the rates and, every so many steps, samples."""
+        """`rewards.correctness`; also logs the rates and, every so many steps and in the first and last, samples."""
         judged = self._judge(completion_ids, problem)
         right = rewards.correctness(judged)
         log_metric("zero_variance", same_in_group(right, self.settings.generations))
         for name, rate in rewards.rates(judged, self._finished(completion_ids)).items():
             log_metric(name, rate)
         step = trainer_state.global_step + 1
-        if trainer_state.is_world_process_zero and (step == 1 or step % self.settings.sample_steps == 0):
+        shown = step in (1, self.settings.max_steps) or step % self.settings.sample_steps == 0
+        if shown and trainer_state.is_world_process_zero:
             self._keep(step, problem, self._texts(completion_ids), self.totals(judged))
         return right
 

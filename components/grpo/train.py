@@ -4,6 +4,7 @@ Group-relative policy optimization is from DeepSeekMath (https://arxiv.org/abs/2
 """
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,7 +38,7 @@ COLUMNS = {
     "learning_rate": "learning_rate", "used": "used", "sampling/sampling_logp_difference/mean": "sampling_difference",
     **{name: name for name in RATES},
 }  # fmt: skip
-SHOWN = ("reward", "correct", "completion_length")
+SHOWN = ("reward", "correct", "completion_length", "rollouts_per_s", "tokens_per_s")
 
 
 def train(job: Job) -> dict[str, float]:
@@ -56,7 +57,7 @@ def train(job: Job) -> dict[str, float]:
     _check_context(job, tokenizer, problems)
     rates = screen.solve_rates(directory.path) if settings.screen_samples else {}
     kept = screen.worth_training(problems, rates, settings) if rates else problems
-    recorder = watch.Recorder(directory.curves, COLUMNS, SHOWN)
+    recorder = watch.Recorder(directory.curves, COLUMNS, SHOWN, partial(written, settings.rows_per_step))
     model = common.load_model(job.model, job.revision)
     rollouts = Rollouts(job, tokenizer)
     scorer = Scorer(rollouts.text, settings, kept, directory.curves / "samples.jsonl")
@@ -68,13 +69,18 @@ def train(job: Job) -> dict[str, float]:
         common.check_device(trainer, job.scale)
         if settings.rollouts == "vllm":
             trainer.add_callback(AgreementCheck(trainer, encode(tokenizer, dataset[: agreement.PROMPTS]["prompt"])))
-        trainer.add_callback(plateau)
         trainer.add_callback(recorder)
+        trainer.add_callback(plateau)
         trainer.add_callback(Alarms(recorder, job.training))
         common.run(trainer, Saver(directory, job.training), job.resume)
     common.save_model(trainer, tokenizer, directory.preparing / "model", plateau.weights())
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)} | checker.counts()
+
+
+def written(rollouts: int, row: Mapping[str, float]) -> dict[str, float]:
+    """What a step has written, by the row of its curves: completions, and their tokens."""
+    return {"rollouts": rollouts, "tokens": round(rollouts * row["completion_length"])}
 
 
 def _check_context(job: Job, tokenizer: PreTrainedTokenizerBase, problems: list[dict[str, Any]]) -> None:

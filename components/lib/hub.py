@@ -35,6 +35,10 @@ WRITERS = ("admin", "write", "contributor")  # roles in an organization that may
 http_backoff.__kwdefaults__["max_retries"] = 0  # type: ignore[index]
 
 
+class Unreachable(ValueError):
+    """The Hub does not answer, or may not be asked and the cache does not have it."""
+
+
 def retried(call: Callable[[], T], what: str) -> T:
     """Call with retries; the last error is raised as it is. `ValueError` at once if the way there is a dead proxy."""
     if not constants.is_offline_mode():
@@ -143,7 +147,7 @@ def _fetched(call: Callable[[], T], what: str, kind: str, repo: str, revision: s
             raise _not_cached(kind, repo, revision) from None
         if status_of(error) == 404:
             raise ValueError(f"{kind} {repo!r} at {revision!r} lacks it: {_one_line(error)}") from None
-        raise ValueError(f"the Hub did not answer for {kind} {repo!r}: {_one_line(_root(error))}") from error
+        raise Unreachable(f"the Hub did not answer for {kind} {repo!r}: {_one_line(_root(error))}") from error
 
 
 def _gated(kind: str, repo: str) -> ValueError:
@@ -177,8 +181,8 @@ def _cached_commit(kind: str, repo: str, revision: str) -> str:
     return found
 
 
-def _not_cached(kind: str, repo: str, revision: str) -> ValueError:
-    return ValueError(
+def _not_cached(kind: str, repo: str, revision: str) -> Unreachable:
+    return Unreachable(
         f"HF_HUB_OFFLINE is set, and {kind} {repo!r} at {revision!r} is not, or not all, in the cache "
         f"{constants.HF_HUB_CACHE}; unset it, or fetch it where the Hub can be reached: hf download {repo} --repo-type "
         f"{kind} --revision {revision}"

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from components.lib import ending, machine, streams
 from components.lib.cluster import images
 from components.lib.files import PACKAGE, write_json, write_text
+from components.lib.generation.convert import reachable
 from components.lib.model.files import weights_bytes
 from components.lib.recipe import checkers
 from components.lib.recipe.files import write
@@ -66,6 +67,8 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
     """
     if recipe.trainer == "trainjob":
         raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
+    if runner == "subprocess":  # a container would not see the directory
+        recipe = replace(recipe, model=reachable(recipe.model, recipe.revision))
     output = Path(os.path.realpath(output))  # `resolve` raises a RuntimeError where links go round
     output.mkdir(parents=True, exist_ok=True)
     own = {name: str(output / name) for name in ("registry", "checkpoints") if not getattr(recipe, name)}

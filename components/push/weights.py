@@ -1,23 +1,21 @@
 """Model weights in bfloat16, converted without torch: the push step runs in an image that has none.
 
-A safetensors file is 8 bytes (header length, little endian), the header as JSON ({name: {"dtype", "shape",
-"data_offsets"}, "__metadata__": {...}}, padded with spaces), then the tensors' bytes without gaps
-(https://github.com/huggingface/safetensors#format).
+What such a file consists of is told in lib/model/weights.py.
 """
 
 import json
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from components.lib.files import read_object, write_json
+from components.lib.model.weights import METADATA, read_header
 
 INDEX = "model.safetensors.index.json"
 CONVERTED = {"F32": "<f4", "F16": "<f2"}  # safetensors name -> numpy's
 CHUNK = 1 << 22  # values converted at a time: 16 MB of float32
-METADATA = "__metadata__"
 
 
 def to_bfloat16(values: np.ndarray) -> np.ndarray:
@@ -51,20 +49,6 @@ def convert_weights(model: Path, out: Path) -> int:
         index["metadata"] = {**index.get("metadata", {}), "total_size": total}
         write_json(out / INDEX, index)
     return total
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and where the tensors' bytes begin."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= path.stat().st_size - 8:
-            raise ValueError(f"{path} is not a whole safetensors file; save the model again")
-        header: dict[str, Any] = json.loads(file.read(length))
-    end = max((t["data_offsets"][1] for name, t in header.items() if name != METADATA), default=0)
-    if end != path.stat().st_size - 8 - length:
-        raise ValueError(f"{path} is cut off or has bytes to spare; save the model again")
-    return header, 8 + length
 
 
 def _convert_file(source: Path, target: Path) -> int:

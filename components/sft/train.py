@@ -1,7 +1,7 @@
 """SFT: imitate worked conversations, the loss on the assistant's tokens alone, reasoning and end token included."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -48,14 +48,14 @@ class SftTrainer(Guarded, SFTTrainer):
         if begin >= WORTH and not return_outputs and self.shares_beginnings:
             rows = torch.zeros(len(inputs["input_ids"]), dtype=torch.long, device=inputs["input_ids"].device)
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            read = read_once(self, model, ids[:1, :begin], mask[:1, :begin], rows)
+            cache = read_once(self, model, ids[:1, :begin], mask[:1, :begin], rows)
             inputs = {"input_ids": ids[:, begin:], "attention_mask": mask, "labels": inputs["labels"][:, begin:]}
-            model = partial(_going_on, model, read)
+            model = partial(_going_on, model, cache)
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
 
-def _going_on(model: Any, read: dict[str, Any], **inputs: Any) -> Any:
-    return model(**{**inputs, **read})
+def _going_on(model: Any, cache: dict[str, Any], **inputs: Any) -> Any:
+    return model(**{**inputs, **cache})
 
 
 def common_beginning(inputs: dict[str, torch.Tensor]) -> int:
@@ -83,13 +83,16 @@ def train(job: Job) -> dict[str, float]:
         raise ValueError(f"{path} has no conversation of at most max_tokens = {settings.max_tokens} tokens")
     steps = step_count(len(rows), settings)
     print(f"sft: {len(rows)} conversations, {dropped} dropped as too long, {steps} steps", flush=True)
-    recorder = watch.Recorder(directory.curves, COLUMNS, ("loss",))
+    lengths = [len(row["input_ids"]) for row in rows]
+    order = order_of(lengths, steps, job)
+    work = partial(read, [lengths[index] for index in order], settings.batch_size)
+    recorder = watch.Recorder(directory.curves, COLUMNS, ("loss", "tokens_per_s"), work)
     model = common.load_model(job.model, job.revision)
     with common.old_names():
         trainer = SftTrainer(
             model=model,
             args=sft_config(job, steps, model),
-            train_dataset=Dataset.from_list(rows).select(order_of([len(row["input_ids"]) for row in rows], steps, job)),
+            train_dataset=Dataset.from_list(rows).select(order),
             processing_class=tokenizer,
             peft_config=common.lora(settings.lora_rank),
         )
@@ -103,6 +106,12 @@ def train(job: Job) -> dict[str, float]:
         "loss_first": recorder.mean("loss", last=False), "loss_last": recorder.mean("loss", last=True),
         "token_accuracy": recorder.mean("token_accuracy", last=True), "train_seconds": recorder.seconds,
     }  # fmt: skip
+
+
+def read(lengths: Sequence[int], batch: int, row: Mapping[str, float]) -> dict[str, float]:
+    """The tokens of the conversations of a step, by the row of its curves; `lengths` are in the order of their use."""
+    step = int(row["step"])
+    return {"tokens": sum(lengths[(step - 1) * batch : step * batch])}
 
 
 def order_of(lengths: list[int], steps: int, job: Job) -> list[int]:

@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import save_file
 
 from components.lib import retry
 from components.lib.files import write_text
@@ -17,10 +19,11 @@ from components.preflight.preflight import resolve
 from tests.fixtures.hub_server import Fault, HubServer
 from tests.fixtures.rows import good, lines
 
-GOOD = {"config.json": '{"model_type": "llama"}', "model.safetensors": "weights", "tokenizer.json": "{}"}
+EMPTY = "\x02\0\0\0\0\0\0\0{}"  # a whole safetensors file without tensors
+GOOD = {"config.json": '{"model_type": "llama"}', "model.safetensors": EMPTY, "tokenizer.json": "{}"}
 INDEX = json.dumps({"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}})
-SHARDS = {"config.json": GOOD["config.json"], "model.safetensors.index.json": INDEX, "model-1-of-2.safetensors": "w",
-          "model-2-of-2.safetensors": "w"}  # fmt: skip
+SHARDS = {"config.json": GOOD["config.json"], "model.safetensors.index.json": INDEX, "model-1-of-2.safetensors": EMPTY,
+          "model-2-of-2.safetensors": EMPTY}  # fmt: skip
 # What a model consists of -> what is said of it.
 REFUSED = {
     "no weights": ({"config.json": GOOD["config.json"]}, "has no model.safetensors, nor other weights; name one"),
@@ -28,7 +31,9 @@ REFUSED = {
         {"config.json": GOOD["config.json"], "pytorch_model.bin": "w"},
         r"only pytorch_model.bin; convert it once: AutoModelForCausalLM.from_pretrained\('NAME'\).save_pretrained",
     ),
-    "gguf": ({"model-Q4_K_M.gguf": "w"}, r"only model-Q4_K_M.gguf; .*from_pretrained\('NAME', gguf_file='model-Q4_K_M"),
+    "gguf": (
+        {"m-Q4_K_M.gguf": "w"}, r"only m-Q4_K_M.gguf; .* python pipeline.py convert (NAME/)?m-Q4_K_M.gguf DIRECTORY",
+    ),
     "many": ({f"pytorch_model-{n}.bin": "w" for n in range(5)}, "only pytorch_model-0.bin, .* and 2 more; convert"),
     "weights of another library": (
         {"config.json": GOOD["config.json"], "consolidated.safetensors": "w"}, "only consolidated.safetensors; convert",
@@ -90,6 +95,9 @@ def test_an_empty_directory_and_links_to_nothing_are_refused(tmp_path):
             "lacks model-2-of-2.safetensors of the 2 files that model.safetensors.index",
         ),
         ("model-2-of-2.safetensors", "version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not"),
+        ("model-1-of-2.safetensors", EMPTY + "more", "model-1-of-2.safetensors is cut off or has bytes to spare; save"),
+        ("model-1-of-2.safetensors", EMPTY[:-1], "model-1-of-2.safetensors is not a whole safetensors file; save"),
+        ("model-1-of-2.safetensors", EMPTY[:-1] + "!", "model-1-of-2.safetensors is no safetensors file; save"),
         ("model.safetensors.index.json", "[]", "index.json is no JSON object"),
         ("model.safetensors.index.json", "{}", "index.json has no field 'weight_map'"),
     ],
@@ -99,6 +107,32 @@ def test_a_copy_that_is_not_whole_is_refused(file, text, said, tmp_path):
         if content is not None:
             write_text(tmp_path / "model" / name, content)
     assert said in refusal(f"{tmp_path}/model")
+
+
+SIZES = {"model_type": "llama", "vocab_size": 20, "hidden_size": 4, "num_hidden_layers": 2}
+# The weights of a model, and what is said of them beside SIZES; "" if they fit.
+TABLE, LAYERS = "model.embed_tokens.weight", ["model.layers.0.norm.weight", "model.layers.1.norm.weight"]
+WEIGHTS = [
+    ({TABLE: (20, 4)}, LAYERS, {}, ""),
+    ({TABLE: (24, 4)}, LAYERS, {}, f"says: vocab_size is 20, {TABLE} has 24 rows; take both from one model, or"),
+    ({TABLE: (20, 8)}, LAYERS[:1], {}, f"hidden_size is 4, {TABLE} has 8 columns, num_hidden_layers is 2, there are 1"),
+    ({TABLE: (20, 4)}, [*LAYERS, "model.layers.2.norm.weight"], {}, "num_hidden_layers is 2, there are 3 layers"),
+    ({TABLE: (20, 4)}, [*LAYERS, "model.layers.2.norm.weight"], {"num_nextn_predict_layers": 1}, ""),
+    ({TABLE: (20, 4)}, [*LAYERS, "visual.blocks.7.norm.weight", "mtp.layers.2.norm.weight"], {}, ""),
+    ({"transformer.wte.weight": (20, 4)}, ["transformer.h.0.w"], {}, "num_hidden_layers is 2, there are 1 layers"),
+    ({"embedding.of.its.own": (7, 7)}, LAYERS, {}, ""),
+]
+
+
+@pytest.mark.parametrize(("table", "layers", "more", "said"), WEIGHTS)
+def test_weights_of_another_size_than_the_configuration_are_refused(table, layers, more, said, tmp_path):
+    write_text(tmp_path / "model" / "config.json", json.dumps({"text_config": SIZES | more, "model_type": "llama"}))
+    shapes = table | dict.fromkeys(layers, (4,))
+    save_file({name: np.zeros(shape) for name, shape in shapes.items()}, tmp_path / "model" / "model.safetensors")
+    if said:
+        assert said in refusal(f"{tmp_path}/model")
+    else:
+        resolve(replace(recipes.TINY, model=f"{tmp_path}/model"))
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from components.lib.files import read_json, sha256
-from components.push.weights import convert_weights, read_header, to_bfloat16
+from components.lib.model.weights import read_header
+from components.push.weights import convert_weights, to_bfloat16
 from tests.fixtures.releases import write_model
 
 

@@ -1,17 +1,19 @@
 """Where a model's files lie: the embedded tiny model, a directory, or the Hub; no torch here."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.lib.files import PACKAGE, dangling, expanded, read_object, sha256
 from components.lib.model.architectures import check_architecture
 from components.lib.model.names import no_hub_id
+from components.lib.model.weights import check_sizes
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")  # one of which transformers looks for
 OTHER_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx")
+_CONVERT = "python pipeline.py convert"
 LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of a large file
 
 
@@ -57,7 +59,8 @@ def config_of(model: str, revision: str) -> dict[str, Any]:
 def check_model(model: str, commit: str) -> None:
     """Refuse a model that no stage could load, by the names of its files and its config.json; nothing else is fetched.
 
-    `commit` is that of a Hub model. `ValueError` says what is there and what to do.
+    Of a directory also by the sizes of its weights. `commit` is that of a Hub model. `ValueError` says what is there
+    and what to do.
     """
     if directory := directory_of(model):
         names = {path.name for path in directory.iterdir() if path.is_file()}
@@ -67,9 +70,10 @@ def check_model(model: str, commit: str) -> None:
         hub.check_readable("model", model)
         names = {name for name in hub.names_of(model, commit) if "/" not in name}
     _check_files(names, model)
-    if directory:
-        _check_copy(directory, names)
-    check_architecture(config_of(model, commit), model)
+    shards = _check_copy(directory, names) if directory else []
+    config = config_of(model, commit)
+    check_architecture(config, model)
+    check_sizes(model, shards, config)
 
 
 def _check_files(names: Collection[str], model: str) -> None:
@@ -79,18 +83,26 @@ def _check_files(names: Collection[str], model: str) -> None:
     other = sorted(name for name in names if name.endswith(OTHER_WEIGHTS))
     shown = ", ".join(other[:3]) + (f" and {len(other) - 3} more" if len(other) > 3 else "")
     if not set(WEIGHTS).intersection(names):
-        gguf = next((f", gguf_file={name!r}" for name in other if name.endswith(".gguf")), "")
-        convert = f"AutoModelForCausalLM.from_pretrained({model!r}{gguf}).save_pretrained(DIRECTORY), its tokenizer too"
         raise ValueError(
             f"model {model!r} has no {WEIGHTS[0]}, "
-            + (f"only {shown}; convert it once: {convert}, and name that" if other else "nor other weights; name one")
+            + (f"only {shown}; {_conversion(model, other)}" if other else "nor other weights; name one that has")
         )
     if "config.json" not in names:
         raise ValueError(f"model {model!r} has no config.json beside its weights; save it with save_pretrained")
 
 
-def _check_copy(directory: Path, names: Collection[str]) -> None:
-    """Refuse the copy of a model that was not copied whole: shards that are not there, or pointers in their place."""
+def _conversion(model: str, files: Sequence[str]) -> str:
+    """How to make a model directory of weights in `files`, which are not in safetensors."""
+    if file := next((name for name in files if name.endswith(".gguf")), ""):
+        fetch, place = ("", f"{model}/{file}") if directory_of(model) else (f"hf download {model} {file}", file)
+        fetch = fetch and f"{fetch} --local-dir . and "
+        return f"convert it once by {fetch}{_CONVERT} {place} DIRECTORY, and name that"
+    call = f"AutoModelForCausalLM.from_pretrained({model!r}).save_pretrained(DIRECTORY), its tokenizer too"
+    return f"convert it once: {call}, and name that"
+
+
+def _check_copy(directory: Path, names: Collection[str]) -> list[Path]:
+    """The files of the weights; refuses a copy that is not whole: some are not there, or pointers in their place."""
     index = directory / WEIGHTS[1]
     shards = {WEIGHTS[0]} if WEIGHTS[0] in names else set(read_object(index)["weight_map"].values())
     if missing := sorted(shards.difference(names)):
@@ -99,6 +111,7 @@ def _check_copy(directory: Path, names: Collection[str]) -> None:
         with (directory / name).open("rb") as file:
             if file.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise ValueError(f"{directory / name} is a pointer of Git LFS, not weights; run `git lfs pull` there")
+    return [directory / name for name in sorted(shards)]
 
 
 def check_hub_id(model: str) -> None:
@@ -106,6 +119,10 @@ def check_hub_id(model: str) -> None:
     if link := dangling(expanded(model)):
         raise ValueError(
             f"model {model!r}: {link} is a symbolic link that points nowhere; change it, or name the model"
+        )
+    if expanded(model).is_file() and model.endswith(".gguf"):
+        raise ValueError(
+            f"model {model!r} is a GGUF file; convert it once by {_CONVERT} {model} DIRECTORY, and name that"
         )
     if why := "it is a file" if expanded(model).is_file() else no_hub_id(model):
         raise ValueError(f"model {model!r} is neither a directory here nor a Hub id, nor 'tiny': {why}")

@@ -41,10 +41,10 @@ def memory_arguments(gradient_checkpointing: bool) -> dict[str, Any]:
 
 
 def schedule_arguments(settings: Sft | Grpo) -> dict[str, Any]:
-    """Trainer arguments for the learning rate; transformers' plain `constant` would ignore the warm-up."""
-    kind = {"constant": "constant_with_warmup"}.get(settings.schedule, settings.schedule)
+    """Trainer arguments for the learning rate; see `survive.rate_share`."""
     return {
-        "learning_rate": settings.learning_rate, "warmup_steps": settings.warmup_steps, "lr_scheduler_type": kind,
+        "learning_rate": settings.learning_rate, "warmup_steps": settings.warmup_steps,
+        "lr_scheduler_type": settings.schedule,
     }  # fmt: skip
 
 

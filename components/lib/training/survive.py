@@ -1,14 +1,17 @@
 """What makes a transformers Trainer survive: checkpoints by the clock, an end on SIGTERM, a stop at NaN."""
 
 import json
+import math
 import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer, TrainerCallback
 
 from components.lib.files import write_text
@@ -68,6 +71,13 @@ class Guarded(Trainer):
 
     directory: TrainingDir
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
+        """The learning rate of `rate_share`, where the first step of transformers' schedules would learn nothing."""
+        share = partial(rate_share, self.args.lr_scheduler_type, int(self.args.warmup_steps), num_training_steps)
+        found: Any = optimizer or self.optimizer
+        self.lr_scheduler = LambdaLR(found, share)
+        return self.lr_scheduler
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
         """One forward and backward pass, its loss checked."""
         self.directory.alive.touch()  # a step of many passes may take longer than a worker may be quiet
@@ -103,6 +113,21 @@ class Guarded(Trainer):
     def _texts(self, batch: dict[str, torch.Tensor]) -> dict[str, list[str]]:
         decode = self.processing_class.batch_decode  # type: ignore[union-attr]
         return {name: decode(part) for name, part in batch.items() if name.endswith("_ids")}
+
+
+def rate_share(schedule: str, warmup: int, steps: int, done: int) -> float:
+    """The share of the learning rate with which the step after `done` of `steps` is taken; never 0.
+
+    Linear warm-up over `warmup` steps, the first at 1/warmup, then constant, or down on a line or half a cosine to
+    what would be 0 after the last step: transformers' schedules, but for the warm-up, which begins at 0 there.
+
+    >>> [rate_share("linear", 2, 6, done) for done in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
+    if done < warmup:
+        return (done + 1) / warmup
+    left = (steps - done) / max(1, steps - warmup)
+    return {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[schedule]
 
 
 def barrier() -> None:

@@ -12,7 +12,10 @@ from transformers.cache_utils import LinearAttentionLayer
 
 # Class -> private method -> its first parameters, which are what is used.
 USED = {
-    "Trainer": {"_get_grad_norm": ("model", "grad_norm"), "_prepare_inputs": ("inputs",)},
+    "Trainer": {
+        "_get_grad_norm": ("model", "grad_norm"), "_prepare_inputs": ("inputs",),
+        "create_scheduler": ("num_training_steps", "optimizer"),
+    },
     "GRPOTrainer": {
         "_prepare_inputs": ("generation_batch",),
         "_generate_and_score_completions": ("inputs",),

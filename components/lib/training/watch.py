@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 
 from components.lib.training.checkpoints import CURVES, TrainingDir, append_row, whole_rows
+
+Work = Callable[[Mapping[str, float]], Mapping[str, float]]
 
 PROGRESS_SECONDS = 5.0
 TENSORBOARD = f"{CURVES}/tensorboard"
@@ -46,16 +48,20 @@ class Recorder(TrainerCallback):
     """Writes every step to `curves.jsonl` in `directory` and shows progress: a bar on a terminal, lines elsewhere.
 
     `columns` maps the trainer's log names to the curve's; a name that a step did not log is left out of its row.
-    `shown` names the columns of a progress line. Rows that are there already are those of the run that is resumed.
+    `shown` names the columns of a progress line, `work` counts what a step did, by its row; each count is also written
+    per second of the step, which ends before the callbacks added after this one look at it. Rows that are there already
+    are those of the run that is resumed.
     """
 
-    def __init__(self, directory: Path, columns: Mapping[str, str], shown: tuple[str, ...]) -> None:
+    def __init__(
+        self, directory: Path, columns: Mapping[str, str], shown: tuple[str, ...], work: Work = lambda row: {}
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "curves.jsonl"
-        self.columns, self.shown = columns, shown
+        self.columns, self.shown, self.work = columns, shown, work
         self.rows: list[dict[str, float]] = whole_rows(self.path) if self.path.exists() else []
         self.before = self.rows[-1]["seconds"] if self.rows else 0.0
-        self.began = self.printed = time.monotonic()
+        self.began = self.printed = self.step_began = self.step_ended = time.monotonic()
         self.bar: tqdm | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -64,12 +70,21 @@ class Recorder(TrainerCallback):
         if state.is_world_process_zero and sys.stderr.isatty():
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
 
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Start the clock of the step."""
+        self.step_began = time.monotonic()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Stop it."""
+        self.step_ended = time.monotonic()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Record one step; the summary that the trainer logs at the end is none."""
         if not logs or "loss" not in logs:
             return
         row = {"step": state.global_step}
         row |= {ours: float(logs[name]) for name, ours in self.columns.items() if logs.get(name) is not None}
+        row |= self._done(row)
         row["seconds"] = round(self.before + time.monotonic() - self.began, 3)
         self.rows.append(row)
         if not state.is_world_process_zero:
@@ -94,6 +109,11 @@ class Recorder(TrainerCallback):
         part = values[-count:] if last else values[:count]
         return sum(part) / len(part)
 
+    def _done(self, row: Mapping[str, float]) -> dict[str, float]:
+        """What the step did, and how much of it in a second."""
+        counts, seconds = self.work(row), max(self.step_ended - self.step_began, 1e-9)
+        return dict(counts) | {f"{name}_per_s": round(count / seconds, 3) for name, count in counts.items()}
+
     def _show(self, row: dict[str, float], steps: int) -> None:
         if self.bar:
             self.bar.update(int(row["step"]) - self.bar.n)
@@ -111,4 +131,14 @@ def progress_line(row: Mapping[str, float], steps: int, shown: tuple[str, ...]) 
 
 
 def _numbers(row: Mapping[str, float], shown: tuple[str, ...]) -> str:
-    return "".join(f"  {name.replace('_', ' ')} {row[name]:.3g}" for name in shown if name in row)
+    """The columns `shown`, as `  rollouts/s 8.53`."""
+    return "".join(f"  {_name(column)} {row[column]:{_format(row[column])}}" for column in shown if column in row)
+
+
+def _name(column: str) -> str:
+    return column.replace("_per_s", "/s").replace("_", " ")
+
+
+def _format(value: float) -> str:
+    """Three digits, and no exponent where there are more before the point."""
+    return ",.0f" if abs(value) >= 1000 else ".3g"

@@ -116,3 +116,19 @@ def test_a_resumed_run_goes_on_with_its_rows_and_its_clock(tmp_path):
 def test_the_time_left_is_of_the_steps_so_far():
     row = {"step": 30, "reward": 0.8234, "seconds": 12.0}
     assert progress_line(row, 60, ("reward",)) == "step 30/60  reward 0.823  12 s, about 12 s left"
+
+
+def test_what_a_step_does_is_counted_by_the_second_of_the_step_alone(tmp_path, monkeypatch, capsys):
+    state = SimpleNamespace(is_world_process_zero=True, global_step=1, max_steps=1)
+    clock = iter([0.0, 0.0, 100.0, 104.0, 190.0, 191.0, 191.0])  # at each question
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    work = lambda row: {"rollouts": 8, "tokens": 8 * row["length"]}  # noqa: E731
+    recorder = Recorder(tmp_path, {"loss": "loss", "length": "length"}, ("rollouts_per_s", "tokens_per_s"), work)
+    recorder.on_train_begin(None, state, None)
+    recorder.on_step_begin()
+    recorder.on_step_end()
+    recorder.on_log(None, state, None, {"loss": 1.0, "length": 1500})
+    [row] = recorder.rows
+    assert (row["rollouts"], row["tokens"]) == (8, 12000)
+    assert (row["rollouts_per_s"], row["tokens_per_s"], row["seconds"]) == (2.0, 3000.0, 190.0)
+    assert capsys.readouterr().out == "step 1/1  rollouts/s 2  tokens/s 3,000  190 s, about 0 s left\n"
