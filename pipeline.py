@@ -167,10 +167,11 @@ def _run(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe import selection
 
     def function(given: argparse.Namespace) -> int:
+        from components.compare.live import live_page
         from components.lib import local
 
         recipe = selection.chosen(given.recipe, given.set)
-        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build)
+        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build, page=live_page)
 
     selection.add_arguments(verb)
     verb.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")

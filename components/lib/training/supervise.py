@@ -20,7 +20,7 @@ from typing import Any
 from components.lib import ending, machine
 from components.lib.files import link_tree, naming, new_file, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
-from components.lib.training.checkpoints import CURVES, TrainingDir
+from components.lib.training.checkpoints import CURVES, CURVES_ARE, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
 from components.lib.training.pace import Pace
 
@@ -51,6 +51,7 @@ def train(
     directory = TrainingDir.of(root, stage, job.inputs())
     job = replace(job, directory=directory.path)
     with directory.locked() as lock:
+        print(f"{stage}{CURVES_ARE}{directory.curves}", flush=True)
         if result := directory.result():
             print(f"{stage}: this very training has ended before; its result is taken from {directory.finished}")
         else:
