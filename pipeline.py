@@ -104,7 +104,8 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         champion = {"champion": checked["champion"]} if stage == last else {}
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
-    decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
+    learned = {"curves": curves["grpo_curves"]} if last == "grpo" else {}
+    decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last], **learned)
     decision.set_display_name("Gate").set_caching_options(False)
     # A rejected model has its report too, with the gate's reasons in it.
     compared = compare(
@@ -148,7 +149,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
         task = sft(**inputs).set_display_name("SFT")
     else:
         policy = {"policy": warm.outputs["model"]} if warm else {}
-        task = grpo(**inputs, **policy).set_display_name("GRPO")
+        task = grpo(**inputs, **policy, gate_candidate=recipe.gate.candidate).set_display_name("GRPO")
     # A step that only launches a TrainJob must not hold the GPU that the job needs.
     return task.set_container_image(images.data()) if trainjob else task
 
@@ -167,10 +168,11 @@ def _run(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe import selection
 
     def function(given: argparse.Namespace) -> int:
+        from components.compare.live import live_page
         from components.lib import local
 
         recipe = selection.chosen(given.recipe, given.set)
-        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build)
+        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build, page=live_page)
 
     selection.add_arguments(verb)
     verb.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")

@@ -12,6 +12,7 @@ from components.lib.files import write_json, write_text
 from components.lib.generation.context import cut_replies
 from components.lib.recipe.schema import PROTOCOLS, Recipe
 from components.lib.reporting.wording import slug
+from components.lib.training.handed_on import handed_on
 
 # What is logged for each checkpoint and protocol, under names that stay the same from week to week.
 _LOGGED = ("accuracy", "truncated", "unparsed", "well_formed", "mean_tokens", "right_anywhere")
@@ -59,6 +60,7 @@ def compute(
         "form": in_form("ANSWER", load.form(read)),
         "answers": load.kinds(read),
         "left_out": read[0].summary.get("left_out", []),
+        "handed_on": handed_on(curves["grpo"]) if "grpo" in curves else "",
         "results": rows,
         "gate": gate,
         "overall": overall,

@@ -10,6 +10,7 @@ from components.lib.answers.kinds import answers_of, form_of
 from components.lib.files import read_jsonl, read_object
 from components.lib.recipe.schema import PROTOCOLS, Form
 from components.lib.reporting import measures
+from components.lib.training.handed_on import PLATEAU
 
 Group = tuple[str, str]  # split, protocol
 
@@ -59,7 +60,7 @@ def read_curves(directories: Mapping[str, Path]) -> dict[str, list[dict[str, Any
     """The rows of `DIR/curves.jsonl` of each training stage, then those of its plateau.jsonl with `plateau` set."""
     found = {}
     for stage, path in directories.items():
-        evaluated = [{"step": row["step"], "plateau": row["accuracy"]} for row in _rows(path / "plateau.jsonl")]
+        evaluated = [{"step": row["step"], "plateau": row["accuracy"]} for row in _rows(path / PLATEAU)]
         found[stage] = [*read_jsonl(path / "curves.jsonl"), *evaluated]
     return found
 

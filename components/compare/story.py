@@ -33,7 +33,7 @@ def findings(results: Mapping[str, Any]) -> list[str]:
     found = [_change_sentence(results, change) for change in changes]
     found += _form_sentence(results, first)
     found += [_sources_sentence(results, row) for row in _last_rows(results) if row["macro"] is not None]
-    return found + results["left_out"]
+    return [*found, *filter(None, [results["handed_on"]]), *results["left_out"]]
 
 
 def cut_off(rows: Sequence[Mapping[str, Any]], curves: Mapping[str, Any], limit: float) -> list[str]:

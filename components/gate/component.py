@@ -9,8 +9,9 @@ from components.lib.cluster import images
 def gate(
     registry: str, run_id: str, settings: str, base: dsl.Input[dsl.Dataset], candidate: dsl.Input[dsl.Dataset],
     decision: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ) -> str:  # fmt: skip
-    """Decide on the gate split whether the candidate is better; returns promote or reject."""
+    """Decide on the gate split whether the candidate, `curves` those of its GRPO, is better: promote or reject."""
     from components.lib.registry.record import recorded
 
     with recorded(registry, run_id, "gate", metrics) as record:
@@ -22,7 +23,7 @@ def gate(
 
         outcome = run_gate(
             base=Path(base.path), candidate=Path(candidate.path), registry=registry, settings=from_json(Gate, settings),
-            decision_out=Path(decision.path),
+            decision_out=Path(decision.path), curves=Path(curves.path) if curves else None,
         )  # fmt: skip
         record.numbers, record.result = outcome.scalars, outcome.reason
         record.details = {"promoted": outcome.promote, "forced": outcome.numbers["forced"]}

@@ -35,6 +35,7 @@ from components.lib.registry.store import open_store
 from components.lib.reporting import measures
 from components.lib.reporting.statistics import mcnemar_greater
 from components.lib.reporting.wording import slug
+from components.lib.training.handed_on import handed_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +56,14 @@ class Decision:
         return {name: float(value) for name, value in self.numbers.items() if isinstance(value, int | float)}
 
 
-def run_gate(*, base: Path, candidate: Path, registry: str, settings: Gate, decision_out: Path) -> Decision:
+def run_gate(
+    *, base: Path, candidate: Path, curves: Path | None, registry: str, settings: Gate, decision_out: Path
+) -> Decision:
     """Decide about a candidate against base and the registry's champion, and write the decision as JSON.
 
     `base` and `candidate` are directories that `evaluate` wrote, the latter with the champion's new answers in
-    `champion/` if it was measured anew; otherwise those count that the registry keeps with it.
+    `champion/` if it was measured anew; otherwise those count that the registry keeps with it. `curves` are those of
+    GRPO, if the candidate comes from it; the reason then ends in which of its weights that are.
     """
     name = next(iter(read_items(candidate).values()))["checkpoint"]
     store = open_store(registry)
@@ -67,6 +71,8 @@ def run_gate(*, base: Path, candidate: Path, registry: str, settings: Gate, deci
     with tempfile.TemporaryDirectory() as directory:
         items = champion_items(store, champion, candidate, Path(directory)) if champion else None
         decision = decide(evaluations={"base": base, name: candidate}, champion=items, settings=settings)
+    if curves and (told := handed_on(curves)):
+        decision = dataclasses.replace(decision, reason=f"{decision.reason} {told}")
     decision.numbers["champion"] = champion["version"] if champion else ""
     write_text(decision_out, decision.to_json() + "\n")
     print(decision.reason)

@@ -8,8 +8,9 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def grpo(
     registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, trainjob: str,
-    checkpoints: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],
-    metrics: dsl.Output[dsl.Metrics], policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
+    checkpoints: str, gate_candidate: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model],
+    curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Improve `policy`, or the base without one, by group-relative reward on verifiable problems."""
     from components.lib.registry.record import recorded
@@ -31,6 +32,6 @@ def grpo(
             stage="grpo", model=start, revision=revision, data=Path(data.path), model_out=Path(model.path),
             curves_out=Path(curves.path), checkpoints=Path(checkpoints) if checkpoints else None, seed=inputs.seed,
             settings=from_json(Grpo, settings), training=from_json(Training, training), scale=from_json(Scale, scale),
-            work=launcher(trainjob),
+            gate_candidate=gate_candidate, work=launcher(trainjob),
         )  # fmt: skip
         record.machine = read_json(Path(curves.path) / MACHINE)

@@ -1,6 +1,7 @@
 """Keeps the weights that do best on the plateau split, and stops when they get no better."""
 
 import time
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from components.lib.files import read_jsonl, sync_tree
 from components.lib.generation import prompts
 from components.lib.training.checkpoints import TrainingDir, append_row, step_of, whole_rows
 from components.lib.training.common import is_first
+from components.lib.training.handed_on import PLATEAU, best
 from components.lib.training.job import Job
 
 
 class Plateau(TrainerCallback):
     """Every `plateau_steps`, and at the end, answers the plateau problems greedily; a row each in plateau.jsonl.
 
+    Of a job whose candidate is the best it does so before the first step too: what it began with competes as step 0.
     The best weights lie in the training's `best`. Training stops after `plateau_patience` evaluations without
     improvement. With `plateau_steps` 0 it does nothing. What the rows say is all its memory, so a resumed run goes on
     with it. `ValueError` if there is no plateau problem to use.
@@ -31,35 +34,44 @@ class Plateau(TrainerCallback):
     def __init__(self, job: Job, tokenizer: PreTrainedTokenizerBase, rollouts: Rollouts) -> None:
         self.settings, self.tokenizer, self.rollouts = job.settings, tokenizer, rollouts
         self.directory, data = TrainingDir(job.directory), job.data / "plateau.jsonl"
-        self.out, self.kept = self.directory.curves / "plateau.jsonl", self.directory.path / "best"
+        self.out, self.kept = self.directory.curves / PLATEAU, self.directory.path / "best"
         wanted = self.settings.plateau_problems if self.settings.plateau_steps else 0
+        self.from_start = bool(wanted) and job.candidate == "best"
         self.problems = list(islice(read_jsonl(data), wanted)) if wanted else []
         if wanted and not self.problems:
             raise ValueError(f"{data} holds no problem; raise standardize_plateau_share or set grpo_plateau_steps=0")
         self.rows: list[dict[str, Any]] = whole_rows(self.out) if self.out.exists() else []
 
     @property
-    def best(self) -> dict[str, Any] | None:
-        """The row of the best evaluation so far, the earliest of equal ones."""
-        return max(self.rows, key=lambda row: (row["accuracy"], -row["step"]), default=None)
+    def best(self) -> Mapping[str, Any] | None:
+        """The row of the best evaluation so far; see `handed_on.best`."""
+        return best(self.rows)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Evaluate what the training begins with, if it competes; a resumed training has done so."""
+        if self.from_start and not self.rows:
+            self._evaluate(state.global_step, model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Evaluate if it is time, keep the weights if they are the best so far, stop if patience is over."""
+        """Evaluate if it is time, and stop if patience is over."""
         every, step = self.settings.plateau_steps, state.global_step
         if not every or (step % every and step != self.settings.max_steps):
             return
-        began = time.monotonic()
-        accuracy = self.accuracy(model)
-        row = {"step": state.global_step, "accuracy": accuracy, "n": len(self.problems)}
-        self.rows.append(row | {"seconds": round(time.monotonic() - began, 3)})
+        self._evaluate(step, model)
         assert self.best is not None
-        if self.best["step"] == state.global_step:
-            self._keep(state.global_step, model)
-        self._record(self.rows[-1])
         failures = sum(row["step"] > self.best["step"] for row in self.rows)
         if self.settings.plateau_patience and failures >= self.settings.plateau_patience:
             print(f"no better for {failures} evaluations: back to step {self.best['step']}", flush=True)
             control.should_training_stop = True
+
+    def _evaluate(self, step: int, model: Any) -> None:
+        """Measure the weights of a step, and keep them if they are the best so far."""
+        began = time.monotonic()
+        row = {"step": step, "accuracy": self.accuracy(model), "n": len(self.problems)}
+        self.rows.append(row | {"seconds": round(time.monotonic() - began, 3)})
+        if self.best == self.rows[-1]:
+            self._keep(step, model)
+        self._record(self.rows[-1])
 
     def accuracy(self, model: Any) -> float:
         """The share of plateau problems answered right, greedily; with several processes each answers its share."""
@@ -102,8 +114,8 @@ class Plateau(TrainerCallback):
         save_file(weights, self._file(step))
         sync_tree(self.kept)
         oldest = min((step_of(path) for path in self.directory.steps()), default=step)
-        before = [row for row in self.rows if row["step"] <= oldest]
-        needed = max(before, key=lambda row: (row["accuracy"], -row["step"]))["step"] if before else step
+        before = best([row for row in self.rows if row["step"] <= oldest])
+        needed = before["step"] if before else step
         for path in self.kept.glob("step-*.safetensors"):
             if int(path.stem.removeprefix("step-")) < needed:
                 path.unlink()

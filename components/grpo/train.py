@@ -27,6 +27,7 @@ from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo
 from components.lib.training import common, watch
 from components.lib.training.checkpoints import TrainingDir
+from components.lib.training.handed_on import handed_on
 from components.lib.training.job import Job
 from components.lib.training.survive import Saver
 
@@ -44,7 +45,7 @@ SHOWN = ("reward", "correct", "completion_length", "rollouts_per_s", "tokens_per
 def train(job: Job) -> dict[str, float]:
     """Improve the job's model on its data/problems.jsonl; leaves the curves, and the model in `preparing`.
 
-    With `plateau_steps` the weights that did best on data/plateau.jsonl are kept, else the last ones. Returns the
+    With `plateau_steps` the weights that did best on data/plateau.jsonl are handed on, else the last ones. Returns the
     numbers to log. `ValueError` if there is no problem or the batch sizes do not divide.
     """
     settings, directory = job.settings, TrainingDir(job.directory)
@@ -74,6 +75,8 @@ def train(job: Job) -> dict[str, float]:
         trainer.add_callback(Alarms(recorder, job.training))
         common.run(trainer, Saver(directory, job.training), job.resume)
     common.save_model(trainer, tokenizer, directory.preparing / "model", plateau.weights())
+    if common.is_first() and (told := handed_on(directory.curves)):
+        print(told, flush=True)
     numbers = _numbers(recorder, plateau, trainer.state.global_step)
     return numbers | {"problems": len(kept), "problems_dropped": len(problems) - len(kept)} | checker.counts()
 

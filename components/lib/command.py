@@ -117,10 +117,11 @@ def _arguments(step: str, function: Callable[..., Any], given: dict[str, Any]) -
         given[name] = read_settings(Plan, given[name]) if hint is Plan else given[name]
     parts = _parts(step, function)
     if parts:
-        valid = [name for name, (part, _, _) in recipes.flat_fields().items() if {part, ""} & set(parts.values())]
+        taken = set(parts.values())
+        valid = [name for name, (part, _, _) in recipes.flat_fields().items() if {part, name, ""} & taken]
         changes = [_full_name(step, text, valid) for text in given.pop("set")]
         chosen = selection.chosen(given.pop("recipe"), changes)
-        given |= {name: getattr(chosen, part) if part else chosen for name, part in parts.items()}
+        given |= {name: _part_of(chosen, part) for name, part in parts.items()}
     return given | ({"stage": step} if "stage" in inspect.signature(function).parameters else {})
 
 
@@ -146,14 +147,21 @@ def _flags(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _parts(step: str, function: Callable[..., Any]) -> dict[str, str]:
-    """Argument -> the part of the recipe that it takes, "" for the whole recipe."""
-    hints = get_type_hints(function)
+    """Argument -> the part of the recipe that it takes: a stage, the flat name of a stage's field, or "" for all."""
+    hints, fields = get_type_hints(function), [name for name, (part, _, _) in recipes.flat_fields().items() if part]
     by_class = {field.annotation: name for name, field in Recipe.model_fields.items()} | {Recipe: ""}
     return {
-        name: step if name == "settings" else by_class[hints[name]]
+        name: step if name == "settings" else name if name in fields else by_class[hints[name]]
         for name in inspect.signature(function).parameters
-        if name == "settings" or (_is_settings(hints.get(name)) and hints[name] is not Plan)
+        if name == "settings" or name in fields or (_is_settings(hints.get(name)) and hints[name] is not Plan)
     }
+
+
+def _part_of(recipe: Recipe, part: str) -> Any:
+    """What `_parts` names."""
+    if part in recipes.flat_fields():
+        return recipes.value(recipe, part)
+    return getattr(recipe, part) if part else recipe
 
 
 def _is_settings(hint: Any) -> bool:

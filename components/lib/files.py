@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1]  # components/
 # What is not listed decides, a new folder too. The values of recipes are in every key by themselves.
 NO_RESULT = (
     "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting", "lib/local.py",
-    "lib/command.py", "lib/hub.py", "lib/machine.py", "lib/inside.py", "lib/retry.py", "lib/progress.py",
+    "lib/live.py", "lib/command.py", "lib/hub.py", "lib/machine.py", "lib/inside.py", "lib/retry.py", "lib/progress.py",
     "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/recipe/recipes.py", "lib/recipe/files.py",
     "lib/recipe/reference.py", "lib/recipe/selection.py", "lib/recipe/release.py",
 )  # fmt: skip

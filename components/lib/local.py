@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from components.lib import ending, machine, streams
 from components.lib.cluster import images
 from components.lib.files import PACKAGE, write_json, write_text
 from components.lib.generation.convert import reachable
+from components.lib.live import Live, Progress
 from components.lib.model.files import weights_bytes
 from components.lib.recipe import checkers
 from components.lib.recipe.files import write
@@ -53,13 +53,17 @@ PASSED_ON = (
 )  # fmt: skip
 CERTIFICATES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE")  # those that name a file, which is mounted at the same place
 RUN_LOCK, STEPS_LOCK = ".run.lock", ".steps.lock"  # in the output: of the run, and what its steps wait for
+REPORT = "report.html"  # in the output, and of the run's results
 RESERVE, RESERVE_BYTES = ".reserve", 1 << 20  # in the output, deleted before the end is written: the volume may be full
 
 
-def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any]) -> int:
+def run(
+    recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any], page: Callable[[Progress], str]
+) -> int:
     """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
 
-    Writes output/summary.json, output/report.html, output/run.log (everything that KFP printed),
+    Writes output/summary.json, output/report.html (while it runs, or if it fails, what `page` makes of its progress; at
+    the end the report), output/run.log (everything that KFP printed),
     output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry. One run at a time
     has an output: `ValueError` for a second one, before it touches anything, and for a recipe that only a cluster can
     run. What a run that was killed has left open is closed first. Signals end the running step, which saves its work;
@@ -83,13 +87,19 @@ def run(recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, s
         write_text(output / "recipe.yaml", write(checkers.unfolded(recipe, output)))
         print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
         print(f"threads of each step: {environment['OMP_NUM_THREADS']}", flush=True)
+        live = Live(output / REPORT, Progress(run_id, recipe.name, output / "artifacts"), page)
+        live.write()
+        print(f"watch it learn: {live.path.as_uri()}", flush=True)
         signals: list[int] = []
         said: list[str] = []
         try:
-            with _variables(environment), ending.handling(lambda number: _told_to_end(number, signals, steps)):
-                said += _execute(build(recipe, run_id), output, runner, environment)
+            with (
+                _variables(environment), ending.handling(lambda number: _told_to_end(number, signals, steps)),
+                live.following(),
+            ):  # fmt: skip
+                said += _execute(build(recipe, run_id), output, runner, environment, live.progress)
         finally:
-            status = _finish(store, run_id, recipe.notify, output, started, said)
+            status = _finish(store, run_id, recipe.notify, output, started, said, live)
         return 128 + signals[0] if signals else status
 
 
@@ -173,13 +183,13 @@ def _told_to_end(number: int, signals: list[int], steps: TextIO) -> None:
     print(f"{name}: the running step saves its work and ends; a second signal does not wait for it", flush=True)
 
 
-def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str]) -> list[str]:
+def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str], progress: Progress) -> list[str]:
     """Run the pipeline; returns the last lines of the first step that failed, none if none did."""
     from kfp import local
 
     chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output, environment)
     local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
-    with warnings.catch_warnings(), _quiet(output / "run.log") as console:
+    with warnings.catch_warnings(), _quiet(output / "run.log", progress) as console:
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
     return console.failed
@@ -201,7 +211,9 @@ def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
     )
 
 
-def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: float, said: list[str]) -> int:
+def _finish(
+    store: Store, run_id: str, settings: Notify, output: Path, started: float, said: list[str], live: Live
+) -> int:
     """Close the run, write its summary and print its end; returns the exit status."""
     (output / RESERVE).unlink(missing_ok=True)
     try:
@@ -210,8 +222,10 @@ def _finish(store: Store, run_id: str, settings: Notify, output: Path, started: 
         summary = summarise(store, outcome, output, time.monotonic() - started)
     except (ValueError, OSError) as error:
         write_json(output / "summary.json", {"run_id": run_id, "ending": "failed", "reason": str(error)})
+        live.end("failed", str(error), output / "results" / REPORT, made=False)
         raise
     write_json(output / "summary.json", summary)
+    live.end(outcome.ending, outcome.sentence, output / "results" / REPORT, made=bool(summary["results"]))
     _print_end(outcome, summary, output)
     return 1 if outcome.ending == "failed" else 0
 
@@ -237,15 +251,13 @@ def _outcome(store: Store, run_id: str, settings: Notify, said: list[str]) -> Ou
 
 
 def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> dict[str, Any]:
-    """The content of summary.json, from the records of the run; copies report.html beside it."""
+    """The content of summary.json, from the records of the run; fetches its results."""
     records = {record["step"]: record for record in read_records(store, outcome.run_id)}
     results: dict[str, Any] = {}
     results_prefix = f"runs/{outcome.run_id}/results"
     if "compare" in records and records["compare"]["outcome"] == "succeeded":
         store.get_tree(results_prefix, output / "results")
         results = store.read_json(f"{results_prefix}/results.json") or {}
-        for page in ("report.html", "data.html"):  # the report has a link to the other
-            shutil.copy(output / "results" / page, output / page)
     pushed = details_of(records.values(), "push")
     return {
         "run_id": outcome.run_id,
@@ -284,8 +296,8 @@ def _print_end(outcome: Outcome, summary: dict[str, Any], output: Path) -> None:
     if summary["model"]:
         print(f"model:   {summary['model']}")
         print(f"try it:  .venv/bin/python pipeline.py ask --model {summary['model']} {_asked(summary)}")
-    if (output / "report.html").exists() and summary["results"]:
-        print(f"report:  {output / 'report.html'}")
+    if summary["results"]:
+        print(f"report:  {output / REPORT}")
     print(f"{outcome.ending}: {outcome.sentence} ({summary['seconds']['total']:.0f} s) -> {output / 'summary.json'}")
 
 
@@ -309,7 +321,8 @@ class _Console:
     _TASK = re.compile(r"Executing task '([^']+)'|Task '([^']+)' finished with status (\w+)")
     _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
-    def __init__(self, console: TextIO, log: TextIO) -> None:
+    def __init__(self, console: TextIO, log: TextIO, progress: Progress) -> None:
+        self.progress = progress
         self.console, self.log, self.rest = console, streams.Steady(log), ""
         self.step, self.in_json, self.started = "", False, 0.0
         self.tail: deque[str] = deque(maxlen=LOG_LINES)  # of the step
@@ -339,11 +352,13 @@ class _Console:
         if begun:
             self.step, self.started = begun, time.monotonic()
             self.tail.clear()
+            self.progress.begin(begun)
         elif ended:
             word = "done" if status == "SUCCESS" else "FAILED"
             self.failed = self.failed or (list(self.tail) if word == "FAILED" else [])
-            print(f"[{ended}] {word} in {time.monotonic() - self.started:.1f} s", file=self.console, flush=True)
-            self.step = ""
+            seconds, self.step = time.monotonic() - self.started, ""
+            print(f"[{ended}] {word} in {seconds:.1f} s", file=self.console, flush=True)
+            self.progress.end(ended, word == "done", seconds)
 
     def _output(self, line: str) -> None:
         if line.lstrip().startswith("[KFP Executor"):
@@ -353,14 +368,15 @@ class _Console:
         elif line.strip():
             # KFP indents a step's first line once and the others twice.
             self.tail.append(line.removeprefix(_INDENT))
+            self.progress.say(self.tail[-1])
             print(f"[{self.step}] {self.tail[-1]}", file=self.console, flush=True)
 
 
 @contextlib.contextmanager
-def _quiet(path: Path) -> Iterator[_Console]:
+def _quiet(path: Path, progress: Progress) -> Iterator[_Console]:
     """Everything that is printed goes to the file `path`, and what a reader wants to see to the console."""
     log = path.open("w", encoding="utf-8", buffering=1)
-    console = _Console(sys.stdout, log)
+    console = _Console(sys.stdout, log, progress)
     try:
         with contextlib.redirect_stdout(console):  # type: ignore[type-var]
             yield console

@@ -79,12 +79,14 @@ Data, each at the revision that was used:
 def write_card(
     out: Path, *, plan: Plan, recipe: Recipe, results: list[dict[str, Any]],
     candidate: str, run_id: str, origin: dict[str, Any], data_url: str, instruction: str, kinds: list[str],
+    handed_on: str,
 ) -> None:  # fmt: skip
     """Write `README.md` and, where all of a benchmark of the Hub and nothing else was asked, `.eval_results/*.yaml`.
 
     `results` are the entries of results.json, those of one source with its name; `candidate` is the checkpoint that is
     released; `origin` says on what it was trained, `data_url` where the SFT conversations lie on the Hub, if they do,
-    `instruction` in which turn the system prompt stood, `kinds` of which kinds the answers were that it was asked for.
+    `instruction` in which turn the system prompt stood, `kinds` of which kinds the answers were that it was asked for,
+    `handed_on` a sentence on which of GRPO's weights it has, if they were chosen.
     """
     mine = [entry for entry in results if entry["checkpoint"] == candidate]
     subject = ["math"] if MATHS & set(kinds) else []
@@ -112,7 +114,8 @@ def write_card(
         messages=_messages(plan, instruction, kinds[0]), others=_others(plan, kinds),
         max_new_tokens=recipe.evaluate.max_new_tokens, sampled=recipe.evaluate.temperature > 0,
         run_id=escape.code(run_id), stages=" then ".join(name.upper() for name in recipe.stages),
-        training=_training(recipe, plan, origin), sources=_sources(plan, data_url), seed=plan.seed, wrong=_wrong(mine),
+        training=_training(recipe, plan, origin, handed_on), sources=_sources(plan, data_url), seed=plan.seed,
+        wrong=_wrong(mine),
     )  # fmt: skip
     write_text(out / "README.md", f"---\n{data.to_yaml()}\n---\n{text}")
     if benchmark := _benchmark(plan, recipe):
@@ -192,7 +195,7 @@ def _table(results: list[dict[str, Any]]) -> str:
     return markdown("llrrrr", ("checkpoint", "protocol", "n", "accuracy", "interval", "p-value"), rows)
 
 
-def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
+def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any], handed_on: str) -> str:
     code, gpus = escape.code, escape.markdown(", ".join(origin["gpus"]))
     hardware = f"{gpus}, {origin['gpu_hours']:.1f} GPU-hours" if gpus else "no GPU"
     base = f"{code(plan.model)} at {code(plan.revision)}"
@@ -200,7 +203,7 @@ def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
     if recipe.sample.problems:
         lines += [f"- sample, right solutions of the base itself among the data of SFT: {code(to_json(recipe.sample))}"]
     lines += [f"- {name}: {code(to_json(getattr(recipe, name)))}" for name in recipe.stages]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", handed_on] if handed_on else [])])
 
 
 def _sources(plan: Plan, data_url: str) -> str:

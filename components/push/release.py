@@ -58,7 +58,7 @@ def build_release(
         out, plan=plan, recipe=recipe,
         results=scores, candidate=candidate, run_id=run_id, origin=origin, data_url=data_url,
         instruction=read_object(evaluation / "summary.json").get("instruction", "system turn"),
-        kinds=list(dict.fromkeys(map(answers_of, items))),
+        kinds=list(dict.fromkeys(map(answers_of, items))), handed_on=found.get("handed_on", ""),
     )  # fmt: skip
     write_json(out / "provenance.json", provenance(out, plan, recipe, fingerprint, run_id, version) | origin)
     return version

@@ -84,7 +84,7 @@ def page_of(folder, right, every):
     evaluations = evaluated(folder, right, every)
     run_gate(
         base=evaluations["base"], candidate=evaluations["grpo"], registry=str(folder / "registry"),
-        settings=RECIPE.gate, decision_out=folder / "decision.json",
+        settings=RECIPE.gate, decision_out=folder / "decision.json", curves=None,
     )  # fmt: skip
     write_json(folder / "data" / "summary.json", {"sources": SOURCES})
     steps = [{"step": k, "loss": 1 / k, "reward": 1 - 1 / k, "correct": 1 - 1 / k, "kl": k / 9} for k in (1, 2, 3)]
@@ -116,6 +116,15 @@ def test_the_opening_of_the_report(name, tmp_path):
         assert sentence in shown
     first = shown.index(alarm) if alarm else shown.index("Gate:")
     assert first < shown.index("zero-shot: base to SFT")
+
+
+def test_findings_say_which_weights_grpo_handed_on(tmp_path):
+    rows = [{"step": step, "accuracy": 0.5, "n": 10} for step in (0, 2)]
+    write_jsonl(tmp_path / "grpo-curves" / "plateau.jsonl", rows)
+    results, page = page_of(tmp_path, (40, 60, 60), 0)
+    told = "GRPO handed on the weights of step 0 of 2, the best on the plateau split: they are those that it began with"
+    assert findings(results)[-1].startswith(told) and told in page
+    assert results["curves"]["grpo"]["plateau"] == [[0, 0.5], [2, 0.5]]
 
 
 def test_the_first_screen_says_what_was_run(tmp_path):

@@ -69,7 +69,7 @@ def test_a_champion_with_other_problems_prompts_or_sampling_is_measured_anew(
     assert set(numbers) >= {"champion/gate/zero-shot/accuracy"} and "champion/zero-shot/accuracy" not in numbers
     decision = run_gate(
         base=tmp_path / "base", candidate=tmp_path / "grpo", registry=registry.url(""),
-        settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json",
+        settings=recipes.TINY.gate, decision_out=tmp_path / "decision.json", curves=None,
     )  # fmt: skip
     assert decision.numbers["champion_difference"] == 0.0 and not decision.promote
 

@@ -198,6 +198,21 @@ def test_items_that_cannot_be_paired_are_refused(write: Write, tmp_path: Path) -
         read_items(tmp_path)
 
 
+def test_the_reason_says_which_of_grpos_weights_were_judged(write: Write, tmp_path: Path) -> None:
+    rows = [{"step": step, "accuracy": 0.5, "n": 10} for step in (0, 20, 40)]
+    write_jsonl(tmp_path / "curves" / "plateau.jsonl", rows)
+    base, candidate = write("base", range(20), checkpoint="base"), write("grpo", range(20), checkpoint="grpo")
+    decision = run_gate(
+        base=base, candidate=candidate, curves=tmp_path / "curves", registry=str(tmp_path / "registry"),
+        settings=SETTINGS, decision_out=tmp_path / "decision.json",
+    )  # fmt: skip
+    assert decision.reason == (
+        "grpo is rejected: it answers as many problems right as the base. GRPO handed on the weights of step 0 of 40, "
+        "the best on the plateau split: they are those that it began with, so it changed nothing."
+    )
+    assert json.loads((tmp_path / "decision.json").read_text())["reason"] == decision.reason
+
+
 def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: Path) -> None:
     registry, out = str(tmp_path / "registry"), tmp_path / "decision.json"
     base, candidate = write("base", range(20), checkpoint="base"), write("grpo", range(60), checkpoint="grpo")
@@ -207,6 +222,7 @@ def test_run_gate_reads_the_champion_from_the_registry(write: Write, tmp_path: P
         "registry": registry,
         "settings": SETTINGS,
         "decision_out": out,
+        "curves": None,
     }
     first = run_gate(**paths)
     assert first.promote and json.loads(out.read_text())["reason"] == first.reason

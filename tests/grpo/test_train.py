@@ -82,6 +82,21 @@ def test_grpo_keeps_the_best_weights_and_stops_without_progress(data, sft, tmp_p
     assert changed(sft[0] / "model", tmp_path / "model") == 0
 
 
+@pytest.mark.parametrize(("lora_rank", "learning_rate"), [(0, 0.05), (2, 1.0)])
+def test_what_it_began_with_competes_and_wins_a_tie(data, sft, tmp_path, capsys, lora_rank, learning_rate):
+    """The steps that follow move the weights so far that none of them can be better."""
+    settings = replace(
+        GRPO, max_steps=8, learning_rate=learning_rate, plateau_steps=1, plateau_patience=2, plateau_problems=8,
+        lora_rank=lora_rank,
+    )  # fmt: skip
+    numbers = run_grpo(data, tmp_path, settings, sft[0] / "model", candidate="best")
+    assert (numbers["steps"], numbers["plateau_step"]) == (2, 0)
+    assert [row["step"] for row in read_jsonl(tmp_path / "curves" / "plateau.jsonl")] == [0, 1, 2]
+    assert changed(sft[0] / "model", tmp_path / "model") == 0
+    told = "step 0 of 2, the best on the plateau split: they are those that it began with, so it changed nothing."
+    assert f"GRPO handed on the weights of {told}" in capsys.readouterr().out
+
+
 def test_the_last_step_competes_too(data, sft, tmp_path):
     settings = replace(GRPO, max_steps=3, plateau_steps=2, plateau_problems=2)
     run_grpo(data, tmp_path, settings, sft[0] / "model")

@@ -102,7 +102,8 @@ CHANGES = {
     "": (
         "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
-        "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/local.py", "lib/machine.py",
+        "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/live.py", "lib/local.py",
+        "lib/machine.py",
         "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
     ),
 }  # fmt: skip

@@ -40,8 +40,8 @@ def test_a_value_error_is_one_line_and_status_2(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("learning_rate=1", "write NAME=VALUE with one of margin"),
-        ("grpo_learning_rate=1", "write NAME=VALUE with one of margin"),
+        ("learning_rate=1", "write NAME=VALUE with one of candidate, margin"),
+        ("grpo_learning_rate=1", "write NAME=VALUE with one of candidate, margin"),
         ("margins=1", "write NAME=VALUE with one of margin"),
         ("margin", "write NAME=VALUE"),
         ("margin=2", "--set gate_margin=2: margin: 2.0 is too large; it must be at most 1"),
@@ -59,6 +59,19 @@ def test_a_setting_has_its_short_and_its_full_name(tmp_path, capsys):
     for name in ("alpha", "gate_alpha"):
         assert main("gate", double, ["--rows", str(tmp_path / "f"), "--cap", "1", "--set", f"{name}=0.5"]) == 0
         assert "alpha = 0.5" in capsys.readouterr().out
+
+
+def test_an_argument_may_be_one_setting_of_another_stage(capsys):
+    def shown(*, seed: int, settings: schema.Sft, gate_candidate: str = "last") -> dict[str, str]:
+        """Return what was given."""
+        return {"candidate": gate_candidate}
+
+    chosen = ["--set", "gate_candidate=best", "--set", "grpo_plateau_steps=5"]
+    assert main("sft", shown, ["--seed", "1"]) == 0 and capsys.readouterr().out == "candidate = last\n"
+    assert main("sft", shown, ["--seed", "1", *chosen[:2]]) == 2
+    assert "grpo_plateau_steps=0 never measures it" in capsys.readouterr().err
+    assert main("sft", shown, ["--seed", "1", *chosen]) == 2
+    assert "--set grpo_plateau_steps=5: write NAME=VALUE with one of" in capsys.readouterr().err
 
 
 def test_the_recipe_may_be_a_file(tmp_path, capsys):

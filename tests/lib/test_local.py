@@ -6,7 +6,9 @@ import pytest
 from kfp import dsl
 
 import pipeline
+from components.compare.live import live_page
 from components.lib.cluster.step_pod import S3_SECRET_KEYS, SECRET_KEYS
+from components.lib.live import Progress
 from components.lib.local import PASSED_ON, _environment, _execute, run
 from components.lib.machine import CHOSEN_VARIABLE
 from components.lib.recipe import recipes
@@ -33,7 +35,7 @@ def test_only_what_the_steps_print_reaches_the_console(tmp_path, capsys):
         bad().after(good())
 
     with contextlib.chdir(tmp_path):
-        _execute(both, tmp_path, "subprocess", {})
+        _execute(both, tmp_path, "subprocess", {}, Progress("r", "tiny", tmp_path))
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["[good] first", "[good]     second, indented"] and lines[2].startswith("[good] done in ")
     assert "[bad] ValueError: on purpose" in lines and lines[-1].startswith("[bad] FAILED in ")
@@ -66,7 +68,7 @@ def test_a_run_whose_exit_handler_was_kept_from_running_is_closed_and_told(tmp_p
 
     with raw_server(DONE) as (url, received), pytest.raises(KeyboardInterrupt):
         monkeypatch.setenv("NOTIFY_WEBHOOK", url)
-        run(recipes.TINY, output=tmp_path, runner="subprocess", build=build)
+        run(recipes.TINY, output=tmp_path, runner="subprocess", build=build, page=live_page)
     (found,) = read_outcomes(open_store(registry))
     assert (found.ending, found.failed_step, found.sentence) == ("failed", "grpo", "grpo failed: KeyboardInterrupt")
     assert "step 7/60" in found.log and len(received) == 1

@@ -71,6 +71,14 @@ def test_the_card_says_where_the_model_comes_from_and_what_it_scored(tmp_path: P
     compile(card.text.split("```python\n")[1].split("```")[0], "card", "exec")
 
 
+def test_the_card_says_which_weights_grpo_handed_on(tmp_path: Path) -> None:
+    run, told = make_run(tmp_path, registry=str(tmp_path / "registry")), "GRPO handed on the weights of step 20 of 60."
+    results = run["results"] / "results.json"
+    write_json(results, read_json(results) | {"handed_on": told})
+    card = ModelCard.load(Path(push(**run)["location"]) / "README.md")
+    assert f"`\n\n{told}\n\nData, each at" in card.text
+
+
 def test_card_and_provenance_name_a_checker_by_its_hash(tmp_path: Path) -> None:
     code = "def check(completion, row):\n    return True\n"
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))

@@ -101,8 +101,8 @@ TINY = Recipe(
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=2000, examples=4),
     gate=Gate(
-        margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0, max_few_shot_loss=0.02,
-        max_source_loss=1.0, force=False,
+        candidate="last", margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0,
+        max_few_shot_loss=0.02, max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
@@ -232,8 +232,8 @@ QWEN = Recipe(
     ),
     compare=Compare(confidence=0.95, bootstrap_samples=10_000, examples=6),
     gate=Gate(
-        margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0, max_few_shot_loss=0.02,
-        max_source_loss=1.0, force=False,
+        candidate="last", margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0,
+        max_few_shot_loss=0.02, max_source_loss=1.0, force=False,
     ),
     push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
@@ -372,6 +372,7 @@ def check_recipe(recipe: Recipe) -> None:
     check_release(recipe)
     if recipe.grpo.curriculum and not recipe.grpo.screen_samples:
         raise ValueError("grpo_curriculum needs to know how hard the problems are; set grpo_screen_samples, such as 8")
+    _check_candidate(recipe)
     if not recipe.evaluate.protocols:
         raise ValueError(f"evaluate_protocols is empty; name at least one of {', '.join(PROTOCOLS)}")
     if "zero-shot" not in recipe.evaluate.gate_protocols:
@@ -394,6 +395,18 @@ def check_recipe(recipe: Recipe) -> None:
         raise ValueError(f"scale_nodes is {recipe.scale.nodes}; several nodes need trainer=trainjob")
     if recipe.scale.sharding != "none" and (recipe.sft.lora_rank or recipe.grpo.lora_rank):
         raise ValueError("scale_sharding splits full weights; set it to none, or lora_rank to 0")
+
+
+def _check_candidate(recipe: Recipe) -> None:
+    if recipe.gate.candidate == "last":
+        return
+    if "grpo" not in recipe.stages:
+        raise ValueError("gate_candidate=best chooses among GRPO's weights, and stages has no grpo; set it to last")
+    if not recipe.grpo.plateau_steps:
+        raise ValueError(
+            "gate_candidate=best chooses by the plateau split, and grpo_plateau_steps=0 never measures it; set "
+            "grpo_plateau_steps, such as to 10, or gate_candidate=last"
+        )
 
 
 def _check_answers(recipe: Recipe) -> None:

@@ -19,6 +19,7 @@ Use = Literal["", "sft", "problems", "both"]
 Form = Literal["marker", "boxed"]
 Protocol = Literal["zero-shot", "8-shot", "8-shot-think"]
 Backend = Literal["transformers", "vllm"]
+Candidate = Literal["last", "best"]
 KINDS = ("number", "math", "choice", "text")  # of answers; a fifth is `CHECKER` and the path of a file
 CHECKER = "python:"
 NAMED: dict[Form, str] = {"marker": "####", "boxed": "\\boxed"}  # what a system prompt must say of the form
@@ -243,6 +244,10 @@ class Compare(Settings):
 class Gate(Settings):
     """Settings of `gate`: what a model must show on the gate split before it is pushed."""
 
+    candidate: Candidate = Field(
+        description="last: what GRPO ends with, or its best plateau step; best: what it began with, where no plateau "
+        "step does better"
+    )
     margin: float = Field(description="accuracy that the candidate must gain at least, 0.01 is one point", ge=0, le=1)
     alpha: float = Field(description="largest p-value of the paired one-sided test", ge=0, le=1)
     max_truncated: float = Field(description="largest share of completions that hit the length limit", ge=0, le=1)

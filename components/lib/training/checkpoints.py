@@ -32,6 +32,7 @@ from components.lib.registry.base import MANIFEST, describe
 from components.lib.training.job import Result, Status
 
 FINISHED, CURVES, INPUTS = "finished", "curves", "inputs"
+CURVES_ARE = ": its curves are in "  # between a stage and their place, in a line that tells people and the live page
 
 
 class TrainingDir(Place):

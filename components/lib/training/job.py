@@ -45,6 +45,7 @@ class Job:
     scale: Scale
     task: str = "train"  # or another one of the stage
     resume: str = ""  # the checkpoint to go on from
+    candidate: str = "last"  # which weights GRPO hands on: the recipe's gate_candidate
 
     def text(self) -> str:
         """The job as one line of JSON."""
@@ -72,6 +73,7 @@ class Job:
             "data": {path.name: sha256(path) for path in files if path.exists()},
             "seed": self.seed,
             "settings": plain(self.settings),
+            "candidate": self.candidate,
             "processes": [self.scale.world, self.scale.sharding],
             "code": code_sha256(*NOT_TRAINING, *(other for other in SETTINGS if other != self.stage)),
         }

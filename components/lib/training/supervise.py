@@ -20,7 +20,7 @@ from typing import Any
 from components.lib import ending, machine
 from components.lib.files import link_tree, naming, new_file, read_json, write_json
 from components.lib.recipe.schema import Scale, Training
-from components.lib.training.checkpoints import CURVES, TrainingDir
+from components.lib.training.checkpoints import CURVES, CURVES_ARE, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
 from components.lib.training.pace import Pace
 
@@ -33,23 +33,25 @@ GRACE_S = 120.0  # for a worker that hangs to save; torchrun takes 30 s of it to
 def train(
     *, stage: str, model: str, revision: str, data: Path, model_out: Path, curves_out: Path, checkpoints: Path | None,
     seed: int, settings: Any, training: Training, scale: Scale,
-    work: Callable[[Job, int], Result] | None = None,
+    gate_candidate: str = "last", work: Callable[[Job, int], Result] | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Train in a worker process until the result is there, and put it to `model_out` and `curves_out`.
 
     `model` is a directory, `tiny` or a Hub id at `revision`, `data` holds the files of standardize. Checkpoints lie
     in `checkpoints`, without one beside the curves; whoever calls again with the same inputs, settings and code goes
-    on from there. `work` makes an attempt, a local worker by default. Returns the numbers to log. `ValueError` for
-    what the user can fix, `RuntimeError` if the training cannot be brought to its end, `SystemExit` after SIGTERM.
+    on from there. `gate_candidate` is the recipe's, for GRPO alone. `work` makes an attempt, a local worker by default.
+    Returns the numbers to log. `ValueError` for what the user can fix, `RuntimeError` if the training cannot be brought
+    to its end, `SystemExit` after SIGTERM.
     """
     root = checkpoints or curves_out.with_name(f"{curves_out.name}.checkpoints")
     job = Job(
         stage=stage, model=model, revision=revision, data=data, directory=root, seed=seed, settings=settings,
-        training=training, scale=scale,
+        training=training, scale=scale, candidate=gate_candidate,
     )  # fmt: skip
     directory = TrainingDir.of(root, stage, job.inputs())
     job = replace(job, directory=directory.path)
     with directory.locked() as lock:
+        print(f"{stage}{CURVES_ARE}{directory.curves}", flush=True)
         if result := directory.result():
             print(f"{stage}: this very training has ended before; its result is taken from {directory.finished}")
         else:
@@ -173,7 +175,7 @@ def result_of(job: Job, status: int) -> Result:
 def _prepared(job: Job, directory: TrainingDir) -> Job:
     """The job with the sizes that fit and the checkpoint to go on from, the curves cut back to it."""
     (directory.path / RESULT).unlink(missing_ok=True)  # an earlier attempt's, or an orphan's
-    step, path = directory.newest() or (0, None)
+    step, path = directory.newest() or (-1, None)  # all anew, what was measured at step 0 too
     directory.rewind(step)
     if path:
         print(f"{job.stage}: going on from step {step}, {path}", flush=True)

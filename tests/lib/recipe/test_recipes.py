@@ -52,6 +52,8 @@ def test_parameters_are_few_and_exist():
         ({"stages": "grpo,sft"}, "in this order"),
         ({"evaluate_protocols": ""}, "evaluate_protocols is empty; name at least one of zero-shot, 8-shot"),
         ({"evaluate_gate_protocols": "8-shot"}, "evaluate_gate_protocols has no zero-shot, by which the gate decides"),
+        ({"gate_candidate": "best"}, "chooses by the plateau split, and grpo_plateau_steps=0 never measures it; set"),
+        ({"gate_candidate": "best", "stages": "sft"}, "gate_candidate=best chooses among GRPO's weights, and stages"),
         ({"notify_format": "teams"}, "one of 'json', 'slack', 'ntfy'"),
         ({"sft_batch_size": "5", "sft_micro_batch_size": "4"}, "multiple"),
         ({"sample_temperature": "0"}, "--set sample_temperature=0: temperature: 0.0 is too small"),

@@ -30,10 +30,10 @@ SMALL = {
 }  # fmt: skip
 
 
-def job(stage, data, directory, settings, model="tiny", seed=0):
+def job(stage, data, directory, settings, model="tiny", seed=0, candidate="last"):
     return Job(
         stage=stage, model=str(model), revision="main", data=data, directory=directory, seed=seed, settings=settings,
-        training=TINY.training, scale=TINY.scale,
+        training=TINY.training, scale=TINY.scale, candidate=candidate,
     )  # fmt: skip
 
 
@@ -41,8 +41,8 @@ def run_sft(data, out, settings, model="tiny", seed=0):
     return _run(train_sft, job("sft", data, out, settings, model, seed))
 
 
-def run_grpo(data, out, settings, model="tiny", seed=0):
-    return _run(train_grpo, job("grpo", data, out, settings, model, seed))
+def run_grpo(data, out, settings, model="tiny", seed=0, candidate="last"):
+    return _run(train_grpo, job("grpo", data, out, settings, model, seed, candidate))
 
 
 def _run(train, work):

@@ -60,7 +60,7 @@ def split(stage, data, out, model, monkeypatch, sharding, how="as it is", **chan
         stage=stage, model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
         checkpoints=None, seed=0, settings=replace(getattr(TINY, stage), **SMALL[stage] | changes),
         training=replace(TINY.training, save_minutes=0.0),
-        scale=replace(TINY.scale, processes=count, sharding=sharding),
+        scale=replace(TINY.scale, processes=count, sharding=sharding), gate_candidate="best",
     )  # fmt: skip
 
 
@@ -106,6 +106,7 @@ def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_pat
         fast = {"learning_rate": 1e-3}
         numbers = split("grpo", data, tmp_path / name, sft[0] / "model", monkeypatch, sharding, **fast)
         assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
+        assert [row["step"] for row in rows_of(tmp_path / name, "plateau.jsonl")] == [0, 3, 6, 9, 12]
     with safe_open(tmp_path / "two" / "model" / "model.safetensors", "pt") as file:
         assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
     one, two = (rows_of(tmp_path / name, "curves.jsonl") for name in ("one", "two"))

@@ -43,27 +43,37 @@ def weights_of(out):
     return hashlib.sha256((out / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
+def kill(process):
+    """kill -9 of parent and worker."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "kills"), [("sft", 1), ("grpo", 2)])
-def test_killed_at_random_steps_it_ends_in_the_same_weights(data, sft, tmp_path, stage, kills):
-    """kill -9 of parent and worker at any moment after a random step."""
+@pytest.mark.parametrize(("stage", "kills", "changes"), [("sft", 1, {}), ("grpo", 2, {"gate_candidate": "best"})])
+def test_killed_at_random_steps_it_ends_in_the_same_weights(data, sft, tmp_path, stage, kills, changes):
+    """kill -9 of parent and worker before anything is saved, and at any moment after a random step."""
     model = "tiny" if stage == "sft" else sft[0] / "model"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(start(stage, data, whole, model))
+    finish(start(stage, data, whole, model, **changes))
+    process = start(stage, data, killed, model, **changes, training_save_minutes=1000.0)
+    next(line for line in process.stdout if line.startswith("step 1/"))
+    kill(process)
     seed = random.SystemRandom().randrange(10**6)
     print(f"the kills are drawn with seed {seed}")
     draw = random.Random(seed)
     for step in sorted(draw.sample(range(1, SMALL[stage]["max_steps"] - 1), kills)):
-        process = start(stage, data, killed, model)
+        process = start(stage, data, killed, model, **changes)
         wait_for_step(killed, step)
         time.sleep(draw.random() * 0.2)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert "going on from step" in finish(start(stage, data, killed, model))
+        kill(process)
+    assert "going on from step" in finish(start(stage, data, killed, model, **changes))
     assert weights_of(killed) == weights_of(whole)
     names = ("curves.jsonl",) if stage == "sft" else ("curves.jsonl", "samples.jsonl", "plateau.jsonl")
     for name in names:
         assert rows_of(killed, name) == rows_of(whole, name) != []
+    if stage == "grpo":
+        assert [row["step"] for row in rows_of(whole, "plateau.jsonl")] == [0, 3, 6, 9, 12]
 
 
 @pytest.mark.slow
