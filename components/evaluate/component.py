@@ -38,5 +38,5 @@ def evaluate(
         )  # fmt: skip
         record.numbers = evaluate(
             model=model, revision=revision, checkpoint=checkpoint, data=files, out=out, checkpoints=place,
-            seed=inputs.seed, settings=asked, after=measured if champion else dict,
+            seed=inputs.seed, data_seed=inputs.rows_seed, settings=asked, after=measured if champion else dict,
         )  # fmt: skip

@@ -15,7 +15,7 @@ def standardize(*, plan: Plan, settings: Standardize, out: Path) -> dict[str, fl
     the files are there all the same. Of a source that keeps few rows log and summary warn.
     """
     written = write_rows(plan=plan, settings=settings, out=out)
-    numbers = write_summary(written, settings, plan.seed, out)
+    numbers = write_summary(written, settings, plan.rows_seed, out)
     for warning in written.warnings:
         print(f"standardize: WARNING: {warning}", flush=True)
     if written.error:
