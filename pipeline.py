@@ -1,6 +1,7 @@
 """The pipeline: its DAG, and the verbs that run it.
 
 python pipeline.py run --recipe tiny --output out     everything on this machine
+python pipeline.py study sft-or-not                   variants of a recipe with several seeds, and what differs
 python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 NAME = "grpo-pipeline"
 
 
-def build(recipe: "Recipe", run_id: str | None = None) -> Any:
+def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -> Any:
     """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
 
     With a `run_id`, the key of the run record, it is for this machine; without one it is for a cluster, where KFP's
-    run id is the key, and every step gets its place.
+    run id is the key, and every step gets its place. What is not `judged` is only measured, without gate and push.
     """
     from kfp import dsl
 
@@ -45,7 +46,7 @@ def build(recipe: "Recipe", run_id: str | None = None) -> Any:
 
     def graph(*values: Any) -> None:
         parameters = dict(zip(recipes.PARAMETERS, values, strict=True))
-        _wire(recipe, parameters, run_id)
+        _wire(recipe, parameters, run_id, judged)
         if not run_id:
             placement.place_all(recipe.cluster)
 
@@ -61,7 +62,7 @@ def build(recipe: "Recipe", run_id: str | None = None) -> Any:
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
-def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> None:
+def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judged: bool) -> None:
     from kfp import dsl
 
     from components.lib.recipe.settings import to_json
@@ -75,14 +76,15 @@ def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> N
         checked.set_display_name("Preflight").set_caching_options(False)
         with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
             # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
-            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs)
+            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs, judged)
 
 
-def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any]) -> None:
+def _train_and_judge(
+    recipe: "Recipe", run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any], judged: bool
+) -> None:
     from kfp import dsl
 
     from components.compare.component import compare
-    from components.gate.component import gate
     from components.standardize.component import standardize
 
     plan = checked["Output"]
@@ -103,18 +105,25 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         champion = {"champion": checked["champion"]} if stage == last else {}
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
-    decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last])
-    decision.set_display_name("Gate").set_caching_options(False)
+    decision = _judge(run, checked, items["base"], items[last]) if judged else None
     # A rejected model has its report too, with the gate's reasons in it.
-    compared = compare(
-        **run, recipe=checked["merged"], data=shared["data"], decision=decision.outputs["decision"], **items, **curves
-    )
+    reasons = {"decision": decision.outputs["decision"]} if decision else {}
+    compared = compare(**run, recipe=checked["merged"], data=shared["data"], **reasons, **items, **curves)
     compared.set_display_name("Compare").set_caching_options(False)
+    if not decision:
+        return
     with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
         _push(
             run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
             results=compared.outputs["results"], decision=decision.outputs["decision"],
         )  # fmt: skip
+
+
+def _judge(run: dict[str, Any], checked: dict[str, Any], base: Any, candidate: Any) -> Any:
+    from components.gate.component import gate
+
+    decision = gate(**run, settings=checked["gate"], base=base, candidate=candidate)
+    return decision.set_display_name("Gate").set_caching_options(False)
 
 
 def _sample(kept: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +184,12 @@ def _run(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
     verb.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
     verb.set_defaults(function=function)
+
+
+def _study(verb: argparse.ArgumentParser) -> None:
+    from components.lib.study import verb as study
+
+    study.add(verb, build)
 
 
 def _compile(verb: argparse.ArgumentParser) -> None:
@@ -300,6 +315,7 @@ def _tiny(verb: argparse.ArgumentParser) -> None:
 # Name -> what it does, and what gives its parser flags and the function to call.
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("run the whole pipeline on this machine", _run),
+    "study": ("run variants of a recipe with several seeds, and say what differs", _study),
     "compile": ("write the pipeline as YAML for Kubeflow", _compile),
     "submit": ("start a run on a cluster", partial(_cluster, "submit")),
     "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),

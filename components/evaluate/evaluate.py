@@ -12,7 +12,7 @@ from components.evaluate import protocols
 from components.lib.answers import checker
 from components.lib.answers.judging import Item, verdicts
 from components.lib.answers.kinds import answers_of, form_of
-from components.lib.files import read_jsonl, write_json, write_jsonl
+from components.lib.files import code_sha256, read_jsonl, sha256, write_json, write_jsonl
 from components.lib.generation import prompts
 from components.lib.generation.context import cut_replies
 from components.lib.generation.loading import load_tokenizer
@@ -65,6 +65,17 @@ def evaluate(
         write_jsonl(out / "items.jsonl", items)
         write_json(out / "summary.json", summary)
         return _numbers(groups) | checker.counts() | after()
+
+
+def decisive(
+    *, model: str, revision: str, checkpoint: str, data: Path, seed: int, settings: schema.Evaluate, data_seed: int
+) -> dict[str, Any]:
+    """All that decides what an evaluation finds, as JSON values: greedy answers know no seed but the exemplars'."""
+    return {
+        "checkpoint": checkpoint, "model": model_sha256(model_directory(model, revision)), "settings": plain(settings),
+        "seeds": [data_seed, seed if settings.temperature else 0], "code": code_sha256(),
+        "data": {path.name: sha256(path) for path in sorted(data.glob("*.jsonl"))},
+    }  # fmt: skip
 
 
 def plan_requests(

@@ -1,9 +1,12 @@
 """Turn any mix of sources into the files that every later stage uses, and say what happened to every row."""
 
 from pathlib import Path
+from typing import Any
 
 from components.lib.data.rows import write_rows
+from components.lib.files import code_sha256
 from components.lib.recipe.schema import Standardize
+from components.lib.recipe.settings import plain, replace
 from components.lib.registry.plan import Plan
 from components.standardize.summary import write_summary
 
@@ -21,3 +24,9 @@ def standardize(*, plan: Plan, settings: Standardize, out: Path) -> dict[str, fl
     if written.error:
         raise ValueError(f"{written.error}; see {out / 'rejects.jsonl'}")
     return numbers
+
+
+def decisive(plan: Plan, settings: Standardize) -> dict[str, Any]:
+    """All that decides what is written, as JSON values: of the run's seeds that of the rows alone."""
+    known = replace(plan.hashed(), seed=plan.rows_seed, data_seed=plan.rows_seed)
+    return {"plan": plain(known), "settings": plain(settings), "code": code_sha256()}
