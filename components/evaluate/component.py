@@ -20,6 +20,7 @@ def evaluate(
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
         from functools import partial
         from pathlib import Path
+        from typing import Any
 
         from components.evaluate.champion import measure_champion
         from components.evaluate.evaluate import decisive, evaluate
@@ -37,7 +38,7 @@ def evaluate(
             measure_champion, version=champion, registry=registry, candidate=out, data=files, checkpoints=place,
             seed=inputs.seed, settings=asked,
         )  # fmt: skip
-        work = {
+        work: dict[str, Any] = {
             "model": model, "revision": revision, "checkpoint": checkpoint, "data": files, "seed": inputs.seed,
             "data_seed": inputs.rows_seed, "settings": asked,
         }  # fmt: skip

@@ -160,7 +160,7 @@ def _ending(
         return "promoted", steps["push"]["result"] + (", by force" if gate.get("forced") else "")
     if gate.get("promoted") is False:
         return "rejected", steps["gate"]["result"]
-    if "gate" not in steps and steps.get("compare", {}).get("outcome") == "succeeded":
+    if "gate" not in steps and "compare" in steps and steps["compare"]["outcome"] == "succeeded":
         return "measured", "a run of a study: its checkpoints were measured, nothing was judged"
     if details_of(steps.values(), "preflight").get("changed") is False:
         return "no-change", steps["preflight"]["result"]

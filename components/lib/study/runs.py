@@ -77,7 +77,8 @@ def steps_of(recipe: Recipe) -> dict[str, str]:
         "model", "revision", "sources", "evaluation", "form", "system_prompt", "checkers", "sample", "standardize",
         "data_seed",
     )]  # fmt: skip
-    found, model = {"standardize": [data]}, [data]
+    found: dict[str, list[Any]] = {"standardize": [data]}
+    model: list[Any] = [data]
     asked = [values["evaluate"], recipe.seed if recipe.evaluate.temperature else 0]
     found["evaluate-base"] = [*model, asked]
     for stage in recipe.stages:

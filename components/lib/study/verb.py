@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lib.reporting.table import lines
-from components.lib.study import declared, runs
+from components.lib.study import declared, report, results, runs, story
 from components.lib.study.declared import Declared
 
 ASKED = ("status", "report")
@@ -27,7 +27,11 @@ def add(verb: argparse.ArgumentParser, build: Callable[..., Any]) -> None:
         if asked == ["status"]:
             return _status(study, output)
         status = 0 if asked else runs.run_all(study, output, given.runner, build)
-        return status if status > 128 else _report(study, output, given.runner, build, status, bool(asked))
+        if status <= 128:
+            _report(study, output)
+        if study.push_best and not asked and status == 0:
+            status = _push_best(study, output, given.runner, build)
+        return status
 
     known = ", ".join(declared.names())
     verb.add_argument("words", nargs="+", metavar="[status|report] NAME|FILE", help=f"one of {known}, or a YAML file")
@@ -68,8 +72,20 @@ def _status(study: Declared, output: Path) -> int:
     return 0
 
 
-def _report(
-    study: Declared, output: Path, runner: str, build: Callable[..., Any], status: int, only: bool
-) -> int:  # fmt: skip
-    """Write the report of what there is and print what it says; then the push of the best variant, if asked for."""
-    return status
+def _report(study: Declared, output: Path) -> None:
+    """Write the report of what there is, and print what it says."""
+    found = results.compute(study, runs.planned(study, output))
+    report.write(found, output)
+    print(f"\n{story.headline(found)}\n")
+    for line in [*found["warnings"], *story.sentences(found)]:
+        print(f"- {line}")
+    print(f"\nreport: {output / 'study.html'}")
+
+
+def _push_best(study: Declared, output: Path, runner: str, build: Callable[..., Any]) -> int:
+    """Let the gate judge the variant with the highest mean accuracy; returns the exit status."""
+    found = results.compute(study, runs.planned(study, output))
+    first = found["accuracies"][0]["protocol"]
+    means = {row["variant"]: row["mean"] for row in found["accuracies"] if row["protocol"] == first}
+    best = max((name for name in means if name in study.recipes), key=lambda name: means[name])
+    return runs.promote(study, best, output, runner, build)
