@@ -300,14 +300,17 @@ def _teach(verb: argparse.ArgumentParser) -> None:
 
 
 def _tiny(verb: argparse.ArgumentParser) -> None:
+    from components.lib.model.names import EMBEDDED
+
     def function(given: argparse.Namespace) -> int:
         given.output.mkdir(parents=True, exist_ok=True)  # before what takes minutes
         from components.lib.tiny.build import build_base
 
-        build_base(given.output, given.seed)
+        build_base(given.output, given.seed, given.size)
         return 0
 
     verb.add_argument("--output", required=True, type=Path, help="directory for the model and its tokenizer")
+    verb.add_argument("--size", default="tiny", choices=EMBEDDED, help="which of the embedded models (default: tiny)")
     verb.add_argument("--seed", required=True, type=int, help="seed of the weights and of the pre-training texts")
     verb.set_defaults(function=function)
 
@@ -325,7 +328,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "score": ("judge the completions of a JSON Lines file", _score),
     "ask": ("put one question to a model", _ask),
     "teach": ("let a teacher model behind an API solve problems", _teach),
-    "tiny": ("rebuild the embedded base model of the demo", _tiny),
+    "tiny": ("rebuild an embedded base model of the demo", _tiny),
 }
 
 

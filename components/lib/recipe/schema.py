@@ -332,7 +332,7 @@ class Recipe(Settings):
     """Everything that one run needs to know."""
 
     name: str = Field(description="name of the recipe")
-    model: str = Field(description="Hub id or directory of the base model; tiny: the embedded one")
+    model: str = Field(description="Hub id or directory of the base model; tiny or tiny-small: an embedded one")
     revision: str = Field(description="Hub branch, tag or commit of the base model")
     sources: tuple[Source, ...] = Field(description="where SFT conversations and RL problems come from")
     evaluation: tuple[Source, ...] = Field(description="where the evaluation problems come from")

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from components.lib import ending, local
+from components.lib.model.names import EMBEDDED
 from components.lib.recipe import files
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import plain, replace
 from components.lib.registry.outcome import Outcome, read_outcomes
 from components.lib.registry.store import open_store
-from components.lib.study.declared import Declared
+from components.lib.study.declared import BASE, Declared
 
 LOCK = ".study.lock"
 MEASURED = "measured"
@@ -57,7 +58,15 @@ class Run:
 
 
 def planned(study: Declared, output: Path) -> list[Run]:
-    """All runs of a study, every variant with one seed before the next seed, so that what there is can be compared."""
+    """All runs of a study, every variant with one seed before the next seed, so that what there is can be compared.
+
+    `ValueError` if there is a base and variants begin with different ones.
+    """
+    bases = {steps_of(recipe)["evaluate-base"] for recipe in study.recipes.values()}
+    if BASE in study.variants and len(bases) > 1:
+        raise ValueError(
+            f"study {study.name}: {BASE} is not one: variants differ in model, data or `evaluate`; leave it out"
+        )
     return [
         Run(variant, seed, _own(study, output, variant, seed), output / "runs" / variant / str(seed))
         for seed in study.seeds
@@ -101,7 +110,7 @@ def new_steps(runs: Sequence[Run]) -> list[list[str]]:
 def seconds_left(runs: Sequence[Run], done: Mapping[int, Outcome]) -> float | None:
     """About how long the runs take that are not `done` (place in `runs` -> outcome); None if nothing tells it yet."""
     known: dict[str, float] = {}
-    if all(run.recipe.model.startswith("tiny") for run in runs):
+    if all(run.recipe.model in EMBEDDED for run in runs):
         known |= TINY_S
     fresh = new_steps(runs)
     for place, outcome in done.items():
