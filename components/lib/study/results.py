@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from components.lib.recipe.recipes import RECIPES, differences, shown
 from components.lib.recipe.schema import PROTOCOLS
 from components.lib.registry.outcome import Outcome, gpu_hours
 from components.lib.registry.plan import Plan
@@ -14,7 +15,7 @@ from components.lib.registry.record import details_of, read_records
 from components.lib.registry.store import open_store
 from components.lib.reporting.statistics import holm
 from components.lib.study import inference
-from components.lib.study.declared import BASE, Declared
+from components.lib.study.declared import BASE, OWN, Declared
 from components.lib.study.runs import Run
 
 SEED = 0  # of the bootstrap: the same runs give the same report
@@ -66,6 +67,8 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "name": study.name,
         "recipe": study.any_recipe.name,
+        "changes": _changes(study),
+        "machines": sorted({name for each in ended for name in each.results["run"]["machines"]}),
         "model": sorted({recipe.model for recipe in study.recipes.values()}),
         "confidence": settings.confidence,
         "bootstrap_samples": settings.bootstrap_samples,
@@ -128,6 +131,19 @@ def comparisons(scores: Scores, pair: tuple[str, str], level: Mapping[str, Any])
             "p_adjusted": None,
         })  # fmt: skip
     return found
+
+
+def _changes(study: Declared) -> dict[str, str]:
+    """Variant, or "all" -> in what it differs from the built-in recipe of its name, or from the first variant."""
+    reference = RECIPES.get(study.any_recipe.name, study.any_recipe)
+    each = {
+        variant: {name: shown(after) for name, (_, after) in differences(reference, recipe).items() if name not in OWN}
+        for variant, recipe in study.recipes.items()
+    }
+    common = set.intersection(*(set(changes.items()) for changes in each.values()))
+    own = {variant: sorted(set(changes.items()) - common) for variant, changes in each.items()}
+    told = {name: ", ".join("=".join(item) for item in items) for name, items in {"all": sorted(common), **own}.items()}
+    return {name: text for name, text in told.items() if text}
 
 
 def _ordered(protocols: Any) -> list[str]:

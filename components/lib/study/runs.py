@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from components.lib import ending, local
 from components.lib.model.names import EMBEDDED
 from components.lib.recipe import files
@@ -44,10 +46,10 @@ class Run:
 
     def ended(self) -> Outcome | None:
         """The newest outcome of this very recipe, None if it has none; what is in the registry of another is not."""
-        store = open_store(self.recipe.registry)
+        store, own = open_store(self.recipe.registry), replace(self.recipe, registry="", checkpoints="")
         for outcome in reversed(read_outcomes(store)):
             results = store.read_json(f"runs/{outcome.run_id}/results/results.json") or {}
-            if outcome.ending != MEASURED or results["run"]["recipe_file"] == _text(self.recipe):
+            if outcome.ending != MEASURED or _values(results["run"]["recipe_file"]) == _values(files.write(own)):
                 return outcome
         return None
 
@@ -195,9 +197,9 @@ def _own(study: Declared, output: Path, variant: str, seed: int) -> Recipe:
     )  # fmt: skip
 
 
-def _text(recipe: Recipe) -> str:
-    """A recipe as a run's results have it."""
-    return files.write(replace(recipe, registry="", checkpoints=""))
+def _values(text: str) -> Any:
+    """The values of a recipe file: its help texts may have been worded anew since."""
+    return yaml.safe_load(text)
 
 
 def _in_use(output: Path) -> Any:

@@ -28,7 +28,8 @@ def leave(run, right, ending="measured", commit="a"):
         "completion_length": [[2, 9.0]],
     }
     store.write_json(f"runs/{run_id}/results/results.json", {
-        "run": {"recipe_file": text, "commits": [commit]}, "alarms": [], "curves": {last: curve},
+        "run": {"recipe_file": text, "commits": [commit], "machines": ["no GPU, 1 thread"]}, "alarms": [],
+        "curves": {last: curve},
     })  # fmt: skip
     counts = {"base": 20, last: right}
     store.write_json(f"runs/{run_id}/results/scores.json", {
@@ -60,6 +61,7 @@ def test_the_report_says_what_can_be_said_and_what_cannot(study, capsys):
     found = read_json(output / "study.json")
     assert [row["claimed"] for row in found["comparisons"]] == [True, False, True, True]
     told = story.sentences(found)
+    assert found["changes"] == {"all": "compare_bootstrap_samples=200", "sft": "stages=sft", "grpo": "stages=grpo"}
     assert told[0].startswith("sft is better than base, zero-shot: +20.5 points (") and "3 seeds, adjusted p" in told[0]
     assert "nor that they do not. Some" in told[1] and "seeds would settle a difference like this one" in told[1]
     (row,) = [row for row in found["accuracies"] if row["variant"] == "sft"]
