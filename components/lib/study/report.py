@@ -23,11 +23,16 @@ def write(found: Mapping[str, Any], out: Path) -> None:
 
 
 def _render(name: str, found: Mapping[str, Any], **more: Any) -> str:
-    words = {"headline": story.headline(found), "sentences": story.sentences(found), "methods": story.METHODS}
-    gains = {(row["after"], row["protocol"]): row for row in reversed(found["comparisons"])}
-    first = found["accuracies"][0]["protocol"]
     return page.render(
-        Path(__file__).with_name(name), found=found, gains=gains, first=first, colour=_colours(found), **words, **more
+        Path(__file__).with_name(name),
+        found=found,
+        headline=story.headline(found),
+        sentences=story.sentences(found),
+        settles=story.settles,
+        methods=story.METHODS,
+        gains={(row["after"], row["protocol"]): row for row in reversed(found["comparisons"])},
+        first=found["accuracies"][0]["protocol"],
+        **more,
     )
 
 

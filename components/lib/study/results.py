@@ -60,10 +60,7 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
     for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
         row["p_adjusted"] = adjusted
     for row in compared:
-        row["claimed"] = row["p_adjusted"] is not None and row["p_adjusted"] <= 1 - settings.confidence
-        open_ = not row["claimed"] and len(row["differences"]) > 1
-        alpha = (1 - settings.confidence) / len(compared)
-        row["seeds_needed"] = inference.seeds_needed(list(row["differences"].values()), alpha) if open_ else None
+        _judge(row, 1 - settings.confidence, len(compared))
     return {
         "name": study.name,
         "recipe": study.any_recipe.name,
@@ -79,6 +76,18 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
         "runs": [_run(run, ended) for run in runs],
         "warnings": _warnings(runs, ended),
     }
+
+
+def _judge(row: dict[str, Any], alpha: float, comparisons: int) -> None:
+    """Add whether a difference is claimed, and what would settle it: so many seeds (None: too many), or problems."""
+    low, high = row["interval"]
+    significant = row["p_adjusted"] is not None and row["p_adjusted"] <= alpha
+    row["claimed"] = significant and not low <= 0 <= high
+    row["lacks_problems"] = significant and not row["claimed"]
+    open_ = not significant and len(row["differences"]) > 1
+    row["seeds_needed"] = (
+        inference.seeds_needed(list(row["differences"].values()), alpha / comparisons) if open_ else None
+    )
 
 
 def scores_of(study: Declared, ended: Sequence[Ended]) -> Scores:

@@ -46,10 +46,11 @@ class Run:
 
     def ended(self) -> Outcome | None:
         """The newest outcome of this very recipe, None if it has none; what is in the registry of another is not."""
-        store, own = open_store(self.recipe.registry), replace(self.recipe, registry="", checkpoints="")
+        store = open_store(self.recipe.registry)
+        own = files.write(replace(self.recipe, registry="", checkpoints=""))
         for outcome in reversed(read_outcomes(store)):
             results = store.read_json(f"runs/{outcome.run_id}/results/results.json") or {}
-            if outcome.ending != MEASURED or _values(results["run"]["recipe_file"]) == _values(files.write(own)):
+            if outcome.ending != MEASURED or _same(results["run"]["recipe_file"], own):
                 return outcome
         return None
 
@@ -197,9 +198,9 @@ def _own(study: Declared, output: Path, variant: str, seed: int) -> Recipe:
     )  # fmt: skip
 
 
-def _values(text: str) -> Any:
-    """The values of a recipe file: its help texts may have been worded anew since."""
-    return yaml.safe_load(text)
+def _same(one: str, other: str) -> bool:
+    """Whether two recipe files have the same values: the help texts may have been worded anew."""
+    return one == other or yaml.safe_load(one) == yaml.safe_load(other)
 
 
 def _in_use(output: Path) -> Any:

@@ -14,7 +14,8 @@ METHODS = (
     "normal quantile: of three seeds the plain bootstrap would leave out the truth far too often. They are rather too "
     "wide.",
     f"Tests: Student's paired t-test over the differences of each seed (1908), none below {LEAST_SEEDS} seeds; Holm's "
-    "adjustment (1979) over all comparisons of this report. It takes differences between seeds as normal.",
+    "adjustment (1979) over all comparisons of this report. It takes differences between seeds as normal, and the "
+    "problems as given: a difference is claimed only if its interval, which is over problems too, leaves out zero.",
     "Seeds that would settle a difference: power of that test by the noncentral t (Cohen 1988), a chance of "
     f"{POWER:.0%} at the level divided by the number of comparisons, if difference and deviation are what these seeds "
     "show; of few seeds that is a guess.",
@@ -40,7 +41,7 @@ def _sentence(row: Mapping[str, Any], confidence: float) -> str:
     seeds = len(row["differences"])
     names = f"{row['after']} against {row['before']}, {row['protocol']}"
     numbers = (
-        f"{points(row['mean'])} points ({points_interval(row['interval'])} at {confidence:.0%}), "
+        f"{points(row['mean'])} points ({points_interval(row['interval'])} at {100 * confidence:g} %), "
         f"{seeds} seed{'s' * (seeds > 1)}"
     )
     if row["p_value"] is None:
@@ -53,9 +54,21 @@ def _sentence(row: Mapping[str, Any], confidence: float) -> str:
 
 
 def _open(row: Mapping[str, Any]) -> str:
-    """How many seeds would settle a comparison that is open."""
+    """What would settle a comparison that is open."""
+    if row["lacks_problems"]:
+        return f" The seeds agree, but {row['n']:,} problems are too few."
     if len(row["differences"]) == 1:
         return ""
     if needed := row["seeds_needed"]:
         return f" Some {needed} seeds would settle a difference like this one."
     return f" A difference like this one would take more than {MOST_SEEDS} seeds."
+
+
+def settles(row: Mapping[str, Any]) -> str:
+    """What would settle a comparison, for a table."""
+    if row["claimed"]:
+        return "settled"
+    if row["lacks_problems"]:
+        return "more problems"
+    several = len(row["differences"]) > 1
+    return f"{row['seeds_needed'] or f'over {MOST_SEEDS}'} seeds" if several else "not known"

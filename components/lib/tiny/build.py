@@ -77,8 +77,8 @@ def build_base(output: Path, seed: int, size: str) -> None:
     pretrain(model, tokenizer, Random(f"pretraining {seed}"), steps)
     model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
-    size = sum(file.stat().st_size for file in output.iterdir())
-    print(f"{model.num_parameters():,} parameters, {size / 1e6:.2f} MB, in {output}")
+    written = sum(file.stat().st_size for file in output.iterdir())
+    print(f"{model.num_parameters():,} parameters, {written / 1e6:.2f} MB, in {output}")
 
 
 def build_tokenizer() -> Qwen3_5Tokenizer:

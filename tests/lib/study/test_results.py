@@ -85,6 +85,17 @@ def test_the_same_variant_twice_claims_nothing(tmp_path):
     assert not row["claimed"] and row["p_value"] == 1.0 and "no difference can be claimed" in story.headline(found)
 
 
+def test_a_difference_within_the_luck_of_the_problems_is_not_claimed(tmp_path):
+    """All seeds agree to the problem, and the interval over problems holds zero."""
+    made = declared.load("rewards", "", ["compare_bootstrap_samples=200"])
+    for run in runs.planned(made, tmp_path):
+        leave(run, 100 + (run.variant == "with-form"))
+    found = results.compute(made, runs.planned(made, tmp_path))
+    (row,) = found["comparisons"]
+    assert row["p_adjusted"] == 0.0 and not row["claimed"] and story.settles(row) == "more problems"
+    assert "The seeds agree, but 200 problems are too few." in story.sentences(found)[0]
+
+
 def test_two_seeds_give_no_p_value(study):
     made, planned, _ = study
     found = results.compute(replace(made, seeds=(0, 1)), [run for run in planned if run.seed < 2])
