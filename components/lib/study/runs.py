@@ -50,7 +50,7 @@ class Run:
         own = files.write(replace(self.recipe, registry="", checkpoints=""))
         for outcome in reversed(read_outcomes(store)):
             results = store.read_json(f"runs/{outcome.run_id}/results/results.json") or {}
-            if outcome.ending != MEASURED or _same(results["run"]["recipe_file"], own):
+            if outcome.ending != MEASURED or _same((results.get("run") or {}).get("recipe_file", ""), own):
                 return outcome
         return None
 

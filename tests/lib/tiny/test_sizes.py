@@ -23,8 +23,3 @@ def test_the_verb_knows_the_sizes(capsys):
     with pytest.raises(SystemExit):
         verb.parse_args(["--output", "x", "--seed", "0", "--size", "huge"])
     assert "invalid choice: 'huge'" in capsys.readouterr().err
-
-
-def test_the_sizes_are_those_that_the_builder_knows():
-    build = pytest.importorskip("components.lib.tiny.build", reason="needs torch: the builder is not loaded")
-    assert list(build.SIZES) == list(EMBEDDED)
