@@ -1,6 +1,7 @@
 """The pipeline: its DAG, and the verbs that run it.
 
 python pipeline.py run --recipe tiny --output out     everything on this machine
+python pipeline.py study sft-or-not                   variants of a recipe with several seeds, and what differs
 python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 NAME = "grpo-pipeline"
 
 
-def build(recipe: "Recipe", run_id: str | None = None) -> Any:
+def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -> Any:
     """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
 
     With a `run_id`, the key of the run record, it is for this machine; without one it is for a cluster, where KFP's
-    run id is the key, and every step gets its place.
+    run id is the key, and every step gets its place. What is not `judged` is only measured, without gate and push.
     """
     from kfp import dsl
 
@@ -46,7 +47,7 @@ def build(recipe: "Recipe", run_id: str | None = None) -> Any:
 
     def graph(*values: Any) -> None:
         parameters = dict(zip(recipes.PARAMETERS, values, strict=True))
-        _wire(recipe, parameters, run_id)
+        _wire(recipe, parameters, run_id, judged)
         if not run_id:
             placement.place_all(recipe.cluster)
 
@@ -62,7 +63,7 @@ def build(recipe: "Recipe", run_id: str | None = None) -> Any:
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
-def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> None:
+def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judged: bool) -> None:
     from kfp import dsl
 
     from components.lib.recipe.settings import to_json
@@ -76,14 +77,15 @@ def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> N
         checked.set_display_name("Preflight").set_caching_options(False)
         with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
             # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
-            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs)
+            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs, judged)
 
 
-def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any]) -> None:
+def _train_and_judge(
+    recipe: "Recipe", run: dict[str, Any], cached: dict[str, Any], checked: dict[str, Any], judged: bool
+) -> None:
     from kfp import dsl
 
     from components.compare.component import compare
-    from components.gate.component import gate
     from components.standardize.component import standardize
 
     plan = checked["Output"]
@@ -105,18 +107,25 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
     curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
     learned = {"curves": curves["grpo_curves"]} if last == "grpo" else {}
-    decision = gate(**run, settings=checked["gate"], base=items["base"], candidate=items[last], **learned)
-    decision.set_display_name("Gate").set_caching_options(False)
+    decision = _judge(run, checked, items["base"], items[last], learned) if judged else None
     # A rejected model has its report too, with the gate's reasons in it.
-    compared = compare(
-        **run, recipe=checked["merged"], data=shared["data"], decision=decision.outputs["decision"], **items, **curves
-    )
+    reasons = {"decision": decision.outputs["decision"]} if decision else {}
+    compared = compare(**run, recipe=checked["merged"], data=shared["data"], **reasons, **items, **curves)
     compared.set_display_name("Compare").set_caching_options(False)
+    if not decision:
+        return
     with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
         _push(
             run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
             results=compared.outputs["results"], decision=decision.outputs["decision"],
         )  # fmt: skip
+
+
+def _judge(run: dict[str, Any], checked: dict[str, Any], base: Any, candidate: Any, learned: dict[str, Any]) -> Any:
+    from components.gate.component import gate
+
+    decision = gate(**run, settings=checked["gate"], base=base, candidate=candidate, **learned)
+    return decision.set_display_name("Gate").set_caching_options(False)
 
 
 def _sample(kept: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
@@ -164,20 +173,32 @@ def _push(run: dict[str, Any], checked: dict[str, Any], **artifacts: Any) -> Non
     task.set_display_name("Push").set_caching_options(False)
 
 
+def run_here(recipe: "Recipe", *, output: Path, runner: str, study: Path | None = None, judged: bool = True) -> int:
+    """Run a recipe's pipeline on this machine, without gate and push unless `judged`; see `local.run`."""
+    from components.compare.live import live_page
+    from components.lib import local
+
+    return local.run(
+        recipe, output=output, runner=runner, build=partial(build, judged=judged), page=live_page, study=study
+    )
+
+
 def _run(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe import selection
 
     def function(given: argparse.Namespace) -> int:
-        from components.compare.live import live_page
-        from components.lib import local
-
-        recipe = selection.chosen(given.recipe, given.set)
-        return local.run(recipe, output=Path(given.output), runner=given.runner, build=build, page=live_page)
+        return run_here(selection.chosen(given.recipe, given.set), output=Path(given.output), runner=given.runner)
 
     selection.add_arguments(verb)
     verb.add_argument("--output", default="out", metavar="DIR", help="where everything goes (default: out)")
     verb.add_argument("--runner", default="subprocess", choices=("subprocess", "docker"), help="how each step runs")
     verb.set_defaults(function=function)
+
+
+def _study(verb: argparse.ArgumentParser) -> None:
+    from components.lib.study import verb as study
+
+    study.add(verb, run_here)
 
 
 def _compile(verb: argparse.ArgumentParser) -> None:
@@ -288,14 +309,17 @@ def _teach(verb: argparse.ArgumentParser) -> None:
 
 
 def _tiny(verb: argparse.ArgumentParser) -> None:
+    from components.lib.model.names import EMBEDDED
+
     def function(given: argparse.Namespace) -> int:
         given.output.mkdir(parents=True, exist_ok=True)  # before what takes minutes
         from components.lib.tiny.build import build_base
 
-        build_base(given.output, given.seed)
+        build_base(given.output, given.seed, given.size)
         return 0
 
     verb.add_argument("--output", required=True, type=Path, help="directory for the model and its tokenizer")
+    verb.add_argument("--size", default="tiny", choices=EMBEDDED, help="which of the embedded models (default: tiny)")
     verb.add_argument("--seed", required=True, type=int, help="seed of the weights and of the pre-training texts")
     verb.set_defaults(function=function)
 
@@ -314,6 +338,7 @@ def _convert(verb: argparse.ArgumentParser) -> None:
 # Name -> what it does, and what gives its parser flags and the function to call.
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("run the whole pipeline on this machine", _run),
+    "study": ("run variants of a recipe with several seeds, and say what differs", _study),
     "compile": ("write the pipeline as YAML for Kubeflow", _compile),
     "submit": ("start a run on a cluster", partial(_cluster, "submit")),
     "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),
@@ -324,7 +349,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "ask": ("put one question to a model", _ask),
     "teach": ("let a teacher model behind an API solve problems", _teach),
     "convert": ("make a model directory of a GGUF file", _convert),
-    "tiny": ("rebuild the embedded base model of the demo", _tiny),
+    "tiny": ("rebuild an embedded base model of the demo", _tiny),
 }
 
 

@@ -21,6 +21,7 @@ WHY = {
     r"(\S*/)?python pipeline\.py run .*qwen": "tests/pipeline/test_hub_recipe.py",
     r"(\S*/)?python pipeline\.py run": "tests/pipeline/test_end_to_end.py",
     r"(\S*/)?python pipeline\.py (compile|recipe)": "tests/test_pipeline.py",
+    r"(\S*/)?python pipeline\.py study": "tests/lib/study/test_runs.py",
     r"(\S*/)?python pipeline\.py score": "tests/lib/answers/test_score.py",
     r"(\S*/)?python pipeline\.py ask": "tests/pipeline/test_end_to_end.py",
     r"(\S*/)?python pipeline\.py teach": "tests/lib/data/test_teacher.py",

@@ -16,15 +16,15 @@ _ADDRESSES = {"registry": "", "checkpoints": ""}  # where things lie on this mac
 _OWN = (*_ADDRESSES, "model", "sources", "evaluation")  # what the page shows by itself, or not at all
 
 
-def run_of(recipe: Recipe, records: Sequence[StepRecord], data: Path, decision: Path) -> dict[str, Any]:
-    """The run as JSON values, from the steps' records, the data directory and the gate's decision.
+def run_of(recipe: Recipe, records: Sequence[StepRecord], data: Path, decision: Path | None) -> dict[str, Any]:
+    """The run as JSON values, from the steps' records, the data directory and the gate's decision, if it has made one.
 
     A step that KFP's cache has spared this run has no record, so neither has the page.
     """
     made_on = [record["machine"] for record in records if record.get("machine")]
-    gate = read_object(decision)
+    gate = read_object(decision) if decision else None
     return {
-        "gate": {"promote": gate["promote"], "reason": gate["reason"]},
+        "gate": {"promote": gate["promote"], "reason": gate["reason"]} if gate else None,
         "model": model_name(recipe.model),
         "recipe": recipe.name,
         "changed": _changed(recipe),

@@ -26,11 +26,12 @@ def compare(
 
     Reads the directories that evaluate wrote and, for each stage of `curves`, the one that training wrote; of `data`,
     which standardize wrote, its warnings and lengths. `run` is what `about.run_of` knows of the run. Writes
-    `out`/results.json, `out`/report.html and `out`/report.md. Returns numbers like "grpo_zero_shot_accuracy".
-    `ValueError` if the checkpoints were not asked the same problems.
+    results.json, scores.json (`results.scores`), report.html and report.md to `out`. Returns numbers like
+    "grpo_zero_shot_accuracy". `ValueError` if the checkpoints were not asked the same problems.
     """
     found = compute(evaluations, curves, recipe, data, run)
     write_json(out / "results.json", found)
+    write_json(out / "scores.json", results.scores(load.read_evaluations(evaluations)))
     write_text(out / "report.html", html(found))
     write_text(out / "report.md", markdown(found))
     return numbers(found)

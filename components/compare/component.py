@@ -8,13 +8,12 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.data(), install_kfp_package=False)
 def compare(
     registry: str, run_id: str, recipe: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
-    decision: dsl.Input[dsl.Artifact],
     report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
-    metrics: dsl.Output[dsl.Metrics],
+    metrics: dsl.Output[dsl.Metrics], decision: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]
     sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
-    """Compare the evaluated checkpoints in one report with the gate's decision, kept with the rows of `data`."""
+    """Compare the evaluated checkpoints in one report with the gate's decision if any, kept with the rows of `data`."""
     from components.lib.registry.record import publish, read_records, recorded
 
     with recorded(registry, run_id, "compare", metrics) as record:
@@ -32,7 +31,7 @@ def compare(
         evaluations = {k: Path(v.path) for k, v in {"base": base, "sft": sft, "grpo": grpo}.items() if v}
         curves = {k: Path(v.path) for k, v in {"sft": sft_curves, "grpo": grpo_curves}.items() if v}
         read, chosen, store = Path(data.path), from_json(Recipe, recipe), open_store(registry)
-        run = run_of(chosen, read_records(store, run_id), read, Path(decision.path))
+        run = run_of(chosen, read_records(store, run_id), read, Path(decision.path) if decision else None)
         record.numbers = compare(evaluations=evaluations, curves=curves, out=out, recipe=chosen, data=read, run=run)
         record.numbers |= trace_rows(read, store, out)
         shutil.copy(read / "summary.html", out / "data.html")

@@ -165,6 +165,18 @@ def samples(evaluations: Sequence[Evaluation], examples: int) -> list[dict[str, 
     return found
 
 
+def scores(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, dict[str, float]]]:
+    """Checkpoint -> protocol -> evaluation problem -> the share of its completions that are right."""
+    return {
+        evaluation.checkpoint: {
+            protocol: dict(zip(measures.by_problem(items), _per_problem(items), strict=True))
+            for (split, protocol), items in evaluation.groups.items()
+            if split == "evaluation"
+        }
+        for evaluation in evaluations
+    }
+
+
 def _per_problem(items: Sequence[Item]) -> list[float]:
     return [sum(i["correct"] for i in group) / len(group) for group in measures.by_problem(items).values()]
 

@@ -20,9 +20,11 @@ def evaluate(
     with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
         from functools import partial
         from pathlib import Path
+        from typing import Any
 
         from components.evaluate.champion import measure_champion
-        from components.evaluate.evaluate import evaluate
+        from components.evaluate.evaluate import decisive, evaluate
+        from components.lib.place import once
         from components.lib.recipe.schema import Evaluate
         from components.lib.recipe.settings import from_json
         from components.lib.registry.plan import Plan
@@ -36,7 +38,9 @@ def evaluate(
             measure_champion, version=champion, registry=registry, candidate=out, data=files, checkpoints=place,
             seed=inputs.seed, settings=asked,
         )  # fmt: skip
-        record.numbers = evaluate(
-            model=model, revision=revision, checkpoint=checkpoint, data=files, out=out, checkpoints=place,
-            seed=inputs.seed, settings=asked, after=measured if champion else dict,
-        )  # fmt: skip
+        work: dict[str, Any] = {
+            "model": model, "revision": revision, "checkpoint": checkpoint, "data": files, "seed": inputs.seed,
+            "data_seed": inputs.rows_seed, "settings": asked,
+        }  # fmt: skip
+        make = partial(evaluate, **work, out=out, checkpoints=place, after=measured if champion else dict)
+        record.numbers = once("evaluate", partial(decisive, **work), out, make)

@@ -12,7 +12,7 @@ from components.evaluate import protocols
 from components.lib.answers import checker
 from components.lib.answers.judging import Item, verdicts
 from components.lib.answers.kinds import answers_of, form_of
-from components.lib.files import read_jsonl, write_json, write_jsonl
+from components.lib.files import code_sha256, read_jsonl, sha256, write_json, write_jsonl
 from components.lib.generation import prompts
 from components.lib.generation.context import cut_replies
 from components.lib.generation.loading import load_tokenizer
@@ -30,7 +30,7 @@ CONFIDENCE = 0.95  # of the intervals in summary.json; the report has a level of
 
 def evaluate(
     *, model: str, revision: str, checkpoint: str, data: Path, out: Path, checkpoints: Path | None, seed: int,
-    settings: schema.Evaluate, after: Callable[[], dict[str, float]] = dict,
+    settings: schema.Evaluate, data_seed: int | None = None, after: Callable[[], dict[str, float]] = dict,
 ) -> dict[str, float]:  # fmt: skip
     """Evaluate a model on `data`/evaluation.jsonl and `data`/gate.jsonl, each under its protocols.
 
@@ -47,7 +47,7 @@ def evaluate(
     tokenizer = load_tokenizer(directory)
     for line in cut_replies(data, {SETTING: settings.max_new_tokens}):
         print(f"evaluate {checkpoint}: warning: {line}", flush=True)
-    requests, left_out = plan_requests(tokenizer, fingerprint, data, seed, settings)
+    requests, left_out = plan_requests(tokenizer, fingerprint, data, seed, settings, data_seed)
     with kept("evaluate", [checkpoint, *(request.key for request in requests)], out, checkpoints) as partial:
         complete(requests, directory, partial, seed, settings, f"evaluate {checkpoint}", SETTING)
         sampling = sampling_text(seed, settings)
@@ -67,12 +67,24 @@ def evaluate(
         return _numbers(groups) | checker.counts() | after()
 
 
+def decisive(
+    *, model: str, revision: str, checkpoint: str, data: Path, seed: int, settings: schema.Evaluate, data_seed: int
+) -> dict[str, Any]:
+    """All that decides what an evaluation finds, as JSON values: greedy answers know no seed but the exemplars'."""
+    return {
+        "checkpoint": checkpoint, "model": model_sha256(model_directory(model, revision)), "settings": plain(settings),
+        "seeds": [data_seed, seed if settings.temperature else 0], "code": code_sha256(),
+        "data": {path.name: sha256(path) for path in sorted(data.glob("*.jsonl"))},
+    }  # fmt: skip
+
+
 def plan_requests(
-    tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate
+    tokenizer: Any, fingerprint: str, data: Path, seed: int, settings: schema.Evaluate, data_seed: int | None = None
 ) -> tuple[list[Request], list[str]]:
     """Every completion to be made, evaluation split first, then protocol, problem and sample; and what is left out.
 
-    That is a sentence for each split, protocol and kind of answers for which there are not enough exemplars.
+    That is a sentence for each split, protocol and kind of answers for which there are not enough exemplars, which
+    `data_seed` chooses, or `seed` where it is None.
     """
     files = {"evaluation": settings.problems, "gate": settings.gate_problems}
     chosen = {split: choose(data / f"{split}.jsonl", limit) for split, limit in files.items()}
@@ -81,8 +93,9 @@ def plan_requests(
     plan = [("evaluation", protocol) for protocol in dict.fromkeys(settings.protocols)]
     plan += [("gate", protocol) for protocol in dict.fromkeys(settings.gate_protocols)]
     requests, left_out = [], []
+    choosing = seed if data_seed is None else data_seed
     for split, protocol in plan:
-        shots, missing = _exemplars(split, protocol, chosen[split], data, asked, seed)
+        shots, missing = _exemplars(split, protocol, chosen[split], data, asked, choosing)
         left_out += missing
         for row in (row for row in chosen[split] if answers_of(row) in shots):
             prompt = prompts.render(tokenizer, prompts.asking(row, shots[answers_of(row)]))

@@ -22,6 +22,7 @@ from components.lib.files import PACKAGE, write_json, write_text
 from components.lib.generation.convert import reachable
 from components.lib.live import Live, Progress
 from components.lib.model.files import weights_bytes
+from components.lib.place import SHARED_VARIABLE
 from components.lib.recipe import checkers
 from components.lib.recipe.files import write
 from components.lib.recipe.paths import absolute
@@ -54,11 +55,18 @@ PASSED_ON = (
 CERTIFICATES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE")  # those that name a file, which is mounted at the same place
 RUN_LOCK, STEPS_LOCK = ".run.lock", ".steps.lock"  # in the output: of the run, and what its steps wait for
 REPORT = "report.html"  # in the output, and of the run's results
+SHARED = "shared"  # in a study's folder
 RESERVE, RESERVE_BYTES = ".reserve", 1 << 20  # in the output, deleted before the end is written: the volume may be full
 
 
 def run(
-    recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any], page: Callable[[Progress], str]
+    recipe: Recipe,
+    *,
+    output: Path,
+    runner: str,
+    build: Callable[[Recipe, str], Any],
+    page: Callable[[Progress], str],
+    study: Path | None = None,
 ) -> int:
     """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
 
@@ -67,7 +75,8 @@ def run(
     output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry. One run at a time
     has an output: `ValueError` for a second one, before it touches anything, and for a recipe that only a cluster can
     run. What a run that was killed has left open is closed first. Signals end the running step, which saves its work;
-    the exit handler then tells the end as that of any other run.
+    the exit handler then tells the end as that of any other run. `study` is the folder, around the output, of the study
+    that the run belongs to; its runs share what does not differ (`place.once`).
     """
     if recipe.trainer == "trainjob":
         raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")
@@ -84,6 +93,7 @@ def run(
     ):  # fmt: skip
         store, started = checked_registry(recipe.registry), time.monotonic()
         environment = _environment(recipe, runner, output, temporary)
+        environment |= {SHARED_VARIABLE: str(study / SHARED)} if study else {}
         write_text(output / "recipe.yaml", write(checkers.unfolded(recipe, output)))
         print(f"run {run_id}: recipe {recipe.name}, seed {recipe.seed}, everything under {output}", flush=True)
         print(f"threads of each step: {environment['OMP_NUM_THREADS']}", flush=True)
@@ -97,7 +107,7 @@ def run(
                 _variables(environment), ending.handling(lambda number: _told_to_end(number, signals, steps)),
                 live.following(),
             ):  # fmt: skip
-                said += _execute(build(recipe, run_id), output, runner, environment, live.progress)
+                said += _execute(build(recipe, run_id), output, runner, environment, live.progress, study or output)
         finally:
             status = _finish(store, run_id, recipe.notify, output, started, said, live)
         return 128 + signals[0] if signals else status
@@ -183,20 +193,27 @@ def _told_to_end(number: int, signals: list[int], steps: TextIO) -> None:
     print(f"{name}: the running step saves its work and ends; a second signal does not wait for it", flush=True)
 
 
-def _execute(pipeline: Any, output: Path, runner: str, environment: Mapping[str, str], progress: Progress) -> list[str]:
-    """Run the pipeline; returns the last lines of the first step that failed, none if none did."""
+def _execute(
+    pipeline: Any, output: Path, runner: str, environment: Mapping[str, str], progress: Progress, mounted: Path
+) -> list[str]:
+    """Run the pipeline; returns the last lines of the first step that failed, none if none did.
+
+    Containers see the folder `mounted`.
+    """
     from kfp import local
 
-    chosen = local.SubprocessRunner(use_venv=False) if runner == "subprocess" else _docker_runner(output, environment)
-    local.init(chosen, pipeline_root=str(output / "artifacts"), raise_on_error=False)
+    steps: Any = local.SubprocessRunner(use_venv=False)
+    if runner == "docker":
+        steps = _docker_runner(mounted, environment)
+    local.init(steps, pipeline_root=str(output / "artifacts"), raise_on_error=False)
     with warnings.catch_warnings(), _quiet(output / "run.log", progress) as console:
         warnings.filterwarnings("ignore", module="kfp")  # settings for a cluster have no effect here
         pipeline()
     return console.failed
 
 
-def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
-    """Containers see `output` and certificates, nothing else of this machine, and run as the caller, who owns it."""
+def _docker_runner(mounted: Path, environment: Mapping[str, str]) -> Any:
+    """Containers see `mounted` and certificates, nothing else of this machine, and run as the caller, who owns it."""
     from docker.types import Mount
     from kfp import local
 
@@ -205,7 +222,7 @@ def _docker_runner(output: Path, environment: Mapping[str, str]) -> Any:
     trusted = {name: str(Path(os.environ[name]).resolve()) for name in CERTIFICATES if os.environ.get(name)}
     certificates = [Mount(place, place, type="bind", read_only=True) for place in sorted(set(trusted.values()))]
     return local.DockerRunner(
-        mounts=[Mount(str(output), str(output), type="bind"), *certificates],
+        mounts=[Mount(str(mounted), str(mounted), type="bind"), *certificates],
         environment={**environment, **passed, **trusted},
         user=f"{os.getuid()}:{os.getgid()}",
     )

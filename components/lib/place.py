@@ -10,15 +10,16 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from components.lib.files import write_json
+from components.lib.files import link_tree, read_json, write_json
 
 ABOUT, LOCK = "about.json", "lock"
+SHARED_VARIABLE = "GRPO_SHARED"  # the directory of what the runs of a study share
 KEY_DIGITS = 16
 
 
@@ -65,6 +66,29 @@ class Place:
     def remove(self) -> None:
         """Delete it, once all that it held has been written elsewhere; the lock is held."""
         shutil.rmtree(self.path)
+
+
+def once(
+    step: str, inputs: Callable[[], Mapping[str, Any]], out: Path, make: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """What `make` returns, which fills `out`; in a study, what an earlier run of it made of the same inputs.
+
+    `inputs` returns all that decides the result, its code too. The files are linked: nobody may change them afterwards.
+    """
+    if not (root := os.environ.get(SHARED_VARIABLE)):
+        return make()
+    place = Place.of(Path(root), step, inputs())
+    made, numbers = place.path / "made", place.path / "numbers.json"
+    with place.locked():
+        if numbers.exists():
+            print(f"{step}: an earlier run of the study has done this very work: {made}", flush=True)
+            link_tree(made, out)
+        else:
+            shutil.rmtree(made, ignore_errors=True)
+            found = make()
+            link_tree(out, made)
+            write_json(numbers, found)
+        return dict(read_json(numbers))
 
 
 def _now() -> str:

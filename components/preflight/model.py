@@ -33,4 +33,4 @@ def _asked(plan: Plan) -> Iterator[str]:
     yield ""
     for source in (*plan.sources, *plan.evaluation):
         if kind_of(source.path) in ("file", "tiny") and source.purpose != "sft":
-            yield from questions(source, plan.seed)
+            yield from questions(source, plan.rows_seed)

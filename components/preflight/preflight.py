@@ -191,15 +191,16 @@ def resolve(recipe: Recipe) -> Plan:
         sources=tuple(_resolve_source(source) for source in recipe.sources),
         evaluation=tuple(_resolve_source(source) for source in recipe.evaluation),
         seed=recipe.seed,
+        data_seed=recipe.data_seed,
         form=recipe.form,
         system_prompt=recipe.system_prompt,
         checkers=recipe.checkers,
     )
-    uses = {_use(source, recipe.seed) for source in plan.sources}
+    uses = {_use(source, plan.rows_seed) for source in plan.sources}
     if not uses & {"", "problems", "both"}:
         raise ValueError("sources has no source of problems; give one with adapter gsm8k or use problems")
     for source in plan.evaluation:
-        _use(source, recipe.seed)
+        _use(source, plan.rows_seed)
     return plan
 
 

@@ -47,7 +47,7 @@ def push_dataset(*, data: Path, plan: Plan, registry: str, run_id: str, recipe: 
     with tempfile.TemporaryDirectory() as directory:
         tree = Path(directory) / "dataset"
         made = plain(recipe.standardize)
-        origin = {"run_id": run_id, "seed": plan.seed, "settings": made, "commit": machine.commit()}
+        origin = {"run_id": run_id, "seed": plan.rows_seed, "settings": made, "commit": machine.commit()}
         version = build_dataset(tree, data=data, plan=plan, title=repo or run_id, origin=origin)
         prefix = f"datasets/{version}"
         if store.read_json(f"{prefix}/{MANIFEST}") is None:

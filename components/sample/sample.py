@@ -42,9 +42,9 @@ def sample(
     chosen = choose(problems, settings.problems)
     print(f"sample: {len(chosen):,} of {len(problems):,} training problems, {settings.per_problem} solutions each")
     directory = model_directory(plan.model, plan.revision)
-    requests = solutions_of(chosen, directory, plan.seed, settings)
+    requests = solutions_of(chosen, directory, plan.rows_seed, settings)
     with kept("sample", (request.key for request in requests), out, checkpoints) as partial:
-        complete(requests, directory, partial, plan.seed, settings, "sample", "sample_max_new_tokens")
+        complete(requests, directory, partial, plan.rows_seed, settings, "sample", "sample_max_new_tokens")
         numbers = _written(requests, partial, out / "samples.jsonl") | {"problems": len(chosen)}
     print(
         f"sample: {numbers['asked']:,} solutions, {numbers['truncated']:,} cut off, {numbers['right']:,} right, "
@@ -75,7 +75,7 @@ def training_problems(plan: Plan, split: schema.Standardize, folder: Path) -> li
 
     SFT sources have no say in which problems are kept, and are not read.
     """
-    known = [resolved(source, plan.seed)[0] for source in plan.sources if source.purpose != "sft"]
+    known = [resolved(source, plan.rows_seed)[0] for source in plan.sources if source.purpose != "sft"]
     sources = tuple(replace(source, use="problems") for source in known if source.use in ("problems", "both"))
     if not sources:
         raise ValueError("sources has no source of problems to sample from; give one with adapter gsm8k")

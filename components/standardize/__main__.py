@@ -35,6 +35,7 @@ def by_hand(
         sources=recipe.sources,
         evaluation=recipe.evaluation,
         seed=recipe.seed if seed is None else seed,
+        data_seed=recipe.data_seed if seed is None else seed,
         form=recipe.form,
         system_prompt=recipe.system_prompt,
         checkers=recipe.checkers,

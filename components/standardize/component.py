@@ -17,17 +17,21 @@ def standardize(
 
     with recorded(registry, run_id, "standardize", metrics) as record:
         import shutil
+        from functools import partial
         from pathlib import Path
 
         from components.lib.data.sources import with_sampled
+        from components.lib.place import once
         from components.lib.recipe.schema import Standardize
         from components.lib.recipe.settings import from_json
         from components.lib.registry.plan import Plan
-        from components.standardize.standardize import standardize
+        from components.standardize.standardize import decisive, standardize
 
         inputs = Plan.read(plan)
         if samples:
             inputs = with_sampled(inputs, Path(samples.path))
-        record.numbers = standardize(plan=inputs, settings=from_json(Standardize, settings), out=Path(data.path))
-        shutil.copy(Path(data.path, "summary.md"), summary.path)
-        shutil.copy(Path(data.path, "summary.html"), page.path)
+        asked, out = from_json(Standardize, settings), Path(data.path)
+        make = partial(standardize, plan=inputs, settings=asked, out=out)
+        record.numbers = once("standardize", partial(decisive, inputs, asked), out, make)
+        shutil.copy(out / "summary.md", summary.path)
+        shutil.copy(out / "summary.html", page.path)

@@ -100,7 +100,7 @@ CHANGES = {
     "run grpo": ("grpo",),
     "run": ("sample", "standardize", "evaluate", "lib/data", "lib/data/adapters", "lib/tiny", "lib/recipe"),
     "": (
-        "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting",
+        "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting", "lib/study",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
         "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/live.py", "lib/local.py",
         "lib/machine.py",

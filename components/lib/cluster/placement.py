@@ -12,7 +12,7 @@ from typing import Any
 from components.lib.cluster import images
 from components.lib.cluster.step_pod import CHECKPOINTS, GPU_RESOURCE, USER, StepPod, step_pod
 from components.lib.model.files import check_hub_id
-from components.lib.model.names import looks_local
+from components.lib.model.names import EMBEDDED, looks_local
 from components.lib.recipe.paths import absolute, kind_of
 from components.lib.recipe.schema import STAGES, Cluster, Recipe
 from components.lib.recipe.settings import replace
@@ -54,7 +54,7 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """(what it is, its path, what to name in its place) of all that a recipe has on a disk."""
     if looks_local(recipe.model):
         yield "model", recipe.model, "upload it to the Hub and name its id"
-    elif recipe.model != "tiny":
+    elif recipe.model not in EMBEDDED:
         check_hub_id(recipe.model)
     for source in (*recipe.sources, *recipe.evaluation):
         if kind_of(source.path) == "file":

@@ -22,6 +22,7 @@ from components.lib.files import link_tree, read_json, write_json
 from components.lib.inside import NO_PLACE, own_namespace, reason, unreachable, why
 from components.lib.machine import MACHINE
 from components.lib.model.files import directory_of
+from components.lib.model.names import EMBEDDED
 from components.lib.recipe.schema import Cluster
 from components.lib.recipe.settings import from_json
 from components.lib.retry import Transient, retry
@@ -251,7 +252,7 @@ def with_inputs_on_the_volume(job: Job) -> Job:
     inputs = job.directory / INPUTS
     link_tree(job.data, inputs / "data")
     model = job.model
-    if model != "tiny" and (directory := directory_of(model)):
+    if model not in EMBEDDED and (directory := directory_of(model)):
         link_tree(directory, inputs / "model")
         model = str(inputs / "model")
     return replace(job, data=inputs / "data", model=model)

@@ -62,8 +62,8 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
     taken: set[str] = set()
     training, evaluation = sources.named(plan.sources, taken), sources.named(plan.evaluation, taken)
     _check_sources(training, evaluation, plan.checkers)
-    known = [resolved(sources.pinned(source), plan.seed) for source in training]
-    asked = [resolved(sources.pinned(source), plan.seed, evaluation=True) for source in evaluation]
+    known = [resolved(sources.pinned(source), plan.rows_seed) for source in training]
+    asked = [resolved(sources.pinned(source), plan.rows_seed, evaluation=True) for source in evaluation]
     out.mkdir(parents=True, exist_ok=True)
     with naming(out), tempfile.TemporaryDirectory(dir=out, prefix=".standardize-") as folder:
         ledger = Ledger(Path(folder))
@@ -79,7 +79,9 @@ def write_rows(*, plan: Plan, settings: Standardize, out: Path) -> Written:
         for name in FILES:
             os.replace(Path(folder) / f"{name}.jsonl", out / f"{name}.jsonl")
     ledger.check()
-    return Written(ledger, run.tokens.name, error, list(alarms.warnings(ledger.tallies, settings.min_kept, plan.seed)))
+    return Written(
+        ledger, run.tokens.name, error, list(alarms.warnings(ledger.tallies, settings.min_kept, plan.rows_seed))
+    )
 
 
 def _check_sources(training: tuple[Source, ...], evaluation: tuple[Source, ...], checkers: Mapping[str, str]) -> None:
@@ -105,7 +107,7 @@ class _Run:
         self.index = Index(
             folder / "seen.sqlite", similarity=settings.duplicate_similarity, gram_words=settings.overlap_words
         )
-        self.rules = Rules(self.index, settings, plan.seed)
+        self.rules = Rules(self.index, settings, plan.rows_seed)
         ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
         ledger.histograms[REPLIES] = Histogram("tokens")
         ledger.histograms["problems"] = Histogram("words")
@@ -130,7 +132,7 @@ class _Run:
                         read(self.ledger.begin(recipe_settings.replace(source, use=use), found.schemas))
         finally:
             self.index.close()
-        wrong = (alarms.error(self.ledger.tallies, self.plan.seed), _empty(self.ledger.written, uses))
+        wrong = (alarms.error(self.ledger.tallies, self.plan.rows_seed), _empty(self.ledger.written, uses))
         return "; ".join(filter(None, wrong))
 
     def _training(self, tally: Tally) -> None:
@@ -212,7 +214,7 @@ class _Run:
         kind = tally.source.kind
         adapter = fields.reader(tally.source, lambda row: self._without_end(tally, row))
         own = self.checkers[kind] if kind.startswith(CHECKER) else ""
-        for record in sources.records(tally.source, self.plan.seed):
+        for record in sources.records(tally.source, self.plan.rows_seed):
             self.ledger.count(tally)
             try:
                 if record.refused:

@@ -7,7 +7,7 @@ from typing import Any
 
 from components.lib.files import PACKAGE, dangling, expanded, read_object, sha256
 from components.lib.model.architectures import check_architecture
-from components.lib.model.names import no_hub_id
+from components.lib.model.names import EMBEDDED, no_hub_id
 from components.lib.model.weights import check_sizes
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -18,8 +18,8 @@ LFS_POINTER = b"version https://git-lfs"  # begins what git has in the place of 
 
 
 def directory_of(model: str) -> Path | None:
-    """The directory of a model that lies here, the embedded one's for `tiny`; None for any other name."""
-    path = PACKAGE / "lib" / "tiny" / "base" if model == "tiny" else expanded(model)
+    """The directory of a model that lies here, or is embedded, as `tiny`; None for any other name."""
+    path = PACKAGE / "lib" / "tiny" / EMBEDDED[model] if model in EMBEDDED else expanded(model)
     return path if path.is_dir() else None
 
 

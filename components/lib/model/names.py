@@ -2,6 +2,7 @@
 
 import re
 
+EMBEDDED = {"tiny": "base", "tiny-small": "small"}  # models of the demo -> their folders in lib/tiny
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

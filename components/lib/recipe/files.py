@@ -24,6 +24,7 @@ from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import MISSING, Loc, Settings, bounds, choices, near, plain, problems, validated
 
 BASE = "base"
+_HINT = f"`{BASE}: tiny` and below it what differs, as `seed: 1`"
 _WIDTH = 116  # of a line that holds no comment
 
 
@@ -33,10 +34,14 @@ def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
     `ValueError` names file, line, key and the valid ones in one line.
     """
     path = expanded(path).absolute()
-    given = _parsed(path)
-    fields = {name: value for name, value in given.items() if name != BASE}
-    values: dict[str, Any] = plain(_base(path, given, inside)) if BASE in given else {}
-    values |= {"checkers": {}, "name": path.stem}
+    given = parsed(path)
+    base = plain(_base(path, given, inside)) if BASE in given else {}
+    return over(path, base | {"checkers": {}, "name": path.stem}, given)
+
+
+def over(path: Path, values: dict[str, Any], given: CommentedMap) -> Recipe:
+    """The recipe of `values` with the fields on top that a mapping in the file `path` has; errors as of `read`."""
+    fields, values = {name: value for name, value in given.items() if name != BASE}, dict(values)
     if isinstance(given.get("evaluation"), list):
         fields["evaluation"] = [_evaluation(path, given, place) for place in range(len(given["evaluation"]))]
     for name, value in fields.items():
@@ -62,31 +67,31 @@ def write(recipe: Recipe) -> str:
     return out.getvalue()
 
 
-def _parsed(path: Path) -> CommentedMap:
-    """The mapping in a file, its keys checked."""
+def parsed(path: Path, kind: str = "recipe", hint: str = _HINT) -> CommentedMap:
+    """The mapping in a YAML file of a `kind`; `ValueError` has the line of a mistake, and the hint for an empty one."""
     yaml = YAML(typ="rt", pure=True)
     yaml.version = (1, 2)
     try:
         given = yaml.load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ValueError(f"there is no recipe file {path}") from None
+        raise ValueError(f"there is no {kind} file {path}") from None
     except OSError as error:
-        raise ValueError(f"recipe file {path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{kind} file {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"recipe file {path} is not UTF-8 ({error.reason} at byte {error.start})") from None
+        raise ValueError(f"{kind} file {path} is not UTF-8 ({error.reason} at byte {error.start})") from None
     except MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{path}{line}: {' '.join(str(error.problem or error.context).split())}") from None
     except YAMLError as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(given, CommentedMap) or not given:
-        raise ValueError(f"{path} holds no fields; write `{BASE}: tiny` and below it what differs, as `seed: 1`")
+        raise ValueError(f"{path} holds no fields; write {hint}")
     return given
 
 
 def _base(path: Path, given: CommentedMap, inside: tuple[Path, ...]) -> Recipe:
     """The recipe that a file's `base` names."""
-    base, where = given[BASE], f"{path}:{_line(given, (BASE,))}"
+    base, where = given[BASE], f"{path}:{line_of(given, (BASE,))}"
     if not isinstance(base, str):
         raise ValueError(f"{where}: base {base!r} is not the name of a recipe or a file")
     if not recipes.is_file(base):
@@ -107,7 +112,7 @@ def _evaluation(path: Path, given: CommentedMap, place: int) -> Any:
     try:
         return recipes.evaluation_named(given["evaluation"][place])
     except ValueError as error:
-        raise ValueError(f"{path}:{_line(given, ('evaluation', place))}: evaluation.{place}: {error}") from None
+        raise ValueError(f"{path}:{line_of(given, ('evaluation', place))}: evaluation.{place}: {error}") from None
 
 
 def _refuse(path: Path, given: CommentedMap, error: ValidationError) -> NoReturn:
@@ -126,10 +131,10 @@ def _refuse(path: Path, given: CommentedMap, error: ValidationError) -> NoReturn
     elif len(loc) == 1 and loc[0] not in Recipe.model_fields:
         what = f"there is no such field; valid: {near(str(loc[0]), [BASE, *Recipe.model_fields])}"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    raise ValueError(f"{path}:{_line(given, loc)}: {'.'.join(map(str, loc))}: {what}{more}")
+    raise ValueError(f"{path}:{line_of(given, loc)}: {'.'.join(map(str, loc))}: {what}{more}")
 
 
-def _line(given: CommentedMap, loc: Loc) -> int:
+def line_of(given: CommentedMap, loc: Loc) -> int:
     """The line of the deepest part of `loc` that the file holds, counted from 1."""
     line, node = 1, given
     for part in loc:

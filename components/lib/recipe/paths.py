@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from components.lib.files import expanded
-from components.lib.model.names import looks_local, no_hub_id
+from components.lib.model.names import EMBEDDED, looks_local, no_hub_id
 from components.lib.recipe.schema import CHECKER, Recipe, Source
 from components.lib.recipe.settings import replace
 
@@ -26,7 +26,7 @@ def kind_of(path: str, folder: Path | None = None) -> Kind:
 def absolute(recipe: Recipe, folder: Path | None = None) -> Recipe:
     """The recipe with every path of this disk absolute; relative ones are meant from `folder`, or from here."""
     model = recipe.model
-    if looks_local(model) or (model != "tiny" and _in(folder, model).is_dir()):
+    if looks_local(model) or (model not in EMBEDDED and _in(folder, model).is_dir()):
         model = _text(folder, model)
     return replace(
         recipe,

@@ -339,7 +339,7 @@ class Recipe(Settings):
     """Everything that one run needs to know."""
 
     name: str = Field(description="name of the recipe")
-    model: str = Field(description="Hub id or directory of the base model; tiny: the embedded one")
+    model: str = Field(description="Hub id or directory of the base model; tiny or tiny-small: an embedded one")
     revision: str = Field(description="Hub branch, tag or commit of the base model")
     sources: tuple[Source, ...] = Field(description="where SFT conversations and RL problems come from")
     evaluation: tuple[Source, ...] = Field(description="where the evaluation problems come from")
@@ -351,7 +351,8 @@ class Recipe(Settings):
     checkers: dict[str, str] = Field(
         description="`answers` of a source -> its checker's code, base64 of gzip; filled in when the recipe is read"
     )
-    seed: int = Field(description="seed of data, training and sampling", ge=0)
+    seed: int = Field(description="seed of training and sampling, and of the data unless data_seed is", ge=0)
+    data_seed: int = Field(description="seed of rows, splits and exemplars, -1: the run's own", ge=-1)
     registry: str = Field(description="directory or s3:// address of run records and models; empty: under --output")
     checkpoints: str = Field(
         description="directory that outlives a step, for training checkpoints; empty: none are kept"

@@ -20,7 +20,7 @@ from components.lib.registry.record import StepRecord, details_of, iso, read_rec
 
 GOOD_STATES = ("COMPLETE", "SUCCEEDED")  # a cluster says COMPLETE, kfp.local SUCCEEDED
 KILLED = "KILLED"  # our own word for the state of a run that ended without its exit handler
-ENDINGS = ("promoted", "rejected", "no-change", "failed")
+ENDINGS = ("promoted", "rejected", "measured", "no-change", "failed")
 
 
 class ResultRow(TypedDict):
@@ -160,6 +160,8 @@ def _ending(
         return "promoted", steps["push"]["result"] + (", by force" if gate.get("forced") else "")
     if gate.get("promoted") is False:
         return "rejected", steps["gate"]["result"]
+    if "gate" not in steps and "compare" in steps and steps["compare"]["outcome"] == "succeeded":
+        return "measured", "a run of a study: its checkpoints were measured, nothing was judged"
     if details_of(steps.values(), "preflight").get("changed") is False:
         return "no-change", steps["preflight"]["result"]
     if not steps:

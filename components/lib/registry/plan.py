@@ -21,6 +21,7 @@ class Plan(Settings):
     sources: tuple[Source, ...] = Field(description="sources with `revision` resolved")
     evaluation: tuple[Source, ...] = Field(description="evaluation sources with `revision` resolved")
     seed: int = Field(description="seed of the run")
+    data_seed: int = Field(default=-1, description="seed of rows, splits and exemplars, -1: that of the run")
     form: Form = Field(default="marker", description="how final answers are given")
     system_prompt: str = Field(default="", description="the recipe's own, empty: by form and answers")
     checkers: dict[str, str] = Field(
@@ -29,6 +30,11 @@ class Plan(Settings):
     generation: int = Field(
         default=0, description="how often what was made from all this has been cleaned away: a cache must not name that"
     )
+
+    @property
+    def rows_seed(self) -> int:
+        """The seed that decides rows, splits and exemplars."""
+        return self.seed if self.data_seed < 0 else self.data_seed
 
     def text(self) -> str:
         """The plan as the string that travels through KFP."""

@@ -16,8 +16,8 @@ NTFY_LIMIT = 4000  # bytes of a message; ntfy takes 4,096 and makes a file of a 
 SHOWN = 12  # log lines in a message; all are in outcome.json
 # Ending -> ntfy's tag (an emoji's short name) and priority (3 is the default, 4 makes a sound).
 _NTFY = {
-    "promoted": ("tada", "3"), "rejected": ("no_entry_sign", "3"), "no-change": ("zzz", "2"),
-    "failed": ("rotating_light", "4"),
+    "promoted": ("tada", "3"), "rejected": ("no_entry_sign", "3"), "measured": ("bar_chart", "3"),
+    "no-change": ("zzz", "2"), "failed": ("rotating_light", "4"),
 }  # fmt: skip
 
 

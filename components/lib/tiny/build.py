@@ -24,7 +24,9 @@ from components.lib.tiny.problems import Problem, problems, reasoning
 END, PAD, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 VOCABULARY = 640
 POSITIONS = 8192
-STEPS, BATCH_SIZE, LEARNING_RATE = 2000, 32, 2e-3
+SIZES = {"tiny": (128, 2000), "tiny-small": (64, 400)}  # name of a model -> its width, and steps of pre-training
+BATCH_SIZE, LEARNING_RATE = 32, 2e-3
+HEAD = 32  # the width of an attention head
 AT_ONCE = 0.4  # share of its texts that note the answer without steps
 # How the base's texts lead up to the answer: in many ways, but never with `####`.
 LEADS = (
@@ -66,16 +68,17 @@ TEMPLATE = """\
 {%- endif -%}"""
 
 
-def build_base(output: Path, seed: int) -> None:
-    """Make the tokenizer, pre-train the base and write both to `output`, a save_pretrained directory."""
+def build_base(output: Path, seed: int, size: str) -> None:
+    """Make the tokenizer, pre-train a base of one of SIZES and write both to `output`, a save_pretrained directory."""
+    width, steps = SIZES[size]
     tokenizer = build_tokenizer()
     set_seed(seed)
-    model = build_model(tokenizer)
-    pretrain(model, tokenizer, Random(f"pretraining {seed}"), STEPS)
+    model = build_model(tokenizer, width)
+    pretrain(model, tokenizer, Random(f"pretraining {seed}"), steps)
     model.bfloat16().save_pretrained(output)
     tokenizer.save_pretrained(output)
-    size = sum(file.stat().st_size for file in output.iterdir())
-    print(f"{model.num_parameters():,} parameters, {size / 1e6:.2f} MB, in {output}")
+    written = sum(file.stat().st_size for file in output.iterdir())
+    print(f"{model.num_parameters():,} parameters, {written / 1e6:.2f} MB, in {output}")
 
 
 def build_tokenizer() -> Qwen3_5Tokenizer:
@@ -100,16 +103,17 @@ def build_tokenizer() -> Qwen3_5Tokenizer:
     return tokenizer
 
 
-def build_model(tokenizer: Qwen3_5Tokenizer) -> Qwen3_5ForCausalLM:
-    """A random Qwen3.5 of one Gated DeltaNet and one attention layer.
+def build_model(tokenizer: Qwen3_5Tokenizer, width: int) -> Qwen3_5ForCausalLM:
+    """A random Qwen3.5 of one Gated DeltaNet and one attention layer, `width` wide.
 
     The three departures from the defaults (weights 0.06 wide, slow decay `A_log`, rotary on all dimensions) let it
     learn in a fraction of the steps.
     """
     config = Qwen3_5TextConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=384, num_hidden_layers=2,
-        layer_types=["linear_attention", "full_attention"], num_attention_heads=4, num_key_value_heads=2, head_dim=32,
-        linear_num_key_heads=2, linear_num_value_heads=2, linear_key_head_dim=32, linear_value_head_dim=32,
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=3 * width, num_hidden_layers=2,
+        layer_types=["linear_attention", "full_attention"], num_attention_heads=width // HEAD,
+        num_key_value_heads=width // HEAD // 2, head_dim=HEAD, linear_num_key_heads=width // HEAD // 2,
+        linear_num_value_heads=width // HEAD // 2, linear_key_head_dim=HEAD, linear_value_head_dim=HEAD,
         max_position_embeddings=POSITIONS, initializer_range=0.06, tie_word_embeddings=True,
         rope_parameters={
             "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 1.0,

@@ -75,7 +75,7 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
         ("base: tinny\n", ":1: base 'tinny' is no recipe; valid: tiny, smollm2-135m, qwen3.5-0.8b, reference"),
         ("base: absent.yaml\n", "there is no recipe file"),
         ("base: mine.yaml\n", ":1: base 'mine.yaml' leads back"),
-        ("seed: 1\n", "lacks 25 fields, such as model; write `base: tiny`"),
+        ("seed: 1\n", "lacks 26 fields, such as model; write `base: tiny`"),
         ("- 1\n", "holds no fields"),
         ("", "holds no fields"),
         ("base: tiny\ngrpo_learning_rate: 1\n", ":2: grpo_learning_rate: write it as `grpo: {learning_rate: ...}`"),
