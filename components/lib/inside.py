@@ -32,6 +32,11 @@ def own_pod() -> str | None:
     return os.environ.get(POD_VARIABLE)
 
 
+def is_elsewhere(path: Path) -> bool:
+    """Whether an absolute path lies on no volume of this Pod: nothing of it is here. Outside a Pod none does."""
+    return bool(own_pod()) and not any(part.exists() for part in (path, *path.parents[:-1]))
+
+
 def own_namespace() -> str:
     """The namespace of this Pod."""
     return (ACCOUNT / "namespace").read_text(encoding="utf-8").strip()

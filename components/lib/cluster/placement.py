@@ -5,7 +5,7 @@ resource or image parameter inside an If or ExitHandler, where nearly all steps 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -45,9 +45,21 @@ def _check_places(recipe: Recipe) -> None:
     claims = step_pod(recipe.cluster, heavy=False).claims
     mounted = " or ".join(f"put it on the claim {claim} and name it below {mount}" for mount, claim in claims.items())
     for what, path, elsewhere in _places(recipe):
-        if not any(PurePath(os.path.normpath(path)).is_relative_to(mount) for mount in claims):
+        if not _below(path, claims):
             mend = f"{elsewhere}, or {mounted or 'put it on a claim that cluster_cache_claim names'}"
             raise ValueError(f"{what} {path} lies where not every step's Pod mounts it; {mend}")
+    if recipe.registry and "://" in recipe.registry and not recipe.registry.startswith("s3://"):
+        raise ValueError(f"registry {recipe.registry} is no s3:// address; write s3://BUCKET/PREFIX")
+    mounts = step_pod(recipe.cluster, heavy=True).claims
+    if recipe.checkpoints and not _below(recipe.checkpoints, mounts):
+        raise ValueError(
+            f"checkpoints {recipe.checkpoints} lies on no volume of a training Pod; name a path below "
+            f"{' or '.join(mounts) or 'that of a claim, by cluster_checkpoints_claim'}"
+        )
+
+
+def _below(path: str, mounts: Iterable[str]) -> bool:
+    return any(PurePath(os.path.normpath(path)).is_relative_to(mount) for mount in mounts)
 
 
 def _places(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

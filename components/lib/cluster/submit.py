@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from components.lib.cluster.api import ENDED, accepted, arguments_of, compiled, connect, experiment_of, quiet
+from components.lib.cluster.api import ENDED, accepted, arguments_of, compiled, experiment_of, quiet
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.store import open_store
 
@@ -17,7 +17,7 @@ INTERRUPTED = 130  # the exit status of a command that was ended by Ctrl-C
 
 
 def submit(
-    recipe: Recipe, pipeline: Any, *, endpoint: str, namespace: str, experiment: str, run_name: str,
+    recipe: Recipe, pipeline: Any, client: Any, *, endpoint: str, namespace: str, experiment: str, run_name: str,
     service_account: str, cache: bool, wait: bool,
 ) -> int:  # fmt: skip
     """Start a run of `pipeline` with the recipe's parameters; returns the exit status.
@@ -26,7 +26,6 @@ def submit(
     it ended, and 1 unless it succeeded. `cache` False runs every step anew.
     """
     arguments = arguments_of(recipe)
-    client = connect(endpoint, namespace)
     with compiled(pipeline) as path, quiet(), accepted("the run"):
         names = step_names(path)
         run = client.run_pipeline(

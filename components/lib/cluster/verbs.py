@@ -39,15 +39,17 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
 
 
 def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
-    from components.lib.cluster.api import endpoint_of
+    from components.lib.cluster.api import arguments_of, connect, endpoint_of
     from components.lib.cluster.submit import submit
 
     images.check_chosen()
-    endpoint = endpoint_of(arguments.endpoint)  # before the pipeline is built, which takes a second
+    endpoint = endpoint_of(arguments.endpoint)
+    arguments_of(recipe)  # before the network is asked
+    client = connect(endpoint, arguments.namespace)  # before the pipeline is built, which takes seconds
     return submit(
-        recipe, build(recipe), endpoint=endpoint, namespace=arguments.namespace, experiment=arguments.experiment,
-        run_name=arguments.run_name, service_account=arguments.service_account, cache=not arguments.no_cache,
-        wait=arguments.wait,
+        recipe, build(recipe), client, endpoint=endpoint, namespace=arguments.namespace,
+        experiment=arguments.experiment, run_name=arguments.run_name, service_account=arguments.service_account,
+        cache=not arguments.no_cache, wait=arguments.wait,
     )  # fmt: skip
 
 

@@ -110,7 +110,7 @@ def test_the_workflow_is_kept_for_a_week(tmp_path):
 def test_training_keeps_checkpoints_on_their_claim_unless_told_otherwise():
     assert for_cluster(recipes.QWEN).checkpoints == "/checkpoints"
     assert for_cluster(recipes.override(recipes.QWEN, {"cluster_checkpoints_claim": ""})).checkpoints == ""
-    assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/mine"})).checkpoints == "/mine"
+    assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/cache/mine"})).checkpoints == "/cache/mine"
 
 
 @pytest.mark.parametrize(
