@@ -7,6 +7,7 @@ python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.
 python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
 python pipeline.py recipe tiny > mine.yaml            a recipe as a file to edit; --recipe mine.yaml takes it
 python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
+python pipeline.py unlock --registry out/registry RUN_ID   free a registry from a run that has ended
 python pipeline.py score completions.jsonl            judge completions against gold answers
 python pipeline.py ask --model DIR "question"         put one question to a model
 python pipeline.py teach --url https://host/v1 ...    traces by a teacher model behind an API, as a source of SFT
@@ -225,6 +226,19 @@ def _history(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(function=function)
 
 
+def _unlock(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.cluster.unlock import unlock
+
+        return unlock(given.registry, given.run_id, namespace=given.namespace, force=given.force)
+
+    verb.add_argument("run_id", metavar="RUN_ID", help="the run that holds the lock")
+    verb.add_argument("--registry", required=True, metavar="PLACE", help="directory or s3:// address")
+    verb.add_argument("--namespace", default="kubeflow", help="where its steps ran (default: kubeflow)")
+    verb.add_argument("--force", action="store_true", help="although nobody can tell whether it has ended")
+    verb.set_defaults(function=function)
+
+
 def _score(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe.schema import FORMS
 
@@ -306,6 +320,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "doctor": ("check a cluster, or a model, before a run", partial(_cluster, "doctor")),
     "recipe": ("print a recipe as a file to edit, or how two differ", _recipe),
     "history": ("show past runs and champions of a registry", _history),
+    "unlock": ("let go of the lock of a run that has ended without doing so", _unlock),
     "score": ("judge the completions of a JSON Lines file", _score),
     "ask": ("put one question to a model", _ask),
     "teach": ("let a teacher model behind an API solve problems", _teach),
