@@ -4,6 +4,7 @@ The name is `<step>-<key>`. The key is a hash of inputs, settings and code, neve
 on there, what has another key does not see it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from components.lib.files import write_json
+from components.lib.files import explained, write_json
 
 ABOUT, LOCK = "about.json", "lock"
 KEY_DIGITS = 16
+SHOWN = 5  # of what lies on a full volume
 
 
 class Place:
@@ -65,6 +67,28 @@ class Place:
     def remove(self) -> None:
         """Delete it, once all that it held has been written elsewhere; the lock is held."""
         shutil.rmtree(self.path)
+
+
+def explained_full(error: OSError, checkpoints: Path) -> str:
+    """An error of the file system below `checkpoints` in one line; of a full volume also what lies there."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{explained(error)}; {contents(checkpoints)}" if full else explained(error)
+
+
+def contents(checkpoints: Path) -> str:
+    """What lies in a folder of checkpoints, the largest first, and the setting by which it is cleaned."""
+    sizes = {
+        path.name: sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+        for path in checkpoints.glob("*")
+        if path.is_dir()
+    }
+    largest = sorted(sizes, key=lambda name: -sizes[name])
+    listed = ", ".join(f"{name} {sizes[name] / 2**30:.2f} GiB" for name in largest[:SHOWN])
+    more = f" and {len(largest) - SHOWN} more" if len(largest) > SHOWN else ""
+    return (
+        f"in {checkpoints}: {listed or 'nothing of ours'}{more}; preflight deletes what nothing has used for "
+        "keep_checkpoint_days: a smaller one makes room for the next run"
+    )
 
 
 def _now() -> str:

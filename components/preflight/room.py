@@ -10,6 +10,7 @@ from pathlib import Path
 from components.lib import inside
 from components.lib.files import expanded
 from components.lib.model.names import from_hub
+from components.lib.place import contents
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.plan import Plan
 
@@ -33,7 +34,8 @@ def check_room(recipe: Recipe, plan: Plan, artifacts: Path | None) -> None:
         free_gib = shutil.disk_usage(next(iter(places.values()))).free / 2**30
         if free_gib < NEEDED_GIB:
             named = " and ".join(f"{name} ({path})" for name, path in places.items())
-            raise ValueError(f"only {free_gib:.1f} GiB free for {named}; {NEEDED_GIB} GiB are needed: free some")
+            held = f"; {contents(places['checkpoints'])}" if "checkpoints" in places else ""
+            raise ValueError(f"only {free_gib:.1f} GiB free for {named}; {NEEDED_GIB} GiB are needed: free some{held}")
 
 
 def _places(recipe: Recipe, plan: Plan, artifacts: Path | None) -> Iterator[tuple[str, Path]]:
