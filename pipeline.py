@@ -58,7 +58,7 @@ def build(recipe: "Recipe", run_id: str | None = None) -> Any:
         ]
     )
     graph.__doc__ = f"SFT, GRPO, evaluation and gated push with the recipe {recipe.name}."
-    config = None if run_id else placement.pipeline_config(recipe.cluster)
+    config = None if run_id else placement.pipeline_config(recipe)
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 

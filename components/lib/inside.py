@@ -17,6 +17,7 @@ POD_VARIABLE = "KFP_POD_NAME"  # set by KFP; the host name of a Pod with a long 
 PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
 ARGO = ("argoproj.io", "v1alpha1")
+ENDED_BY = "grpo-pipeline/ended-because"  # annotation of a Workflow that lib/cluster/starting.py has ended: STEP: why
 ASK_S = 5
 TOLD_TO_END = 143  # the exit status after SIGTERM
 DONE = ("Succeeded", "Failed", "Error")  # phases in which a Workflow stays

@@ -43,6 +43,7 @@ def findings(
     core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
     on_trainer = recipe.trainer == "trainjob"
     each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
+    yield asked("account", "read ServiceAccounts", account, core, namespace, service_account)
     yield asked("gpu", "list nodes", gpus, core, each, recipe.scale.nodes if on_trainer else 1)
     for name, keys, needed in _secrets(recipe):
         yield asked(f"secret {name}", "read Secrets", secret, core, namespace, name, keys, needed)
@@ -73,6 +74,13 @@ def pipelines(endpoint: str | None) -> Finding:
         problem, _, fix = str(error).partition("; ")
         return Finding(False, "pipelines", problem, fix)
     return Finding(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
+
+
+def account(core: Any, namespace: str, name: str) -> Finding:
+    """The steps' account is there; a run of the UI or of stock tools gets the one that the API server names."""
+    found = pods.if_there(core.read_namespaced_service_account, name, namespace)
+    detail = f"{name}, of runs by submit and schedule; those of the UI get what the API server names"
+    return Finding(found is not None, "account", detail if found else f"there is no {name}", apply_overlay())
 
 
 def gpus(core: Any, wanted: int, at_once: int = 1) -> Finding:

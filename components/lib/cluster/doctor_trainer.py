@@ -9,7 +9,6 @@ from components.lib.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSI
 from components.lib.recipe.schema import Recipe
 
 MISSING = "not installed: the cluster knows no TrainJob"
-STEP_ACCOUNT = "pipeline-runner"  # of KFP standalone
 # What the launching step asks; manifests/components/trainer/role.yaml grants it.
 RIGHTS = (
     (GROUP, PLURAL, "", ("create", "get", "list", "delete")),
@@ -24,12 +23,12 @@ def findings(client: Any, recipe: Recipe, namespace: str, service_account: str) 
     custom, cluster = client.CustomObjectsApi(), recipe.cluster
     installed = asked("trainer", "list TrainJobs", trainer, custom, namespace)
     yield installed
-    name, account, claim = recipe.scale.runtime, service_account or STEP_ACCOUNT, cluster.checkpoints_claim
+    name, claim = recipe.scale.runtime, cluster.checkpoints_claim
     if installed.detail != MISSING:
         right = "read TrainingRuntimes"
         yield asked(f"runtime {name}", right, runtime, custom, namespace, name, cluster.image_pull_secret)
         right = "create SubjectAccessReviews"
-        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, account)
+        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, service_account)
     # Of one node too: the launching step and the Pod of its job mount it.
     yield asked(
         f"claim {claim} for several Pods", "list nodes and read claims", shared, client.CoreV1Api(), namespace, claim

@@ -34,7 +34,7 @@ def submit(
             pipeline_package_path=str(path),
             params=arguments,
             enable_caching=None if cache else False,
-            service_account=service_account or None,
+            service_account=service_account,
         )
     print(f"run {run.display_name}: {run.run_id}")
     print(f"page: {endpoint}/#/runs/details/{run.run_id}", flush=True)

@@ -10,6 +10,7 @@ from components.lib.recipe.schema import Recipe
 
 NAMESPACE = "kubeflow"  # of Kubeflow Pipelines without multi-user mode
 EXPERIMENT = "grpo-pipeline"
+ACCOUNT = "grpo-pipeline"  # of the least rights: manifests/components/account
 Build = Callable[[Recipe], Any]  # makes the pipeline of a recipe
 
 
@@ -21,7 +22,8 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
     verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
     verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
     verb.add_argument("--experiment", default=EXPERIMENT, help=f"experiment of the run (default: {EXPERIMENT})")
-    verb.add_argument("--service-account", default="", metavar="NAME", help="account of the steps (default: KFP's)")
+    account = f"account of the steps (default: {ACCOUNT})"
+    verb.add_argument("--service-account", default=ACCOUNT, metavar="NAME", help=account)
     if name == "submit":
         verb.add_argument("--run-name", default="", metavar="NAME", help="name of the run (default: recipe and time)")
         verb.add_argument("--wait", action="store_true", help="show each step until the run has ended")

@@ -35,10 +35,13 @@ def found_out(store: Store, run_id: str, state: str) -> Failure | None:
 def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure | None:
     """The failure with the Pod's own reason and last lines; `known` and `pod` are what the records say, if they do.
 
-    Without a record the run's Pods are looked through, then what Kubeflow could not start; where all are gone, what
-    Kubeflow Pipelines calls failed.
+    What ended a run whose Pod did not start has left its reason. Without a record the run's Pods are looked through,
+    then what Kubeflow could not start; where all are gone, what Kubeflow Pipelines calls failed.
     """
     pods, workflow = inside.pods_of(run_id), inside.workflow_of(run_id)
+    if because := (workflow or {}).get("metadata", {}).get("annotations", {}).get(inside.ENDED_BY):
+        step, _, why = because.partition(": ")
+        return Failure(step=step, why=why, log=[])
     if workflow and inside.was_terminated(workflow):
         worked = [inside.function_of(found) for found in pods if found.metadata.name != inside.own_pod()]
         step = known.step if known else next(reversed(worked), "run")
