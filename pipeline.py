@@ -3,6 +3,7 @@
 python pipeline.py run --recipe tiny --output out     everything on this machine
 python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
+python pipeline.py follow RUN_ID                      watch a run that the UI, a schedule or another shell has started
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
 python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
 python pipeline.py recipe tiny > mine.yaml            a recipe as a file to edit; --recipe mine.yaml takes it
@@ -205,6 +206,12 @@ def _cluster(name: str, verb: argparse.ArgumentParser) -> None:
     verbs.add(verb, name, build)
 
 
+def _follow(verb: argparse.ArgumentParser) -> None:
+    from components.lib.cluster import verbs
+
+    verbs.add_follow(verb)
+
+
 def _recipe(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe import selection
 
@@ -316,6 +323,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "run": ("run the whole pipeline on this machine", _run),
     "compile": ("write the pipeline as YAML for Kubeflow", _compile),
     "submit": ("start a run on a cluster", partial(_cluster, "submit")),
+    "follow": ("watch a run on a cluster to its end", _follow),
     "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),
     "doctor": ("check a cluster, or a model, before a run", partial(_cluster, "doctor")),
     "recipe": ("print a recipe as a file to edit, or how two differ", _recipe),

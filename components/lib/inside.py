@@ -105,8 +105,12 @@ def log_of(pod: str, lines: int) -> list[str]:
     """The last lines that the step itself printed in a Pod."""
     options = {"container": MAIN, "tail_lines": lines + _NOISE_LINES, "_preload_content": False}
     answer = _ask("read_namespaced_pod_log", pod, **options)
-    text = answer.data.decode(errors="replace") if answer else ""
-    return [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)][-lines:]
+    return own_lines(answer.data.decode(errors="replace") if answer else "")[-lines:]
+
+
+def own_lines(log: str) -> list[str]:
+    """The lines of a Pod's log that are the step's own, without those of KFP's launcher and Argo's executor."""
+    return [line for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
 
 
 def failed_tasks(run_id: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from components.lib.cluster.pods import kubernetes_client
+from components.lib.cluster.pods import ASK_S, kubernetes_client
 from components.lib.cluster.step_pod import GPU_RESOURCE, START_TIMEOUT
 from components.lib.inside import ARGO, ENDED_BY, NO_PLACE, function_of, reason, unreachable, was_terminated, why
 
@@ -47,7 +47,8 @@ class Waiting:
 
 def waiting(core: Any, namespace: str, selector: str) -> list[Waiting]:
     """The Pods of these labels that have not started, the oldest first."""
-    pending = [pod for pod in core.list_namespaced_pod(namespace, label_selector=selector).items if _is_pending(pod)]
+    listed = core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=ASK_S).items
+    pending = [pod for pod in listed if _is_pending(pod)]
     pending.sort(key=lambda pod: pod.metadata.creation_timestamp)
     return [_waiting(core, namespace, pod) for pod in pending]
 
@@ -114,9 +115,9 @@ _PLACED = ("PodScheduled", "True")
 def gpu_holder(core: Any, namespace: str) -> str:
     """The step and Pod that hold a GPU, empty if none does; of all namespaces, if this account may see them."""
     try:
-        pods = core.list_pod_for_all_namespaces().items
+        pods = core.list_pod_for_all_namespaces(_request_timeout=ASK_S).items
     except unreachable():
-        pods = core.list_namespaced_pod(namespace).items
+        pods = core.list_namespaced_pod(namespace, _request_timeout=ASK_S).items
     return next((_named(pod) for pod in pods if pod.spec.node_name and _works(pod) and _wants_gpu(pod)), "")
 
 
@@ -136,7 +137,8 @@ def _wants_gpu(pod: Any) -> bool:
 def _warning(core: Any, namespace: str, pod: str) -> str:
     """The last warning about a Pod, as that a volume cannot be mounted; empty if there is none, or nobody tells."""
     try:
-        events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={pod},type=Warning").items
+        about = f"involvedObject.name={pod},type=Warning"
+        events = core.list_namespaced_event(namespace, field_selector=about, _request_timeout=ASK_S).items
     except unreachable():
         return ""
     events.sort(key=lambda event: str(event.last_timestamp or event.event_time or ""))
@@ -144,7 +146,9 @@ def _warning(core: Any, namespace: str, pod: str) -> str:
 
 
 def _workflows(custom: Any, namespace: str, selector: str) -> Iterator[dict[str, Any]]:
-    listed = custom.list_namespaced_custom_object(*ARGO, namespace, "workflows", label_selector=selector)
+    listed = custom.list_namespaced_custom_object(
+        *ARGO, namespace, "workflows", label_selector=selector, _request_timeout=ASK_S
+    )
     yield from listed["items"]
 
 

@@ -19,8 +19,7 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
     function = {"submit": _submit, "schedule": _schedule, "doctor": _doctor}[name]
     verb.set_defaults(function=lambda given: function(given, selection.chosen(given.recipe, given.set), build))
     selection.add_arguments(verb)
-    verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
-    verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
+    _add_place(verb)
     verb.add_argument("--experiment", default=EXPERIMENT, help=f"experiment of the run (default: {EXPERIMENT})")
     account = f"account of the steps (default: {ACCOUNT})"
     verb.add_argument("--service-account", default=ACCOUNT, metavar="NAME", help=account)
@@ -38,6 +37,26 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
         model = "check this model instead, by its configuration and tokenizer alone: a Hub id, a directory or tiny"
         verb.add_argument("--model", default="", metavar="NAME", help=model)
         verb.add_argument("--revision", default="main", help="branch, tag or commit of --model (default: main)")
+
+
+def add_follow(verb: argparse.ArgumentParser) -> None:
+    """Give the verb `follow` its flags."""
+
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.cluster.api import connect, endpoint_of
+        from components.lib.cluster.watch import watch
+
+        endpoint = endpoint_of(given.endpoint)
+        return watch(connect(endpoint, given.namespace), endpoint, given.namespace, given.run_id)
+
+    verb.add_argument("run_id", metavar="RUN_ID", help="the run, as its page and `kfp run list` name it")
+    _add_place(verb)
+    verb.set_defaults(function=function)
+
+
+def _add_place(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
+    verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
 
 
 def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
