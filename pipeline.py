@@ -72,10 +72,10 @@ def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None) -> N
 
     run = {"registry": parameters["registry"], "run_id": run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER}
     ending = notify(**run, settings=to_json(recipe.notify))
-    with dsl.ExitHandler(ending.set_display_name("Report the ending"), name="run"):
+    with dsl.ExitHandler(ending.set_display_name("Outcome and report"), name="The run"):
         checked = preflight(recipe=to_json(recipe), run_id=run["run_id"], **parameters)
         checked.set_display_name("Preflight").set_caching_options(False)
-        with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
+        with dsl.If(checked.outputs["Output"] != "", name="Train and judge"):
             # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
             _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs)
 
@@ -112,7 +112,7 @@ def _train_and_judge(recipe: "Recipe", run: dict[str, Any], cached: dict[str, An
         **run, recipe=checked["merged"], data=shared["data"], decision=decision.outputs["decision"], **items, **curves
     )
     compared.set_display_name("Compare").set_caching_options(False)
-    with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
+    with dsl.If(decision.outputs["Output"] == "promote", name="Publish"):
         _push(
             run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
             results=compared.outputs["results"], decision=decision.outputs["decision"],
