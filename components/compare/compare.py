@@ -84,7 +84,7 @@ def _limits(recipe: Recipe) -> dict[str, float]:
 
 
 def numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Flat numbers of computed results, for a metrics artifact."""
+    """Flat numbers of computed results, for the record."""
     flat: dict[str, float] = {}
     for row in [*found["results"], *found["gate"], *found["sources"]]:
         prefix = _prefix(row)
