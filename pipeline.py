@@ -4,10 +4,12 @@ python pipeline.py run --recipe tiny --output out     everything on this machine
 python pipeline.py study sft-or-not                   variants of a recipe with several seeds, and what differs
 python pipeline.py compile --recipe qwen3.5-0.8b      a YAML for the Kubeflow UI and the kfp command line
 python pipeline.py submit --recipe qwen3.5-0.8b --set registry=s3://BUCKET/PREFIX --wait
+python pipeline.py follow RUN_ID                      watch a run that the UI, a schedule or another shell has started
 python pipeline.py schedule create weekly --cron '0 3 * * 0' --recipe qwen3.5-0.8b --set registry=...
 python pipeline.py doctor --recipe qwen3.5-0.8b --set registry=...   is a cluster ready for it?
 python pipeline.py recipe tiny > mine.yaml            a recipe as a file to edit; --recipe mine.yaml takes it
 python pipeline.py history --registry out/registry    past runs and champions, as a table and a page with a plot
+python pipeline.py unlock --registry out/registry RUN_ID   free a registry from a run that has ended
 python pipeline.py score completions.jsonl            judge completions against gold answers
 python pipeline.py ask --model DIR "question"         put one question to a model
 python pipeline.py teach --url https://host/v1 ...    traces by a teacher model behind an API, as a source of SFT
@@ -59,7 +61,7 @@ def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -
         ]
     )
     graph.__doc__ = f"SFT, GRPO, evaluation and gated push with the recipe {recipe.name}."
-    config = None if run_id else placement.pipeline_config(recipe.cluster)
+    config = None if run_id else placement.pipeline_config(recipe)
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
@@ -72,10 +74,10 @@ def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judg
 
     run = {"registry": parameters["registry"], "run_id": run_id or dsl.PIPELINE_JOB_ID_PLACEHOLDER}
     ending = notify(**run, settings=to_json(recipe.notify))
-    with dsl.ExitHandler(ending.set_display_name("Report the ending"), name="run"):
+    with dsl.ExitHandler(ending.set_display_name("Outcome and report"), name="The run"):
         checked = preflight(recipe=to_json(recipe), run_id=run["run_id"], **parameters)
         checked.set_display_name("Preflight").set_caching_options(False)
-        with dsl.If(checked.outputs["Output"] != "", name="something-changed"):
+        with dsl.If(checked.outputs["Output"] != "", name="Train and judge"):
             # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
             _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs, judged)
 
@@ -114,7 +116,7 @@ def _train_and_judge(
     compared.set_display_name("Compare").set_caching_options(False)
     if not decision:
         return
-    with dsl.If(decision.outputs["Output"] == "promote", name="promote"):
+    with dsl.If(decision.outputs["Output"] == "promote", name="Publish"):
         _push(
             run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
             results=compared.outputs["results"], decision=decision.outputs["decision"],
@@ -228,6 +230,12 @@ def _cluster(name: str, verb: argparse.ArgumentParser) -> None:
     verbs.add(verb, name, build)
 
 
+def _follow(verb: argparse.ArgumentParser) -> None:
+    from components.lib.cluster import verbs
+
+    verbs.add_follow(verb)
+
+
 def _recipe(verb: argparse.ArgumentParser) -> None:
     from components.lib.recipe import selection
 
@@ -246,6 +254,19 @@ def _history(verb: argparse.ArgumentParser) -> None:
 
     verb.add_argument("--registry", default="out/registry", metavar="PLACE", help="directory or s3:// address")
     verb.add_argument("--output", default=Path("out/history.html"), metavar="FILE", type=Path, help="the page")
+    verb.set_defaults(function=function)
+
+
+def _unlock(verb: argparse.ArgumentParser) -> None:
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.cluster.unlock import unlock
+
+        return unlock(given.registry, given.run_id, namespace=given.namespace, force=given.force)
+
+    verb.add_argument("run_id", metavar="RUN_ID", help="the run that holds the lock")
+    verb.add_argument("--registry", required=True, metavar="PLACE", help="directory or s3:// address")
+    verb.add_argument("--namespace", default="kubeflow", help="where its steps ran (default: kubeflow)")
+    verb.add_argument("--force", action="store_true", help="although nobody can tell whether it has ended")
     verb.set_defaults(function=function)
 
 
@@ -341,10 +362,12 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "study": ("run variants of a recipe with several seeds, and say what differs", _study),
     "compile": ("write the pipeline as YAML for Kubeflow", _compile),
     "submit": ("start a run on a cluster", partial(_cluster, "submit")),
+    "follow": ("watch a run on a cluster to its end", _follow),
     "schedule": ("start runs on a cluster by the clock", partial(_cluster, "schedule")),
     "doctor": ("check a cluster, or a model, before a run", partial(_cluster, "doctor")),
     "recipe": ("print a recipe as a file to edit, or how two differ", _recipe),
     "history": ("show past runs and champions of a registry", _history),
+    "unlock": ("let go of the lock of a run that has ended without doing so", _unlock),
     "score": ("judge the completions of a JSON Lines file", _score),
     "ask": ("put one question to a model", _ask),
     "teach": ("let a teacher model behind an API solve problems", _teach),

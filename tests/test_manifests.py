@@ -9,6 +9,7 @@ import yaml
 
 from components.lib.cluster import bucket
 from components.lib.cluster.step_pod import CACHE, CHECKPOINTS, USER
+from components.lib.cluster.verbs import ACCOUNT
 from components.lib.recipe.recipes import QWEN
 from tests import ROOT
 from tests.fixtures import kfp_manifests
@@ -112,20 +113,39 @@ def test_the_claims_are_those_that_the_steps_mount(overlay):
     assert [mount["mountPath"] for mount in job["containers"][0]["volumeMounts"]] == [CACHE, CHECKPOINTS]
 
 
-def test_the_steps_of_a_profile_have_an_account_of_few_rights():
-    items = rendered(MANIFESTS / "overlays" / "kubeflow")
-    role = next(item for item in items if item["kind"] == "Role")
+def rights_of(items, name):
+    """Resource -> verbs of a Role."""
+    role = next(item for item in items if (item["kind"], item["metadata"]["name"]) == ("Role", name))
     assert not any("*" in rule["verbs"] + rule["resources"] for rule in role["rules"])
+    return {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_steps_have_an_account_of_few_rights(overlay):
+    items = rendered(MANIFESTS / "overlays" / overlay)
+    rights = rights_of(items, ACCOUNT)
     # What lib/inside.py asks.
-    rights = {resource: set(rule["verbs"]) for rule in role["rules"] for resource in rule["resources"]}
     assert rights["pods"] == {"get", "list"} and rights["pods/log"] == {"get"}
+    assert rights["workflows"] == {"get", "list"} and rights["secrets"] == {"get"}
+    rights = rights_of(items, "grpo-start-timeout")
+    assert rights == {"pods": {"list"}, "events": {"list"}, "workflows": {"list", "patch"}}
+
+
+def test_the_objects_of_a_profile_are_in_its_namespace():
+    items = rendered(MANIFESTS / "overlays" / "kubeflow")
     assert {item["metadata"].get("namespace") for item in items if item["kind"] != "Namespace"} == {"team"}
+
+
+def test_the_root_of_minio_is_known_to_minio_and_the_job_of_the_bucket_alone(tmp_path):
+    known = {name for name, spec in pod_specs(every(tmp_path)) if "minio-root" in str(spec)}
+    assert known == {"minio", "minio-bucket"}
+    assert QWEN.cluster.s3_secret == "mlpipeline-minio-artifact"
 
 
 def test_nothing_that_the_cache_or_the_registry_needs_expires():
     job = yaml.safe_load((MANIFESTS / "components" / "minio" / "bucket.yaml").read_text())
     command = job["spec"]["template"]["spec"]["containers"][0]["command"]
-    assert command[2:] == ["components.lib.cluster.bucket", "mlpipeline", "--expire-logs", "30"]
+    assert command[2:] == ["components.lib.cluster.bucket", "mlpipeline", "--expire-logs", "30", "--user"]
     assert bucket.LOGS == "private-artifacts/"
 
 

@@ -66,7 +66,7 @@ def test_the_dag_has_every_step(tmp_path):
     names = set(tasks(compiled(recipes.TINY, tmp_path)))
     assert names >= {
         "Preflight", "Standardize", "SFT", "GRPO", "Evaluate base", "Evaluate sft", "Evaluate grpo", "Compare",
-        "Gate", "Push", "Report the ending",
+        "Gate", "Push", "Outcome and report",
     }  # fmt: skip
 
 

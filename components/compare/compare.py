@@ -87,7 +87,7 @@ def _limits(recipe: Recipe) -> dict[str, float]:
 
 
 def numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Flat numbers of computed results, for a metrics artifact."""
+    """Flat numbers of computed results, for the record."""
     flat: dict[str, float] = {}
     for row in [*found["results"], *found["gate"], *found["sources"]]:
         prefix = _prefix(row)
@@ -104,6 +104,17 @@ def numbers(found: Mapping[str, Any]) -> dict[str, float]:
             f"{prefix}_p_value_over_{row['before']}": row["p_value"],
         }
     return flat
+
+
+def headline(numbers: Mapping[str, float], recipe: Recipe) -> dict[str, float]:
+    """The few numbers by which Kubeflow's page compares runs: of the last stage in the first protocol, and the base.
+
+    Their names are the same for every run and recipe.
+    """
+    protocol = recipe.evaluate.protocols[0].replace("-", "_")
+    last, base = f"{recipe.stages[-1]}_{protocol}", f"base_{protocol}"
+    found = {name: numbers[f"{last}_{name}"] for name in _LOGGED if f"{last}_{name}" in numbers}
+    return found | {"base_accuracy": numbers[f"{base}_accuracy"]} if f"{base}_accuracy" in numbers else found
 
 
 def _prefix(row: Mapping[str, Any]) -> str:

@@ -9,19 +9,19 @@ from components.lib.cluster import images
 def compare(
     registry: str, run_id: str, recipe: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
     report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
-    metrics: dsl.Output[dsl.Metrics], decision: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]
+    scores: dsl.Output[dsl.Metrics], decision: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]
     sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Compare the evaluated checkpoints in one report with the gate's decision if any, kept with the rows of `data`."""
     from components.lib.registry.record import publish, read_records, recorded
 
-    with recorded(registry, run_id, "compare", metrics) as record:
+    with recorded(registry, run_id, "compare", results.uri) as record:
         import shutil
         from pathlib import Path
 
         from components.compare.about import run_of
-        from components.compare.compare import compare
+        from components.compare.compare import compare, headline
         from components.compare.rows import trace_rows
         from components.lib.recipe.schema import Recipe
         from components.lib.recipe.settings import from_json
@@ -38,3 +38,5 @@ def compare(
         shutil.copy(out / "report.html", report.path)
         shutil.copy(out / "report.md", summary.path)
         publish(registry, run_id, out)
+        for name, number in headline(record.numbers, chosen).items():
+            scores.log_metric(name, number)

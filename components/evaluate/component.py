@@ -8,7 +8,7 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def evaluate(
     registry: str, run_id: str, plan: str, settings: str, checkpoint: str, champion: str, checkpoints: str,
-    data: dsl.Input[dsl.Dataset], items: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    data: dsl.Input[dsl.Dataset], items: dsl.Output[dsl.Dataset],
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Ask one checkpoint every evaluation and gate problem; `policy` is the checkpoint, the base without one.
@@ -17,7 +17,7 @@ def evaluate(
     """
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, f"evaluate-{checkpoint}", metrics) as record:
+    with recorded(registry, run_id, f"evaluate-{checkpoint}", items.uri) as record:
         from functools import partial
         from pathlib import Path
         from typing import Any

@@ -8,13 +8,12 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.data(), install_kfp_package=False)
 def gate(
     registry: str, run_id: str, settings: str, base: dsl.Input[dsl.Dataset], candidate: dsl.Input[dsl.Dataset],
-    decision: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics],
-    curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
+    decision: dsl.Output[dsl.Artifact], curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ) -> str:  # fmt: skip
     """Decide on the gate split whether the candidate, `curves` those of its GRPO, is better: promote or reject."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "gate", metrics) as record:
+    with recorded(registry, run_id, "gate", decision.uri) as record:
         from pathlib import Path
 
         from components.gate.gate import run_gate

@@ -9,13 +9,13 @@ from components.lib.cluster import images
 def grpo(
     registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, trainjob: str,
     checkpoints: str, gate_candidate: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model],
-    curves: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Output[dsl.Dataset],
     policy: dsl.Input[dsl.Model] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Improve `policy`, or the base without one, by group-relative reward on verifiable problems."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "grpo", metrics) as record:
+    with recorded(registry, run_id, "grpo", curves.uri) as record:
         from pathlib import Path
 
         from components.lib.cluster.trainjob import launcher

@@ -4,6 +4,9 @@ Outside a Pod there is nobody to ask; every question is then answered with None 
 account may not ask. The packages that ask take half a second to import, so functions do it, and only in a Pod.
 """
 
+import base64
+import gzip
+import json
 import os
 import re
 from pathlib import Path
@@ -13,8 +16,11 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 POD_VARIABLE = "KFP_POD_NAME"  # set by KFP; the host name of a Pod with a long name is cut off
 PIPELINES_VARIABLE = "KF_PIPELINES_ENDPOINT"
 PIPELINES = "http://ml-pipeline.kubeflow:8888"
+ARGO = ("argoproj.io", "v1alpha1")
+ENDED_BY = "grpo-pipeline/ended-because"  # annotation of a Workflow that lib/cluster/starting.py has ended: STEP: why
 ASK_S = 5
 TOLD_TO_END = 143  # the exit status after SIGTERM
+DONE = ("Succeeded", "Failed", "Error")  # phases in which a Workflow stays
 MAIN = "main"  # the container of a step's Pod that does the work
 WORKERS = (MAIN, "node", "probe")  # the same, and those of a TrainJob's Pod and of doctor's
 # What a container waits for that will not come by itself.
@@ -30,6 +36,11 @@ _NOISE_LINES = 100  # at most, around a step's end
 def own_pod() -> str | None:
     """The name of this Pod."""
     return os.environ.get(POD_VARIABLE)
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether an absolute path lies on no volume of this Pod: nothing of it is here. Outside a Pod none does."""
+    return bool(own_pod()) and not any(part.exists() for part in (path, *path.parents[:-1]))
 
 
 def own_namespace() -> str:
@@ -52,6 +63,36 @@ def pods_of(run_id: str) -> list[Any]:
     return sorted(steps, key=lambda pod: str(pod.metadata.creation_timestamp))
 
 
+def workflow_of(run_id: str) -> dict[str, Any] | None:
+    """Argo's Workflow of a run; None if there is none any more, or nobody tells."""
+    found = _ask("list_namespaced_custom_object", *ARGO, plural="workflows", label_selector=f"pipeline/runid={run_id}")
+    return next(iter(found["items"]), None) if found else None
+
+
+def phase_of(run_id: str) -> str:
+    """The phase of a run's Workflow, empty if it has none yet or nobody tells."""
+    return ((workflow_of(run_id) or {}).get("status") or {}).get("phase") or ""
+
+
+def broken_drivers(workflow: dict[str, Any]) -> list[tuple[str, str]]:
+    """(task, message) of what Kubeflow's own driver could not start in a Workflow, the latest first."""
+    status = workflow.get("status") or {}
+    packed = status.get("compressedNodes")  # Argo packs what grows beyond 1 MB
+    nodes = json.loads(gzip.decompress(base64.b64decode(packed))) if packed else status.get("nodes") or {}
+    broken = [
+        node for node in nodes.values()
+        if node["type"] == "Pod" and node["phase"] in DONE[1:] and node["displayName"].endswith("-driver")
+    ]  # fmt: skip
+    broken.sort(key=lambda node: str(node.get("startedAt")), reverse=True)
+    return [(node["displayName"].removesuffix("-driver"), node.get("message") or "") for node in broken]
+
+
+def was_terminated(workflow: dict[str, Any]) -> bool:
+    """Whether somebody asked for a Workflow's end: Kubeflow Pipelines by a deadline of 0, Argo by `shutdown`."""
+    spec = workflow["spec"]
+    return spec.get("activeDeadlineSeconds") == 0 or bool(spec.get("shutdown"))
+
+
 def function_of(pod: Any) -> str:
     """The name of the step's function that a Pod runs; empty for KFP's own Pods."""
     main = next((container for container in pod.spec.containers if container.name == MAIN), None)
@@ -64,8 +105,12 @@ def log_of(pod: str, lines: int) -> list[str]:
     """The last lines that the step itself printed in a Pod."""
     options = {"container": MAIN, "tail_lines": lines + _NOISE_LINES, "_preload_content": False}
     answer = _ask("read_namespaced_pod_log", pod, **options)
-    text = answer.data.decode(errors="replace") if answer else ""
-    return [line for line in text.splitlines() if line.strip() and not _NOISE.match(line)][-lines:]
+    return own_lines(answer.data.decode(errors="replace") if answer else "")[-lines:]
+
+
+def own_lines(log: str) -> list[str]:
+    """The lines of a Pod's log that are the step's own, without those of KFP's launcher and Argo's executor."""
+    return [line for line in log.splitlines() if line.strip() and not _NOISE.match(line)]
 
 
 def failed_tasks(run_id: str) -> list[tuple[str, str]]:
@@ -136,7 +181,10 @@ def reason(error: Exception) -> str:
 
 
 def _ask(method: str, *given: str | None, **options: Any) -> Any | None:
-    """What a method of CoreV1Api answers for this Pod's namespace; None outside a Pod, or if it is refused."""
+    """What a method of CoreV1Api, or of CustomObjectsApi, answers for this Pod's namespace.
+
+    None outside a Pod, or if it is refused. `given` comes before the namespace.
+    """
     if not (ACCOUNT / "token").exists():
         return None
     import kubernetes
@@ -146,8 +194,9 @@ def _ask(method: str, *given: str | None, **options: Any) -> Any | None:
     configuration.retries = 0
     try:
         loader.load_and_set(configuration)
-        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
-        return getattr(core, method)(*given, own_namespace(), _request_timeout=ASK_S, **options)
+        api = kubernetes.client.CustomObjectsApi if "custom_object" in method else kubernetes.client.CoreV1Api
+        asked = api(kubernetes.client.ApiClient(configuration))
+        return getattr(asked, method)(*given, own_namespace(), _request_timeout=ASK_S, **options)
     except unreachable() as error:
         print(f"Kubernetes does not tell: {reason(error)}", flush=True)
     except (ValueError, TypeError, AttributeError) as error:  # what it answers is not what it promises

@@ -4,6 +4,7 @@ The name is `<step>-<key>`. The key is a hash of inputs, settings and code, neve
 on there, what has another key does not see it.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,11 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from components.lib.files import link_tree, read_json, write_json
+from components.lib.files import explained, link_tree, read_json, write_json
 
 ABOUT, LOCK = "about.json", "lock"
 SHARED_VARIABLE = "GRPO_SHARED"  # the directory of what the runs of a study share
 KEY_DIGITS = 16
+SHOWN = 5  # of what lies on a full volume
 
 
 class Place:
@@ -89,6 +91,28 @@ def once(
             link_tree(out, made)
             write_json(numbers, found)
         return dict(read_json(numbers))
+
+
+def explained_full(error: OSError, checkpoints: Path) -> str:
+    """An error of the file system below `checkpoints` in one line; of a full volume also what lies there."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{explained(error)}; {contents(checkpoints)}" if full else explained(error)
+
+
+def contents(checkpoints: Path) -> str:
+    """What lies in a folder of checkpoints, the largest first, and the setting by which it is cleaned."""
+    sizes = {
+        path.name: sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+        for path in checkpoints.glob("*")
+        if path.is_dir()
+    }
+    largest = sorted(sizes, key=lambda name: -sizes[name])
+    listed = ", ".join(f"{name} {sizes[name] / 2**30:.2f} GiB" for name in largest[:SHOWN])
+    more = f" and {len(largest) - SHOWN} more" if len(largest) > SHOWN else ""
+    return (
+        f"in {checkpoints}: {listed or 'nothing of ours'}{more}; preflight deletes what nothing has used for "
+        "keep_checkpoint_days: a smaller one makes room for the next run"
+    )
 
 
 def _now() -> str:

@@ -11,12 +11,12 @@ import time
 from components.lib.recipe.schema import Notify
 from components.lib.registry import lock
 from components.lib.registry.base import Store
-from components.lib.registry.outcome import Failure, Outcome, conclude, failure_of, was_ended, write_outcome
-from components.lib.registry.record import iso, read_records, redact
+from components.lib.registry.investigate import found_out
+from components.lib.registry.outcome import Outcome, conclude, write_outcome
+from components.lib.registry.record import iso, redact
 from components.lib.registry.store import open_store
 from components.lib.reporting.tell import link_of, tell, ui_link
 from components.lib.streams import Steady
-from components.notify.pods import investigate
 
 
 def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outcome:
@@ -41,25 +41,12 @@ def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outco
 
 def _close(store: Store, state: str, run_id: str) -> Outcome:
     """Write the outcome of a run and let go of the registry's lock."""
-    records, ended = read_records(store, run_id), time.time()
-    failure = failure_of(state, records)
+    ended = time.time()
+    failure = found_out(store, run_id, state)
     outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
-    silent = [record for record in records if record["outcome"] == "running" or was_ended(record)]
-    if outcome.ending == "failed" and not any(r["outcome"] == "failed" for r in records if r not in silent):
-        failure = _found_out(run_id, failure, silent[-1]["pod"] if silent else None)
-        outcome = conclude(store, run_id, state=state, ended=ended, failure=failure)
     write_outcome(store, outcome)
     lock.release(store, run_id)
     return outcome
-
-
-def _found_out(run_id: str, known: Failure | None, pod: str | None) -> Failure | None:
-    """What the cluster tells of the failure, or what is `known`: nothing that it answers may keep a run from ending."""
-    try:
-        return investigate(run_id, known, pod)
-    except Exception as error:
-        print(redact(f"what the cluster answers about the run is not understood: {error!r}"), flush=True)
-        return known
 
 
 def _without_registry(run_id: str, error: Exception) -> Outcome:

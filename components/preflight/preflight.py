@@ -28,7 +28,8 @@ from components.lib.recipe.settings import from_json, plain, replace, to_json
 from components.lib.registry import lock
 from components.lib.registry.base import Store
 from components.lib.registry.champion import read_champion
-from components.lib.registry.outcome import Outcome, conclude_killed, inputs_of, read_outcomes
+from components.lib.registry.investigate import found_out
+from components.lib.registry.outcome import KILLED, Outcome, conclude_killed, inputs_of, read_outcomes
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import read_records, recorded
 from components.lib.registry.store import checked_registry
@@ -99,7 +100,8 @@ def _own_registry(recipe: Recipe, run_id: str) -> Store:
 def _conclude_dead(store: Store, run_id: str, settings: Notify) -> None:
     """Write and tell the outcome of a run that ended without its exit handler; a push by hand is none."""
     if read_records(store, run_id) and store.read(f"runs/{run_id}/outcome.json") is None:
-        tell(conclude_killed(store, run_id), link_of(store, run_id, settings), settings)
+        outcome = conclude_killed(store, run_id, found_out(store, run_id, KILLED))
+        tell(outcome, link_of(store, run_id, settings), settings)
 
 
 def check_run(recipe_text: str, parameters: Mapping[str, Any]) -> Checked:

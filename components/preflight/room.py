@@ -10,6 +10,7 @@ from pathlib import Path
 from components.lib import inside
 from components.lib.files import expanded
 from components.lib.model.names import from_hub
+from components.lib.place import contents
 from components.lib.recipe.schema import Recipe
 from components.lib.registry.plan import Plan
 
@@ -24,7 +25,7 @@ def check_room(recipe: Recipe, plan: Plan, artifacts: Path | None) -> None:
     """
     volumes: dict[int, dict[str, Path]] = {}
     for name, path in _places(recipe, plan, artifacts):
-        if _elsewhere(path):
+        if inside.is_elsewhere(path):
             print(f"{name} {path} is not mounted here: its room is not looked at", flush=True)
             continue
         there = _existing(path)
@@ -33,7 +34,8 @@ def check_room(recipe: Recipe, plan: Plan, artifacts: Path | None) -> None:
         free_gib = shutil.disk_usage(next(iter(places.values()))).free / 2**30
         if free_gib < NEEDED_GIB:
             named = " and ".join(f"{name} ({path})" for name, path in places.items())
-            raise ValueError(f"only {free_gib:.1f} GiB free for {named}; {NEEDED_GIB} GiB are needed: free some")
+            held = f"; {contents(places['checkpoints'])}" if "checkpoints" in places else ""
+            raise ValueError(f"only {free_gib:.1f} GiB free for {named}; {NEEDED_GIB} GiB are needed: free some{held}")
 
 
 def _places(recipe: Recipe, plan: Plan, artifacts: Path | None) -> Iterator[tuple[str, Path]]:
@@ -55,7 +57,7 @@ def _places(recipe: Recipe, plan: Plan, artifacts: Path | None) -> Iterator[tupl
 
 def check_locks(checkpoints: Path) -> None:
     """Refuse a folder of checkpoints that cannot be written or has no locks: two runs could train into one."""
-    if _elsewhere(checkpoints):
+    if inside.is_elsewhere(checkpoints):
         return
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
@@ -69,11 +71,6 @@ def check_locks(checkpoints: Path) -> None:
                 ) from None
     except OSError as error:
         raise ValueError(f"checkpoints {str(checkpoints)!r} cannot be written: {error}; name another folder") from None
-
-
-def _elsewhere(path: Path) -> bool:
-    """Whether a path is one of another Pod's: nothing of it is here."""
-    return bool(inside.own_pod()) and _existing(path) == Path("/")
 
 
 def _existing(path: Path) -> Path:

@@ -14,7 +14,7 @@ def push(
     """Publish the promoted model and its SFT data with cards and provenance, and make it the champion."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "push") as record:
+    with recorded(registry, run_id, "push", pushed.uri) as record:
         from pathlib import Path
 
         from components.lib.files import write_json

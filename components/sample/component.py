@@ -8,12 +8,12 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.trainer(), install_kfp_package=False)
 def sample(
     registry: str, run_id: str, plan: str, settings: str, split: str, checkpoints: str,
-    samples: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics],
+    samples: dsl.Output[dsl.Dataset],
 ):  # fmt: skip
     """Let the base model solve training problems; `split` are the settings of standardize."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "sample", metrics) as record:
+    with recorded(registry, run_id, "sample", samples.uri) as record:
         from pathlib import Path
 
         from components.lib.recipe.schema import Sample, Standardize

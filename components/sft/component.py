@@ -9,12 +9,11 @@ from components.lib.cluster import images
 def sft(
     registry: str, run_id: str, plan: str, settings: str, training: str, scale: str, trainjob: str,
     checkpoints: str, data: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], curves: dsl.Output[dsl.Dataset],
-    metrics: dsl.Output[dsl.Metrics],
 ):  # fmt: skip
     """Warm the base model up on worked conversations."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "sft", metrics) as record:
+    with recorded(registry, run_id, "sft", curves.uri) as record:
         from pathlib import Path
 
         from components.lib.cluster.trainjob import launcher

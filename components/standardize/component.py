@@ -9,13 +9,12 @@ from components.lib.cluster import images
 def standardize(
     registry: str, run_id: str, plan: str, settings: str,
     data: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown], page: dsl.Output[dsl.HTML],
-    metrics: dsl.Output[dsl.Metrics],
     samples: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Turn every source, and the base model's `samples` if there are any, into the files of the later steps."""
     from components.lib.registry.record import recorded
 
-    with recorded(registry, run_id, "standardize", metrics) as record:
+    with recorded(registry, run_id, "standardize", data.uri) as record:
         import shutil
         from functools import partial
         from pathlib import Path

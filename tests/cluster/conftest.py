@@ -10,6 +10,7 @@ import pytest
 from components.lib.cluster import images, pods
 from components.lib.recipe import recipes
 from components.lib.recipe.settings import replace
+from tests import ROOT
 
 
 def kubectl(*arguments, given=None, check=True):
@@ -52,9 +53,10 @@ def pushed(cluster):
 
 @pytest.fixture(scope="session")
 def endpoint(cluster, pushed):
-    """The address of Kubeflow Pipelines."""
+    """The address of Kubeflow Pipelines, in whose namespace the account of the steps is."""
     if "KF_PIPELINES_ENDPOINT" not in os.environ:
         pytest.skip("needs KF_PIPELINES_ENDPOINT: no run is started on a cluster")
+    kubectl("-n", "kubeflow", "apply", "-f", str(ROOT / "manifests" / "components" / "account" / "account.yaml"))
     return os.environ["KF_PIPELINES_ENDPOINT"]
 
 

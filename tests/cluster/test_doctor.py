@@ -121,7 +121,15 @@ def test_a_claim_is_missing_or_has_a_class_that_is_not_there(core, storage, name
     claim = CLAIM.replace("NAME", "lost").replace("CLASS", ", storageClassName: nowhere")
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     found = doctor.volume(core, storage, namespace, "lost")
-    assert not found.ok and found.detail == "pending, class nowhere"
+    assert not found.ok and found.detail.startswith("pending, class nowhere; the cluster has ")
+    assert f"-n {namespace} delete job/grpo-prepare pvc/lost" in found.fix
+
+
+def test_a_namespace_that_is_not_there_is_said_first_and_alone(core):
+    recipe = replace(recipes.TINY, registry="s3://b/p")
+    found = list(doctor.findings(recipe, "http://127.0.0.1:9", "nowhere-at-all", "grpo-pipeline", False))
+    assert not found[-1].ok and str(found[-1]).startswith("WRONG  namespace nowhere-at-all: there is none")
+    assert [one.what for one in found] == ["pipelines", "kubernetes", "namespace nowhere-at-all"]
 
 
 def test_a_claim_that_waits_for_its_first_consumer_is_fine(core, storage, namespace):

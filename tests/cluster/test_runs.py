@@ -13,7 +13,8 @@ import pytest
 
 from components.lib.cluster import images, schedule
 from components.lib.cluster.api import connect
-from components.lib.cluster.step_pod import USER
+from components.lib.cluster.step_pod import STEP_SECRETS, USER
+from components.lib.cluster.verbs import ACCOUNT
 from components.lib.recipe.recipes import TINY
 from components.lib.registry.champion import read_champion
 from components.lib.registry.store import open_store
@@ -117,7 +118,8 @@ def check_container(name, main, heavy):
     secrets = {
         e["name"]: e["valueFrom"]["secretKeyRef"] for e in main["env"] if "secretKeyRef" in e.get("valueFrom", {})
     }
-    assert secrets["HF_TOKEN"]["name"] == cluster.secret and secrets["HF_TOKEN"]["optional"], name
+    of_ours = {variable for variable, source in secrets.items() if source["name"] == cluster.secret}
+    assert of_ours == set(STEP_SECRETS.get(name, ())) and all(source["optional"] for source in secrets.values()), name
     assert secrets["AWS_SECRET_ACCESS_KEY"]["name"] == cluster.s3_secret, name
     visible = [e["value"] for e in main["env"] if e["name"] == "NVIDIA_VISIBLE_DEVICES"]
     assert visible == (["GPU-of-the-test"] if heavy else []), name
@@ -210,17 +212,8 @@ def test_the_stock_command_line_schedules_the_yaml(run_id, endpoint, compiled):
         verb("schedule", "delete", name, "--force")
 
 
-def test_the_account_of_the_overlay_kubeflow_has_the_rights_that_a_run_needs(run_id, endpoint, registry):
-    account = str(ROOT / "manifests" / "overlays" / "kubeflow" / "account.yaml")
-    kubectl("-n", NAMESPACE, "apply", "-f", account)
-    try:
-        printed = verb("submit", "--wait", "--service-account", "grpo-pipeline", registry=registry)
-        made = re.search(r"run .+: ([0-9a-f-]{36})\n", printed)
-        assert made
-        pods = [pod for found in steps(made[1]).values() for pod in found]
-        assert {pod["spec"]["serviceAccountName"] for pod in pods} == {"grpo-pipeline"}
-    finally:
-        kubectl("-n", NAMESPACE, "delete", "-f", account)
+def test_every_pod_of_a_run_has_the_account_of_the_least_rights(run_id):
+    assert {pod["spec"]["serviceAccountName"] for pods in steps(run_id).values() for pod in pods} == {ACCOUNT}
 
 
 def test_a_run_that_fails_says_where_and_why_although_the_connection_broke(endpoint, registry):

@@ -9,6 +9,7 @@ import pytest
 from components.lib.cluster import doctor_trainer, images, pods
 from components.lib.cluster.api import connect
 from components.lib.cluster.trainjob import GROUP, TrainJobs
+from components.lib.cluster.verbs import ACCOUNT
 from components.lib.recipe.recipes import TINY
 from components.lib.recipe.settings import replace
 from components.lib.registry.outcome import artifact_root
@@ -219,10 +220,11 @@ def test_doctor_finds_each_thing_that_is_missing(trainer, namespace):
     kubectl("-n", namespace, "delete", "-k", COMPONENT, "--ignore-not-found")
     found = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "")
     assert not found.ok and found.detail == "there is none" and "apply -k manifests/components/trainer" in found.fix
-    found = doctor_trainer.rights(client.AuthorizationV1Api(), namespace, "pipeline-runner")
+    found = doctor_trainer.rights(client.AuthorizationV1Api(), namespace, ACCOUNT)
     assert not found.ok and "may not create trainjobs" in found.detail and "get pods/log" in found.detail
     kubectl("-n", namespace, "apply", "-k", COMPONENT)
-    assert doctor_trainer.rights(client.AuthorizationV1Api(), namespace, "pipeline-runner").ok
+    assert doctor_trainer.rights(client.AuthorizationV1Api(), namespace, ACCOUNT).ok
+    assert doctor_trainer.controller(custom, namespace, "grpo-pipeline").ok
     assert doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "").ok
     found = doctor_trainer.runtime(custom, namespace, "grpo-pipeline", "mine")
     assert not found.ok and "does not pull images with mine" in found.detail

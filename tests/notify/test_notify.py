@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -18,6 +19,7 @@ from components.lib.registry import lock
 from components.lib.registry.outcome import GOOD_STATES, artifact_root, conclude, failure_of, gpu_hours, read_outcomes
 from components.lib.registry.record import recorded
 from components.lib.registry.store import open_store
+from components.lib.reporting import tell
 from components.lib.reporting.messages import NTFY_LIMIT, SLACK_LIMIT, message, text
 from components.lib.reporting.statistics import wilson
 from components.lib.reporting.tell import link_of, post
@@ -273,6 +275,17 @@ def test_the_address_is_in_no_log(capsys, caplog, monkeypatch):
         post(f"{url}/secret-path?secret=1", message(FAILED, LINK, "json"))
     assert len(received) == 3 and b"POST /secret-path" in received[0]
     assert "secret" not in caplog.text + "".join(capsys.readouterr())
+
+
+@pytest.mark.fault("the webhook takes the message and never answers")
+def test_a_webhook_delays_the_end_by_its_time_at_most(monkeypatch, capsys, seen):
+    monkeypatch.setattr(tell, "WEBHOOK_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        post(f"http://127.0.0.1:{silent.getsockname()[1]}/secret-path", message(FAILED, LINK, "json"))
+        assert time.monotonic() - began < 2
+    seen(printed := capsys.readouterr().out)
+    assert printed == "webhook failed: no answer within 0.3 s; check NOTIFY_WEBHOOK\n"
 
 
 def test_a_dead_webhook_is_said_and_does_not_fail_the_run(tmp_path, monkeypatch, capsys):

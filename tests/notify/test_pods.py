@@ -10,15 +10,17 @@ import pytest
 
 from components.lib import inside, machine
 from components.lib.recipe import recipes
+from components.lib.recipe.settings import replace
 from components.lib.registry import lock
+from components.lib.registry.investigate import investigate
 from components.lib.registry.outcome import Failure, read_outcomes
-from components.lib.registry.record import recorded
+from components.lib.registry.record import record_key, recorded
 from components.lib.registry.store import open_store
 from components.lib.reporting.messages import message
 from components.lib.reporting.tell import post
 from components.notify.notify import report
-from components.notify.pods import investigate
-from tests.fixtures.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve
+from components.preflight.preflight import _own_registry
+from tests.fixtures.kube_server import RUN, TOKEN, Cluster, make_certificate, pod, serve, workflow
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import CUT, GARBAGE, raw_server
 from tests.notify.test_notify import Webhook
@@ -89,6 +91,46 @@ def test_a_step_without_any_record_is_found_by_its_pod(cluster):
     found = investigate(RUN, None, None)
     assert found.step == "sft" and found.log == ["Traceback ...", "ImportError: no module named trl"]
     assert found.why == "failed: Error, exit code 1: ImportError: no module named trl"
+
+
+@pytest.mark.fault("a user terminates the run, and the step's process is gone before it can write its record")
+def test_a_run_that_a_user_terminated_is_no_death(cluster, tmp_path, seen):
+    registry, ended = str(tmp_path), {"terminated": {"exitCode": 143, "reason": "Error"}}
+    cluster.pods = [pod("s", "sft", state=ended, phase="Failed"), pod("notify-pod", "notify", number=1)]
+    cluster.workflows = [workflow("Running", activeDeadlineSeconds=0)]
+    assert investigate(RUN, None, None).step == "sft"
+    known = {"step": "grpo", "outcome": "running", "started": "2026-01-04T03:00:00+00:00", "log": [], "pod": "g"}
+    open_store(registry).write_json(record_key(RUN, "grpo"), known)
+    found = report(state="RUNNING", registry=registry, run_id=RUN, settings=recipes.TINY.notify)
+    assert found.sentence == "grpo was terminated: somebody ended the run"
+    seen(found.sentence, lost="what came after the last checkpoint")
+
+
+@pytest.mark.fault("Kubeflow's driver dies of a retry, and the exit handler with it")
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+def test_the_next_run_takes_over_from_one_whose_workflow_has_ended_and_tells_of_it(cluster, tmp_path, phase, seen):
+    registry = str(tmp_path)
+    store = open_store(registry)
+    lock.take(store, RUN, 86_400)
+    with recorded(registry, RUN, "preflight") as record:
+        record.details = {"changed": True}
+    same_name = "two tasks have the same task name"
+    cluster.workflows = [workflow(phase, ("sft-driver", "Failed", same_name), ("preflight", "Succeeded", ""))]
+    recipe = replace(recipes.TINY, registry=registry)
+    if phase == "Running":
+        with pytest.raises(ValueError, match=f"is in use by run {RUN} .*unlock --registry .* {RUN}`") as error:
+            _own_registry(recipe, "next")
+        seen(str(error.value), fault="a run is silent for an hour, and its workflow works")
+        return
+    with Webhook() as webhook, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTIFY_WEBHOOK", f"http://127.0.0.1:{webhook.server.server_port}/hook")
+        _own_registry(recipe, "next")
+    lock.check(store, "next")
+    ((_, body),) = webhook.received
+    sentence = read_outcomes(store)[-1].sentence
+    assert sentence == f"sft was not started, because Kubeflow's driver failed: {same_name}"
+    assert json.loads(body)["sentence"] == sentence
+    seen(sentence)
 
 
 def test_pods_that_are_gone_leave_the_word_to_kubeflow_pipelines(cluster):

@@ -104,14 +104,16 @@ def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path,
 
     run(tmp_path, source(tmp_path, [*SOUND[:3], *[{"x": 1}] * 9]))
     given = {"data": tmp_path / "out", "decision": tmp_path / "decision", "base": evaluations["base"]}
-    made = {name: tmp_path / name for name in ("report", "summary", "results", "metrics")}
+    made = {name: tmp_path / name for name in ("report", "summary", "results", "scores")}
+    logged: dict[str, float] = {}
     artifacts = {
-        name: SimpleNamespace(path=str(path), metadata={}, log_metric=lambda *_: None)
+        name: SimpleNamespace(path=str(path), uri=str(path), metadata={}, log_metric=logged.__setitem__)
         for name, path in (given | made).items()
     }
     (tmp_path / "decision").write_text('{"promote": false, "reason": "base is rejected: no <gain>."}')
     recipe = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=100, examples=1))
     compare.python_func(registry=str(tmp_path / "registry"), run_id="r1", recipe=to_json(recipe), **artifacts)
+    assert logged["base_accuracy"] == 0.25 and len(logged) == 1, "no other checkpoint was evaluated"
     page = made["report"].read_text()
     assert "base is rejected: no &lt;gain&gt;." in page and "3 rows kept, 9 refused" in page
     assert (made["results"] / "data.html").exists() and 'href="data.html"' in page

@@ -16,7 +16,7 @@ from components.lib.recipe.schema import Recipe
 
 ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
 TOKEN_VARIABLE = "KF_PIPELINES_EXISTING_TOKEN"
-CONNECT_S = 5
+CONNECT_S, ANSWER_S = 1, 5
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")  # states in which a run stays
 FORWARD = "kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80"
 
@@ -42,7 +42,8 @@ def health(endpoint: str) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     url = f"{endpoint}/apis/v2beta1/healthz"
     try:
-        answer = httpx2.get(url, headers=headers, timeout=CONNECT_S, follow_redirects=True)
+        timeout = httpx2.Timeout(ANSWER_S, connect=CONNECT_S)
+        answer = httpx2.get(url, headers=headers, timeout=timeout, follow_redirects=True)
         if answer.is_error:
             found = f"{answer.status_code} {answer.reason_phrase}"
             raise ValueError(f"{endpoint} answered {found}; is it Kubeflow Pipelines?")

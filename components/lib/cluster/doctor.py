@@ -11,7 +11,11 @@ from components.lib.cluster.api import endpoint_of, health
 from components.lib.cluster.finding import Finding, apply_overlay, asked
 from components.lib.cluster.step_pod import GPU_RESOURCE, S3_SECRET_KEYS, SECRET_KEYS
 from components.lib.inside import reason, unreachable
+from components.lib.model.names import looks_local
+from components.lib.recipe.paths import kind_of
 from components.lib.recipe.schema import Cluster, Recipe
+
+MISSING = "there is none"
 
 
 def examine(recipe: Recipe, *, endpoint: str | None, namespace: str, service_account: str, pods: bool) -> int:
@@ -41,8 +45,13 @@ def findings(
         return
     yield Finding(True, "kubernetes", version)
     core, storage, cluster = client.CoreV1Api(), client.StorageV1Api(), recipe.cluster
+    there = asked("namespace", "read namespaces", namespace_there, core, namespace)
+    yield there
+    if there.detail == MISSING:
+        return
     on_trainer = recipe.trainer == "trainjob"
     each = max(cluster.gpus, recipe.scale.processes) if on_trainer and cluster.gpus else cluster.gpus
+    yield asked("account", "read ServiceAccounts", account, core, namespace, service_account)
     yield asked("gpu", "list nodes", gpus, core, each, recipe.scale.nodes if on_trainer else 1)
     for name, keys, needed in _secrets(recipe):
         yield asked(f"secret {name}", "read Secrets", secret, core, namespace, name, keys, needed)
@@ -73,6 +82,20 @@ def pipelines(endpoint: str | None) -> Finding:
         problem, _, fix = str(error).partition("; ")
         return Finding(False, "pipelines", problem, fix)
     return Finding(True, "pipelines", f"{found.get('tag_name') or 'unknown version'} at {address}")
+
+
+def namespace_there(core: Any, name: str) -> Finding:
+    """The namespace of the steps is there; without it nothing else is."""
+    if pods.if_there(core.read_namespace, name) is None:
+        return Finding(False, f"namespace {name}", MISSING, f"--namespace NAME, or kubectl create namespace {name}")
+    return Finding(True, f"namespace {name}", "is there")
+
+
+def account(core: Any, namespace: str, name: str) -> Finding:
+    """The steps' account is there; a run of the UI or of stock tools gets the one that the API server names."""
+    found = pods.if_there(core.read_namespaced_service_account, name, namespace)
+    detail = f"{name}, of runs by submit and schedule; those of the UI get what the API server names"
+    return Finding(found is not None, "account", detail if found else f"there is no {name}", apply_overlay())
 
 
 def gpus(core: Any, wanted: int, at_once: int = 1) -> Finding:
@@ -113,15 +136,17 @@ def volume(core: Any, storage: Any, namespace: str, name: str) -> Finding:
         return Finding(False, what, "there is none", apply_overlay())
     if claim.status.phase == "Bound":
         return Finding(True, what, f"bound, {claim.status.capacity['storage']}")
-    if _waits(storage, claim.spec.storage_class_name):
+    listed = storage.list_storage_class(_request_timeout=pods.ASK_S).items
+    classes = {item.metadata.name: item.volume_binding_mode for item in listed}
+    if classes.get(claim.spec.storage_class_name) == "WaitForFirstConsumer":
         return Finding(True, what, f"waits for its first consumer (class {claim.spec.storage_class_name})")
-    detail = f"{claim.status.phase.lower()}, class {claim.spec.storage_class_name or 'none'}"
-    return Finding(False, what, detail, f"kubectl -n {namespace} describe pvc {name}; is there such a StorageClass?")
-
-
-def _waits(storage: Any, class_name: str | None) -> bool:
-    classes = {item.metadata.name: item for item in storage.list_storage_class(_request_timeout=pods.ASK_S).items}
-    return class_name in classes and classes[class_name].volume_binding_mode == "WaitForFirstConsumer"
+    wanted = claim.spec.storage_class_name or "none"
+    detail = f"{claim.status.phase.lower()}, class {wanted}; the cluster has {', '.join(classes) or 'no class'}"
+    # Neither the class of a claim nor the Job that uses it can be changed.
+    anew = f"kubectl -n {namespace} delete job/grpo-prepare pvc/{name} --ignore-not-found"
+    other = f"name another class in manifests/base/claims.yaml; {anew}; {apply_overlay()}"
+    look = f"kubectl -n {namespace} describe pvc {name}"
+    return Finding(False, what, detail, look if wanted in classes else other)
 
 
 def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> Iterator[Finding]:
@@ -143,9 +168,16 @@ def probes(core: Any, recipe: Recipe, namespace: str, service_account: str) -> I
 def _asks(recipe: Recipe) -> list[str]:
     """What the probe of the data image asks of bucket and Hub, as preflight will."""
     asks = ["--registry", recipe.registry] if recipe.registry.startswith("s3://") else []
+    asks += ["--hub"] if needs_hub(recipe) else []
     for flag, kind in (("--push", "model"), ("--push-data", "dataset")):
         asks += [flag, recipe.hub_repos[kind]] if kind in recipe.hub_repos else []
     return asks
+
+
+def needs_hub(recipe: Recipe) -> bool:
+    """Whether a run of a recipe reads or writes the Hub."""
+    sources = any(kind_of(source.path) == "hub" for source in (*recipe.sources, *recipe.evaluation))
+    return sources or bool(recipe.hub_repos) or not (recipe.model == "tiny" or looks_local(recipe.model))
 
 
 def _fix(problem: str, image: str, namespace: str) -> str:
@@ -163,8 +195,10 @@ def _from_pod(finding: Finding, kind: str, cluster: Cluster, namespace: str) -> 
     fixes = {
         "volume": f"kubectl -n {namespace} delete job grpo-prepare; apply the overlay with components/root-chown",
         "registry": f"check the Secret {cluster.s3_secret}, the bucket's name and --set cluster_s3_endpoint",
-        "hub": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
+        "hub": "open the way from Pods to the Hub, its proxy and its name, or name a mirror by HF_ENDPOINT",
+        "hub token": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
         "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
         "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
     }
-    return replace(finding, what=f"{finding.what} ({kind} pod)", fix=fixes.get(finding.what.split()[0], ""))
+    fix = fixes.get(finding.what) or fixes.get(finding.what.split()[0], "")
+    return replace(finding, what=f"{finding.what} ({kind} pod)", fix=fix)

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
+from components.lib.cluster.api import message_of
 from components.lib.cluster.finding import Finding, apply_overlay, asked
-from components.lib.cluster.pods import ASK_S, if_there
-from components.lib.cluster.trainjob import APPLY, GROUP, INSTALL, PLURAL, VERSION
+from components.lib.cluster.pods import ASK_S, if_there, refused
+from components.lib.cluster.trainjob import APPLY, BUSY, GROUP, INSTALL, PLURAL, VERSION
 from components.lib.recipe.schema import Recipe
 
+FORBIDDEN = 403  # HTTP status
+WEBHOOK_S = 15  # Kubernetes waits 10 s for a webhook
+LOOK = "kubectl -n kubeflow-system get pods; the controller-manager of Kubeflow Trainer must run"
 MISSING = "not installed: the cluster knows no TrainJob"
-STEP_ACCOUNT = "pipeline-runner"  # of KFP standalone
 # What the launching step asks; manifests/components/trainer/role.yaml grants it.
 RIGHTS = (
     (GROUP, PLURAL, "", ("create", "get", "list", "delete")),
@@ -24,12 +27,13 @@ def findings(client: Any, recipe: Recipe, namespace: str, service_account: str) 
     custom, cluster = client.CustomObjectsApi(), recipe.cluster
     installed = asked("trainer", "list TrainJobs", trainer, custom, namespace)
     yield installed
-    name, account, claim = recipe.scale.runtime, service_account or STEP_ACCOUNT, cluster.checkpoints_claim
+    name, claim = recipe.scale.runtime, cluster.checkpoints_claim
     if installed.detail != MISSING:
         right = "read TrainingRuntimes"
         yield asked(f"runtime {name}", right, runtime, custom, namespace, name, cluster.image_pull_secret)
+        yield asked("trainer's controller", "create TrainJobs", controller, custom, namespace, name)
         right = "create SubjectAccessReviews"
-        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, account)
+        yield asked("rights", right, rights, client.AuthorizationV1Api(), namespace, service_account)
     # Of one node too: the launching step and the Pod of its job mount it.
     yield asked(
         f"claim {claim} for several Pods", "list nodes and read claims", shared, client.CoreV1Api(), namespace, claim
@@ -41,6 +45,24 @@ def trainer(custom: Any, namespace: str) -> Finding:
     if if_there(custom.list_namespaced_custom_object, GROUP, VERSION, namespace, PLURAL, limit=1) is None:
         return Finding(False, "trainer", MISSING, INSTALL)
     return Finding(True, "trainer", f"serves TrainJob {VERSION}")
+
+
+def controller(custom: Any, namespace: str, name: str) -> Finding:
+    """Kubeflow Trainer's controller works: its webhook answers about a job that is not made (a dry run)."""
+    job = {
+        "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": {"name": "grpo-doctor"},
+        "spec": {"runtimeRef": {"name": name, "kind": "TrainingRuntime", "apiGroup": GROUP}},
+    }  # fmt: skip
+    try:
+        custom.create_namespaced_custom_object(
+            GROUP, VERSION, namespace, PLURAL, job, dry_run="All", _request_timeout=WEBHOOK_S
+        )
+    except refused() as error:
+        if error.status >= BUSY:
+            return Finding(False, "trainer's controller", f"does not answer: {message_of(error)}", LOOK)
+        if error.status == FORBIDDEN and "webhook" not in message_of(error):
+            raise
+    return Finding(True, "trainer's controller", "answers")
 
 
 def runtime(custom: Any, namespace: str, name: str, pull_secret: str) -> Finding:

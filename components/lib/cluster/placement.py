@@ -5,12 +5,21 @@ resource or image parameter inside an If or ExitHandler, where nearly all steps 
 """
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Any
 
 from components.lib.cluster import images
-from components.lib.cluster.step_pod import CHECKPOINTS, GPU_RESOURCE, USER, StepPod, step_pod
+from components.lib.cluster.step_pod import (
+    CHECKPOINTS,
+    GPU_RESOURCE,
+    START_TIMEOUT,
+    STEP_SECRETS,
+    USER,
+    StepPod,
+    step_pod,
+)
 from components.lib.model.files import check_hub_id
 from components.lib.model.names import EMBEDDED, looks_local
 from components.lib.recipe.paths import absolute, kind_of
@@ -45,9 +54,21 @@ def _check_places(recipe: Recipe) -> None:
     claims = step_pod(recipe.cluster, heavy=False).claims
     mounted = " or ".join(f"put it on the claim {claim} and name it below {mount}" for mount, claim in claims.items())
     for what, path, elsewhere in _places(recipe):
-        if not any(PurePath(os.path.normpath(path)).is_relative_to(mount) for mount in claims):
+        if not _below(path, claims):
             mend = f"{elsewhere}, or {mounted or 'put it on a claim that cluster_cache_claim names'}"
             raise ValueError(f"{what} {path} lies where not every step's Pod mounts it; {mend}")
+    if recipe.registry and "://" in recipe.registry and not recipe.registry.startswith("s3://"):
+        raise ValueError(f"registry {recipe.registry} is no s3:// address; write s3://BUCKET/PREFIX")
+    mounts = step_pod(recipe.cluster, heavy=True).claims
+    if recipe.checkpoints and not _below(recipe.checkpoints, mounts):
+        raise ValueError(
+            f"checkpoints {recipe.checkpoints} lies on no volume of a training Pod; name a path below "
+            f"{' or '.join(mounts) or 'that of a claim, by cluster_checkpoints_claim'}"
+        )
+
+
+def _below(path: str, mounts: Iterable[str]) -> bool:
+    return any(PurePath(os.path.normpath(path)).is_relative_to(mount) for mount in mounts)
 
 
 def _places(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
@@ -93,8 +114,10 @@ def _place(task: Any, cluster: Cluster) -> None:
     task.set_container_image(images.trainer() if heavy else images.data())
     # SFT and GRPO on the light image launch a TrainJob: they wait for it and share its checkpoints.
     launches = task.name in STAGES and not heavy
+    secrets = STEP_SECRETS.get(re.sub(r"-\d+$", "", task.name), ())  # the second `evaluate` is evaluate-2
     # Preflight deletes old checkpoints.
-    _render(task, step_pod(cluster, heavy, checkpoints=launches or task.name == "preflight"))
+    checkpoints = launches or task.name == "preflight"
+    _render(task, step_pod(cluster, heavy, secrets=secrets, checkpoints=checkpoints))
     for name, value in images.choice().items() if launches else ():  # of the image that the TrainJob runs
         task.set_env_variable(name, value)
     kubernetes.set_timeout(task, cluster.train_timeout_s if heavy or launches else cluster.data_timeout_s)
@@ -105,6 +128,7 @@ def _place(task: Any, cluster: Cluster) -> None:
     # A run's id as an argument would make every run miss KFP's cache, so it reaches the steps this way.
     kubernetes.use_field_path_as_env(task, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "grpo-pipeline")
+    kubernetes.add_pod_annotation(task, START_TIMEOUT, str(cluster.start_timeout_s))
     # A Pod that vanished is tried again by Argo's own settings; a failed step only where a cluster has changed them.
     if cluster.retries and (heavy or launches):
         task.set_retry(cluster.retries, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="600s")
@@ -133,8 +157,25 @@ def _render(task: Any, pod: StepPod) -> None:
         kubernetes.add_toleration(task, **toleration)
 
 
-def pipeline_config(cluster: Cluster) -> Any:
-    """KFP's pipeline-wide settings: how long Argo keeps an ended workflow."""
+def pipeline_config(recipe: Recipe) -> Any:
+    """KFP's pipeline-wide settings: when the run as a whole is ended, and how long Argo keeps an ended workflow."""
     from kfp import dsl
 
-    return dsl.PipelineConfig(ttl_seconds_after_finished=cluster.keep_s)
+    return dsl.PipelineConfig(
+        active_deadline_seconds=deadline_s(recipe), ttl_seconds_after_finished=recipe.cluster.keep_s
+    )
+
+
+def deadline_s(recipe: Recipe) -> int:
+    """The seconds that a run has, its exit handler apart: what its steps may take together, starting included.
+
+    All of them, since on one GPU they wait for each other. Argo's limit of a step does not run before its Pod has
+    begun; this one ends Pods that are still pending.
+    """
+    cluster = recipe.cluster
+    heavy = 2 * len(recipe.stages) + 1 + bool(recipe.sample.problems)  # each stage and its evaluation, that of the base
+    light = len(("preflight", "standardize", "gate", "compare", "push"))
+    return sum(
+        steps * (limit + cluster.start_timeout_s)
+        for steps, limit in ((heavy, cluster.train_timeout_s), (light, cluster.data_timeout_s))
+    )

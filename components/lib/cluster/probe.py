@@ -1,7 +1,7 @@
 """What `doctor` runs inside a Pod like a step's: whether it can write, reach bucket and Hub, and see a GPU.
 
 python3 -m components.lib.cluster.probe write DIR...   exit status 1 if one is not writable
-python3 -m components.lib.cluster.probe look [--registry URI] [--push REPO [--push-data REPO]] [--gpu] [DIR...]
+python3 -m components.lib.cluster.probe look [--registry URI] [--hub] [--push REPO [--push-data REPO]] [--gpu] [DIR...]
                                                    one JSON line per finding
 """
 
@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from components.lib.cluster.finding import Finding
 from components.lib.gpu import missing, refusal
 
+SERVER_ERROR = 500  # HTTP status
 FULL = "let the steps that train use the full trainer image of this commit (`make image`)"
 
 
@@ -43,26 +45,35 @@ def bucket(registry: str) -> Finding:
     return Finding(True, "registry", f"{registry} is writable")
 
 
-def hub() -> Finding:
-    """Whether the Hub knows HF_TOKEN, and what the token may do."""
+def hub() -> Iterator[Finding]:
+    """Whether the Hub answers, whether it knows HF_TOKEN, and what the token may do."""
     from httpx2 import TransportError
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    from components.lib.hub import retried
+    from components.lib.hub import retried, status_of
 
-    if not os.environ.get("HF_TOKEN"):
-        return Finding(True, "hub token", "none is set; public models and data only")
+    if constants.is_offline_mode():
+        yield Finding(True, "hub", "HF_HUB_OFFLINE is set: what a run needs must be in the cache")
+        return
+    token = bool(os.environ.get("HF_TOKEN"))
+    ask = HfApi().whoami if token else lambda: HfApi().model_info("openai-community/gpt2")
+    user: Any = {}
     try:
-        user = retried(lambda: HfApi().whoami(), "look up the owner of HF_TOKEN")
-    except ValueError as error:
-        return Finding(False, "hub token", str(error))
+        user = retried(ask, f"ask {constants.ENDPOINT}")
+    except (TransportError, ValueError) as error:
+        yield Finding(False, "hub", f"{constants.ENDPOINT} does not answer: {error}")
+        return
     except HfHubHTTPError as error:
-        return Finding(False, "hub token", f"the Hub refuses it: {str(error).splitlines()[0]}")
-    except TransportError as error:
-        return Finding(False, "hub token", f"the Hub does not answer: {error}")
-    role = user.get("auth", {}).get("accessToken", {}).get("role", "unknown")
-    return Finding(True, "hub token", f"of {user['name']}, role {role}")
+        if token and (status_of(error) or 0) < SERVER_ERROR:
+            yield Finding(False, "hub token", f"the Hub refuses it: {str(error).splitlines()[0]}")
+            return
+    yield Finding(True, "hub", f"{constants.ENDPOINT} answers")
+    if token:
+        role = user.get("auth", {}).get("accessToken", {}).get("role", "unknown")
+        yield Finding(True, "hub token", f"of {user.get('name', 'nobody knows whom')}, role {role}")
+    else:
+        yield Finding(True, "hub token", "none is set; public models and data only")
 
 
 def push(repo: str, data: str) -> Finding:
@@ -99,7 +110,8 @@ def look(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield writable(Path(directory))
     if arguments.registry:
         yield bucket(arguments.registry)
-    yield hub()
+    if arguments.hub:
+        yield from hub()
     if arguments.push:
         yield push(arguments.push, arguments.push_data)
     if arguments.gpu:
@@ -112,6 +124,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("command", choices=("write", "look"))
     parser.add_argument("directories", nargs="*", metavar="DIR")
     parser.add_argument("--registry", default="")
+    parser.add_argument("--hub", action="store_true", help="the recipe reads or writes the Hub")
     parser.add_argument("--push", default="", metavar="REPO")
     parser.add_argument("--push-data", default="", metavar="REPO")
     parser.add_argument("--gpu", action="store_true")

@@ -26,7 +26,7 @@ def create(
         job = client.create_recurring_run(
             experiment_id=experiment_of(client, experiment, namespace), job_name=name, cron_expression=cron,
             max_concurrency=1, no_catchup=True, params=arguments, pipeline_package_path=str(path), enabled=True,
-            service_account=service_account or None,
+            service_account=service_account,
         )  # fmt: skip
     for old in before:
         client.delete_recurring_run(old.recurring_run_id)

@@ -1,5 +1,6 @@
 """What the Pod of a step has, by whomever it is made: placement.py for KFP, pods.py, trainjob.py."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,18 @@ USER = 10001  # the images' user and group
 CACHE, CHECKPOINTS = "/cache", "/checkpoints"
 HUB_CACHE = f"{CACHE}/huggingface"
 GPU_RESOURCE = "nvidia.com/gpu"
+START_TIMEOUT = "grpo-pipeline/start-timeout-s"  # annotation of a step's Pod
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 GIB_IN_MIB = 1024
-# Environment variable -> key of the Secret.
-SECRET_KEYS = ("HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID")
+HUB = ("HF_TOKEN",)
+TRAINING = (*HUB, "WANDB_API_KEY", "TRACKIO_SPACE_ID")
+# Step -> what it gets of the Secret `cluster.secret`, key and environment variable alike; the others get nothing.
+STEP_SECRETS = {
+    "preflight": (*HUB, "NOTIFY_WEBHOOK"), "sample": HUB, "standardize": HUB, "sft": TRAINING, "grpo": TRAINING,
+    "evaluate": HUB, "push": HUB, "notify": ("NOTIFY_WEBHOOK",),
+}  # fmt: skip
+SECRET_KEYS = tuple(dict.fromkeys(key for keys in STEP_SECRETS.values() for key in keys))
+# Key of the bucket's Secret -> environment variable.
 S3_SECRET_KEYS = {
     "accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY", "sessiontoken": "AWS_SESSION_TOKEN",
     "region": "AWS_REGION",
@@ -58,12 +67,14 @@ class StepPod:
 
 
 def step_pod(
-    cluster: Cluster, heavy: bool, *, checkpoints: bool = False, processes: int = 1, gpus: int | None = None
-) -> StepPod:
+    cluster: Cluster, heavy: bool, *, secrets: Sequence[str] = (), bucket: bool = True, checkpoints: bool = False,
+    processes: int = 1, gpus: int | None = None,
+) -> StepPod:  # fmt: skip
     """The Pod of a step; a `heavy` one uses a model, hence the GPU, the checkpoints and the caches of kernels.
 
-    `checkpoints` mounts them in another one too. A Pod of several `processes` has what a step has for each of them,
-    and `gpus` in place of the step's.
+    It gets those `secrets`, keys of the Secret `cluster.secret`, and what opens the `bucket`. `checkpoints` mounts them
+    in another one too. A Pod of several `processes` has what a step has for each of them, and `gpus` in place of the
+    step's.
     """
     caches = KERNEL_CACHES if heavy else {}
     environment = {"HF_HOME": HUB_CACHE} | {name: f"{CACHE}/{folder}" for name, folder in caches.items()}
@@ -74,7 +85,7 @@ def step_pod(
         environment["OMP_NUM_THREADS"] = str(max(1, int(cluster.train_cpu)))
     if heavy and cluster.gpu_uuid:
         environment["NVIDIA_VISIBLE_DEVICES"] = cluster.gpu_uuid
-    secrets = [(cluster.secret, {key: key for key in SECRET_KEYS}), (cluster.s3_secret, S3_SECRET_KEYS)]
+    named = [(cluster.secret, {key: key for key in secrets}), (cluster.s3_secret, S3_SECRET_KEYS if bucket else {})]
     claims = {CACHE: cluster.cache_claim, CHECKPOINTS: cluster.checkpoints_claim if heavy or checkpoints else ""}
     cpu = cluster.train_cpu if heavy else cluster.data_cpu
     memory = cluster.train_memory_gib if heavy else cluster.data_memory_gib
@@ -85,7 +96,7 @@ def step_pod(
         limits["memory"] = _mebibytes(processes * cluster.memory_limit_gib)
     return StepPod(
         environment=environment,
-        secrets=[(secret, keys) for secret, keys in secrets if secret],
+        secrets=[(secret, keys) for secret, keys in named if secret and keys],
         claims={path: claim for path, claim in claims.items() if claim},
         # A container's own /dev/shm has 64 MiB, too little for vLLM and for workers of a data loader.
         shm=_mebibytes(cluster.shm_gib) if heavy else "",

@@ -17,7 +17,7 @@ from components.lib.cluster import images
 from components.lib.cluster.api import message_of
 from components.lib.cluster.follow import Follower
 from components.lib.cluster.pods import GONE, if_there, kubernetes_client, refused
-from components.lib.cluster.step_pod import GPU_RESOURCE, step_pod
+from components.lib.cluster.step_pod import GPU_RESOURCE, TRAINING, step_pod
 from components.lib.files import link_tree, read_json, write_json
 from components.lib.inside import NO_PLACE, own_namespace, reason, unreachable, why
 from components.lib.machine import MACHINE
@@ -223,9 +223,11 @@ def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
     if owner := _owner():
         metadata["ownerReferences"] = [owner]
     each = job.scale.processes
-    pod = step_pod(cluster, heavy=True, processes=each, gpus=each if cluster.gpus else 0)
+    gpus = each if cluster.gpus else 0
+    # No key of the bucket: the launching step alone writes the records and the result.
+    pod = step_pod(cluster, heavy=True, secrets=TRAINING, bucket=False, processes=each, gpus=gpus)
     volumes, mounts = pod.volumes()
-    gpus = {name: count for name, count in pod.limits.items() if name == GPU_RESOURCE}
+    limited = {name: count for name, count in pod.limits.items() if name == GPU_RESOURCE}
     return {
         "apiVersion": f"{GROUP}/{VERSION}", "kind": "TrainJob", "metadata": metadata,
         "spec": {
@@ -233,7 +235,7 @@ def manifest(cluster: Cluster, job: Job) -> dict[str, Any]:
             "trainer": {
                 "image": images.trainer(), "command": ["torchrun", "-m", "components.lib.training.worker"],
                 "args": [job.text()], "numNodes": job.scale.nodes, "numProcPerNode": each,
-                "resourcesPerNode": {"requests": pod.requests | gpus, "limits": pod.limits},
+                "resourcesPerNode": {"requests": pod.requests | limited, "limits": pod.limits},
                 "env": [{"name": "PYTHONUNBUFFERED", "value": "1"}, *pod.env()],
             },
             # What differs from the runtime's Pods: where they go, and which claims they mount.

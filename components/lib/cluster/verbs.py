@@ -10,6 +10,7 @@ from components.lib.recipe.schema import Recipe
 
 NAMESPACE = "kubeflow"  # of Kubeflow Pipelines without multi-user mode
 EXPERIMENT = "grpo-pipeline"
+ACCOUNT = "grpo-pipeline"  # of the least rights: manifests/components/account
 Build = Callable[[Recipe], Any]  # makes the pipeline of a recipe
 
 
@@ -18,10 +19,10 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
     function = {"submit": _submit, "schedule": _schedule, "doctor": _doctor}[name]
     verb.set_defaults(function=lambda given: function(given, selection.chosen(given.recipe, given.set), build))
     selection.add_arguments(verb)
-    verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
-    verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
+    _add_place(verb)
     verb.add_argument("--experiment", default=EXPERIMENT, help=f"experiment of the run (default: {EXPERIMENT})")
-    verb.add_argument("--service-account", default="", metavar="NAME", help="account of the steps (default: KFP's)")
+    account = f"account of the steps (default: {ACCOUNT})"
+    verb.add_argument("--service-account", default=ACCOUNT, metavar="NAME", help=account)
     if name == "submit":
         verb.add_argument("--run-name", default="", metavar="NAME", help="name of the run (default: recipe and time)")
         verb.add_argument("--wait", action="store_true", help="show each step until the run has ended")
@@ -38,16 +39,38 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
         verb.add_argument("--revision", default="main", help="branch, tag or commit of --model (default: main)")
 
 
+def add_follow(verb: argparse.ArgumentParser) -> None:
+    """Give the verb `follow` its flags."""
+
+    def function(given: argparse.Namespace) -> int:
+        from components.lib.cluster.api import connect, endpoint_of
+        from components.lib.cluster.watch import watch
+
+        endpoint = endpoint_of(given.endpoint)
+        return watch(connect(endpoint, given.namespace), endpoint, given.namespace, given.run_id)
+
+    verb.add_argument("run_id", metavar="RUN_ID", help="the run, as its page and `kfp run list` name it")
+    _add_place(verb)
+    verb.set_defaults(function=function)
+
+
+def _add_place(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
+    verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
+
+
 def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:
-    from components.lib.cluster.api import endpoint_of
+    from components.lib.cluster.api import arguments_of, connect, endpoint_of
     from components.lib.cluster.submit import submit
 
     images.check_chosen()
-    endpoint = endpoint_of(arguments.endpoint)  # before the pipeline is built, which takes a second
+    endpoint = endpoint_of(arguments.endpoint)
+    arguments_of(recipe)  # before the network is asked
+    client = connect(endpoint, arguments.namespace)  # before the pipeline is built, which takes seconds
     return submit(
-        recipe, build(recipe), endpoint=endpoint, namespace=arguments.namespace, experiment=arguments.experiment,
-        run_name=arguments.run_name, service_account=arguments.service_account, cache=not arguments.no_cache,
-        wait=arguments.wait,
+        recipe, build(recipe), client, endpoint=endpoint, namespace=arguments.namespace,
+        experiment=arguments.experiment, run_name=arguments.run_name, service_account=arguments.service_account,
+        cache=not arguments.no_cache, wait=arguments.wait,
     )  # fmt: skip
 
 

@@ -110,10 +110,10 @@ TINY = Recipe(
     notify=Notify(format="json", ui=""),
     cluster=Cluster(
         gpus=0, gpu_uuid="", node_selector=(), tolerations=(), data_cpu=0.1, data_memory_gib=0.5, train_cpu=0.25,
-        train_memory_gib=2.0, memory_limit_gib=0.0, shm_gib=0.25, data_timeout_s=1800, train_timeout_s=3600, retries=2,
-        keep_s=7 * 86_400, cache_claim="grpo-cache", checkpoints_claim="grpo-checkpoints", secret="grpo-pipeline",
-        s3_secret="mlpipeline-minio-artifact", s3_endpoint="http://minio-service.kubeflow:9000",
-        image_pull_policy="IfNotPresent", image_pull_secret="",
+        train_memory_gib=2.0, memory_limit_gib=0.0, shm_gib=0.25, start_timeout_s=600, data_timeout_s=1800,
+        train_timeout_s=3600, retries=2, keep_s=7 * 86_400, cache_claim="grpo-cache",
+        checkpoints_claim="grpo-checkpoints", secret="grpo-pipeline", s3_secret="mlpipeline-minio-artifact",
+        s3_endpoint="http://minio-service.kubeflow:9000", image_pull_policy="IfNotPresent", image_pull_secret="",
     ),
 )  # fmt: skip
 
@@ -242,7 +242,7 @@ QWEN = Recipe(
     notify=Notify(format="json", ui=""),
     cluster=replace(
         TINY.cluster, gpus=1, tolerations=("nvidia.com/gpu:NoSchedule",), train_cpu=2.0, train_memory_gib=8.0,
-        memory_limit_gib=13.0, shm_gib=2.0, data_timeout_s=3 * 3600, train_timeout_s=48 * 3600,
+        memory_limit_gib=13.0, shm_gib=2.0, start_timeout_s=1800, data_timeout_s=3 * 3600, train_timeout_s=48 * 3600,
     ),
 )  # fmt: skip
 

@@ -320,8 +320,12 @@ class Cluster(Settings):
         description="memory above which a training or evaluation step is killed, 0: none", ge=0
     )
     shm_gib: float = Field(description="size of /dev/shm of training and evaluation, part of their memory", ge=0.01)
-    data_timeout_s: int = Field(description="time after which one of the other steps is ended", ge=10)
-    train_timeout_s: int = Field(description="time after which training or evaluation is ended", ge=10)
+    start_timeout_s: int = Field(
+        description="time that a step's Pod has to start, by `submit --wait`, `follow` and the CronJob; the wait for a "
+        "GPU that another Pod holds does not count", ge=10,
+    )  # fmt: skip
+    data_timeout_s: int = Field(description="time after which one of the other steps is ended, from its start", ge=10)
+    train_timeout_s: int = Field(description="time after which training or evaluation is ended, from its start", ge=10)
     retries: int = Field(description="attempts after the first that training and evaluation get", ge=0)
     keep_s: int = Field(description="time for which Argo keeps the ended workflow", ge=60)
     cache_claim: str = Field(description="PersistentVolumeClaim of the Hub and kernel caches, empty: none")

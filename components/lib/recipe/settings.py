@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 S = TypeVar("S", bound="Settings")
 Loc = tuple[int | str, ...]
 MISSING = "this field is missing"
+FEW = 30  # names that a line can list
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _BOUNDS = {Ge: ("at least", "ge"), Gt: ("above", "gt"), Le: ("at most", "le")}
@@ -107,8 +108,9 @@ def one_line(cls: type[Settings], error: ValidationError) -> str:
 
 
 def near(name: str, valid: list[str]) -> str:
-    """The valid names that look like `name`, all of them if none does; for an error's text."""
-    return ", ".join(get_close_matches(name, valid, n=3) or valid)
+    """The valid names that look like `name`; if none does, all of a few, the nearest three of many; for an error."""
+    found = get_close_matches(name, valid, n=3) or (valid if len(valid) <= FEW else [])
+    return ", ".join(found or get_close_matches(name, valid, n=3, cutoff=0.0))
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ released, or when its run is dead:
 
 - the run has an outcome, so it has ended and only failed to let go, or
 - it ran on this machine (`pipeline.py run`) and its process is gone, or
-- nobody here can see its process, and neither a step's record nor the lock shows a sign of life younger than
+- it ran on this cluster and its Workflow has ended, as where KFP's own driver died of a retry, or
+- nobody here can see process or Workflow, and neither a step's record nor the lock shows a sign of life younger than
   `timeout_s`.
 
 A run that lost its lock in this way and comes back is stopped by `check`, and cannot `crown` a champion.
@@ -14,10 +15,12 @@ A run that lost its lock in this way and comes back is stopped by `check`, and c
 import os
 import socket
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from components.lib import inside
 from components.lib.registry import chain, champion
 from components.lib.registry.base import Store
 from components.lib.registry.chain import Link
@@ -84,13 +87,26 @@ def current(store: Store) -> Link | None:
 
 def why_dead(store: Store, held: Link, timeout_s: int) -> str:
     """Why the holder of a lock is dead; empty while it may be alive."""
-    if store.read(f"runs/{_run_of(held)}/outcome.json") is not None:
-        return "it has ended"
-    gone = is_gone(held.value["owner"])
-    if gone is not None:
-        return "its process is gone" if gone else ""
+    ended, how = has_ended(store, held)
+    if ended is not None:
+        return how if ended else ""
     age_s = time.time() - last_sign(store, _run_of(held))
     return f"no sign of life for {age_s:,.0f} s" if age_s > timeout_s else ""
+
+
+def has_ended(store: Store, held: Link, phase_of: Callable[[str], str] = inside.phase_of) -> tuple[bool | None, str]:
+    """Whether the holder of a lock has ended, None if nobody here can tell, and how that is known.
+
+    `phase_of` tells the phase of a run's Workflow, empty if it cannot. A Workflow that works is a living run however
+    long its steps are silent: it has a deadline of its own.
+    """
+    if store.read(f"runs/{_run_of(held)}/outcome.json") is not None:
+        return True, "it has ended"
+    gone = is_gone(held.value["owner"])
+    if gone is not None:
+        return gone, "its process is gone" if gone else "its process lives"
+    phase = phase_of(_run_of(held))
+    return (phase in inside.DONE, f"its workflow is {phase.lower()}") if phase else (None, "")
 
 
 def last_sign(store: Store, run_id: str) -> float:
@@ -165,7 +181,7 @@ def _in_use(store: Store, held: Link, timeout_s: int) -> str:
     return (
         f"the registry {store.url('')} is in use by run {_run_of(held)} since {held.value['taken']}, its last sign of "
         f"life {age_s:,.0f} s ago; wait until it has ended (a dead run's lock is taken over after {timeout_s} s), or, "
-        f"if you know that it is dead, delete {store.url(held.key)}"
+        f"if you know that it is dead, `python pipeline.py unlock --registry {store.url('')} {_run_of(held)}`"
     )
 
 

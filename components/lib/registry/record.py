@@ -94,19 +94,19 @@ def _redacted(value: Any) -> Any:
 
 
 @contextmanager
-def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifact: str = "") -> Iterator[StepReport]:
+def recorded(registry: str, run_id: str, step: str, artifact: str = "") -> Iterator[StepReport]:
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
-    `metrics` is the step's KFP Metrics artifact, if it has one: the record's numbers are logged there too. Its address,
-    or else `artifact`, is kept, because it tells where KFP has the run's artifacts. An empty `run_id` is read from
-    GRPO_RUN_ID. A signal to end, and the end of the run on this machine, are recorded as such an error, `Ended`.
+    `artifact` is the address of one of the step's KFP artifacts, if it has any: it tells where KFP has those of the
+    run. An empty `run_id` is read from GRPO_RUN_ID. A signal to end, and the end of the run on this machine, are
+    recorded as such an error, `Ended`.
     """
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
     if not run_id:
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
     record = StepReport(step)
-    where = {"pod": inside.own_pod(), "artifact": getattr(metrics, "uri", artifact)}
+    where = {"pod": inside.own_pod(), "artifact": artifact}
     with ending.handling(ending.end), ending.with_run(), _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)
         try:
@@ -127,8 +127,6 @@ def recorded(registry: str, run_id: str, step: str, metrics: Any = None, artifac
                 print(f"{unwritten}\n{step} {FAILED}{last}", flush=True)
             raise
         writer.end("succeeded", None)
-    for name, number in record.numbers.items() if metrics is not None else ():
-        metrics.log_metric(name, number)
 
 
 def read_records(store: Store, run_id: str) -> list[StepRecord]:

@@ -3,6 +3,7 @@
 import os
 import secrets
 
+from components.lib import inside
 from components.lib.files import expanded
 from components.lib.registry.base import Store
 from components.lib.registry.directory import DirectoryStore
@@ -16,6 +17,8 @@ def open_store(uri: str) -> Store:
         return open_s3(uri)
     if not uri or "://" in uri:
         raise ValueError(f"registry {uri!r} is neither a directory nor an s3://bucket/prefix address")
+    if inside.is_elsewhere(expanded(uri).absolute()):
+        raise ValueError(f"registry {uri!r} lies on no volume of this Pod; write s3://BUCKET/PREFIX")
     return DirectoryStore(expanded(uri))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 
 from components.lib.recipe.schema import Notify
 from components.lib.registry.base import Store
@@ -11,7 +12,7 @@ from components.lib.reporting.messages import Request, message
 from components.lib.retry import judge_http, retry
 
 WEBHOOK_VARIABLE = "NOTIFY_WEBHOOK"
-WEBHOOK_TIMEOUT_S = 10
+WEBHOOK_TIMEOUT_S = 10  # for all attempts together: a run's end waits no longer for it
 
 
 def tell(outcome: Outcome, link: str, settings: Notify) -> None:
@@ -34,10 +35,20 @@ def link_of(store: Store, run_id: str, settings: Notify) -> str:
 
 
 def post(address: str, sent: Request) -> None:
-    """Send one message, again if the server is busy or cut off; a failure is printed: the run has ended either way.
+    """Send one message, again if the server is busy or cut off, for WEBHOOK_TIMEOUT_S at most.
 
-    The address is secret: errors that say a part of it are not printed.
+    A failure is printed: the run has ended either way. In a thread, since no timeout of a connection bounds the look-up
+    of its name, or an answer that trickles in.
     """
+    thread = threading.Thread(target=_post, args=(address, sent), daemon=True)
+    thread.start()
+    thread.join(WEBHOOK_TIMEOUT_S)
+    if thread.is_alive():
+        print(f"webhook failed: no answer within {WEBHOOK_TIMEOUT_S} s; check {WEBHOOK_VARIABLE}", flush=True)
+
+
+def _post(address: str, sent: Request) -> None:
+    """The address is secret: errors that say a part of it are not printed."""
     import httpx2
 
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each address at INFO, which KFP's steps print

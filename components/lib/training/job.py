@@ -1,15 +1,15 @@
 """One training to be done, how it travels to the process that does it, and what that says at its end. No torch."""
 
-import contextlib
 import dataclasses
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from components.lib.data.splits import OF_STAGE
-from components.lib.files import code_sha256, read_json, sha256, write_json
+from components.lib.files import code_sha256, naming, new_file, read_json, sha256, write_json
 from components.lib.model.files import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
 from components.lib.recipe.settings import from_dict, plain, replace
@@ -107,18 +107,25 @@ class Result:
     @staticmethod
     def read(directory: Path) -> "Result | None":
         """What was said in this directory, if anything."""
-        if not (directory / RESULT).exists():
+        try:
+            values = read_json(directory / RESULT)
+            return Result(**values | {"status": Status(values["status"])})
+        except (FileNotFoundError, ValueError):  # a word that was cut off by a crash of the machine is none
             return None
-        values = read_json(directory / RESULT)
-        return Result(**values | {"status": Status(values["status"])})
 
     def write(self, directory: Path) -> None:
         """Say it; of several processes that give up the first one is heard, and `done` stands above all."""
         if self.status is Status.DONE:
             write_json(directory / RESULT, asdict(self))
             return
-        with contextlib.suppress(FileExistsError), (directory / RESULT).open("x", encoding="utf-8") as file:
-            json.dump(asdict(self), file)
+        path = directory / RESULT
+        with naming(path), new_file(directory, f".{RESULT}.") as part:
+            part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+            try:
+                os.link(part, path)
+            except OSError:  # it is there, or this file system has no hard links
+                if not path.exists():
+                    os.replace(part, path)
 
 
 def screened(directory: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from components.lib import ending, machine
 from components.lib.files import link_tree, naming, new_file, read_json, write_json
+from components.lib.place import explained_full
 from components.lib.recipe.schema import Scale, Training
 from components.lib.training.checkpoints import CURVES, CURVES_ARE, TrainingDir
 from components.lib.training.job import RESULT, Job, Result, Status, screened
@@ -160,8 +161,11 @@ def result_of(job: Job, status: int) -> Result:
         return Result(Status.DONE)
     if status == -signal.SIGTERM:
         return Result(Status.TERMINATED)
-    with naming(job.directory), new_file(job.directory) as probe:  # a worker that cannot write cannot say so
-        probe.write_bytes(b"x" * 4096)
+    try:
+        with naming(job.directory), new_file(job.directory) as probe:  # a worker that cannot write cannot say so
+            probe.write_bytes(b"x" * 4096)
+    except OSError as error:
+        raise ValueError(explained_full(error, job.directory.parent)) from None
     # Of several processes one died without a word, of which torchrun makes a plain failure: it was killed.
     if status == -signal.SIGKILL or (status > 0 and job.scale.world > 1):
         name = "its process" if status < 0 else "one of its processes"

@@ -19,8 +19,9 @@ from safetensors import SafetensorError
 
 from components.lib import machine
 from components.lib.ending import die_with_parent
-from components.lib.files import PACKAGE, REMEDIES, explained, write_json
+from components.lib.files import PACKAGE, REMEDIES, write_json
 from components.lib.generation.decode import NotFinite
+from components.lib.place import explained_full
 from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
 from components.lib.training.job import TASKS, Job, Result, Status
@@ -85,7 +86,7 @@ def judge(error: BaseException, directory: Path) -> Result:
     if isinstance(error, ValueError):
         return Result(Status.INVALID, str(error))
     if of_the_disk := disk_error(error, directory):
-        return Result(Status.INVALID, explained(of_the_disk))
+        return Result(Status.INVALID, explained_full(of_the_disk, directory.parent))
     if machine.out_of_memory(error):
         return Result(Status.OUT_OF_MEMORY, f"{line}; set gradient_checkpointing or lora_rank, or take shorter texts")
     text = str(error) if isinstance(error, RuntimeError) else ""

@@ -9,6 +9,7 @@ from minio.commonconfig import ENABLED, Filter
 from minio.lifecycleconfig import AbortIncompleteMultipartUpload, LifecycleConfig, Rule
 
 from components.lib.cluster import bucket
+from components.lib.registry.store import checked_registry
 from tests import ROOT
 from tests.fixtures.minio_server import MISSING, MinioServer, find_minio
 
@@ -26,6 +27,20 @@ def test_a_bucket_is_made_once_and_its_rule_is_replaced(tmp_path, monkeypatch, c
         rules = server.client().get_bucket_lifecycle("mlpipeline").rules
         assert [(rule.rule_filter.prefix, rule.expiration.days) for rule in rules] == [("private-artifacts/", 7)]
     assert "bucket mlpipeline: made" in (out := capsys.readouterr().out) and "bucket mlpipeline: was there" in out
+
+
+def test_the_user_of_the_bucket_may_use_no_other_one(tmp_path, monkeypatch):
+    with MinioServer(tmp_path) as server:
+        for name, value in (server.environment() | {"BUCKET_USER": "steps", "BUCKET_KEY": "key-of-the-steps"}).items():
+            monkeypatch.setenv(name, value)
+        for _ in range(2):
+            assert bucket.main(["mlpipeline", "--user"]) == 0
+        server.client().make_bucket("private")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "steps")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key-of-the-steps")
+        checked_registry("s3://mlpipeline/registry")
+        with pytest.raises(ValueError, match="private"):
+            checked_registry("s3://private/registry")
 
 
 def test_wrong_keys_are_one_line(tmp_path, monkeypatch, capsys):

@@ -55,7 +55,6 @@ def test_every_step_has_user_deadline_secrets_label_and_cache(tmp_path):
     for name, found in settings.items():
         assert found["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}, name
         assert found["activeDeadlineSeconds"] == ("172800" if name in HEAVY else "10800"), name
-        assert [s["secretName"] for s in found["secretAsEnv"]] == ["grpo-pipeline", "mlpipeline-minio-artifact"], name
         assert all(s["optional"] for s in found["secretAsEnv"]), name
         assert found["podMetadata"]["labels"]["app.kubernetes.io/part-of"] == "grpo-pipeline", name
         assert found["fieldPathAsEnv"][0]["name"] == "GRPO_RUN_ID", name
@@ -92,6 +91,27 @@ def test_requests_suit_a_host_of_16_gib(tmp_path):
     assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"
 
 
+HUB, CURVES = {"HF_TOKEN"}, {"WANDB_API_KEY", "TRACKIO_SPACE_ID"}
+SECRETS = {
+    "preflight": HUB | {"NOTIFY_WEBHOOK"}, "notify": {"NOTIFY_WEBHOOK"}, "standardize": HUB, "sft": HUB | CURVES,
+    "grpo": HUB | CURVES, "evaluate": HUB, "evaluate-2": HUB, "evaluate-3": HUB, "push": HUB, "gate": set(),
+    "compare": set(),
+}  # fmt: skip
+
+
+def test_each_step_gets_the_secrets_that_it_uses_and_no_other(tmp_path):
+    _, settings, _ = compiled(tmp_path)
+    found = {
+        name.removeprefix("exec-"): {
+            key["envVar"] for secret in step["secretAsEnv"] for key in secret["keyToEnv"]
+            if secret["secretName"] == "grpo-pipeline"
+        }
+        for name, step in settings.items()
+    }  # fmt: skip
+    assert found == SECRETS
+    assert all("mlpipeline-minio-artifact" in str(step["secretAsEnv"]) for step in settings.values())
+
+
 @pytest.mark.parametrize(("step", "heavy"), [("exec-sft", True), ("exec-gate", False)])
 def test_a_probe_of_doctor_takes_what_the_step_takes(tmp_path, step, heavy):
     containers, _, _ = compiled(tmp_path)
@@ -102,15 +122,21 @@ def test_a_probe_of_doctor_takes_what_the_step_takes(tmp_path, step, heavy):
     assert found["limits"] == limits
 
 
-def test_the_workflow_is_kept_for_a_week(tmp_path):
-    _, _, kubernetes = compiled(tmp_path)
-    assert kubernetes["pipelineConfig"] == {"resourceTtlOnCompletion": 7 * 86_400}
+def test_a_run_has_the_time_of_all_its_steps_and_the_workflow_is_kept_for_a_week(tmp_path):
+    changes = {"stages": "grpo", "sample_problems": "4"}
+    _, _, kubernetes = compiled(tmp_path, recipes.override(recipes.QWEN, changes))
+    steps = [step for name, step in kubernetes["deploymentSpec"]["executors"].items() if name != "exec-notify"]
+    assert {step["podMetadata"]["annotations"]["grpo-pipeline/start-timeout-s"] for step in steps} == {"1800"}
+    whole = sum(int(step["activeDeadlineSeconds"]) + 1800 for step in steps)
+    assert kubernetes["pipelineConfig"] == {
+        "activeDeadlineSeconds": whole, "resourceTtlOnCompletion": 7 * 86_400,
+    }  # fmt: skip
 
 
 def test_training_keeps_checkpoints_on_their_claim_unless_told_otherwise():
     assert for_cluster(recipes.QWEN).checkpoints == "/checkpoints"
     assert for_cluster(recipes.override(recipes.QWEN, {"cluster_checkpoints_claim": ""})).checkpoints == ""
-    assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/mine"})).checkpoints == "/mine"
+    assert for_cluster(recipes.override(recipes.QWEN, {"checkpoints": "/cache/mine"})).checkpoints == "/cache/mine"
 
 
 @pytest.mark.parametrize(

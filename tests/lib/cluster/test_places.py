@@ -30,11 +30,14 @@ REFUSED = [
     ({"sources": [{"path": "data/mine"}]}, "HERE/data/mine lies where"),  # a folder that is called as a repository
     ({"evaluation": [{"path": "/data/rows.jsonl"}]}, "/data/rows.jsonl lies where"),
     ({"registry": "out/registry"}, "registry HERE/out/registry lies where .*; write s3://BUCKET/PREFIX, or"),
+    ({"registry": "b/p"}, "registry HERE/b/p lies where .*; write s3://BUCKET/PREFIX, or"),
+    ({"registry": "minio://b/p"}, "registry minio://b/p is no s3:// address; write s3://BUCKET/PREFIX"),
+    ({"checkpoints": "out/kept"}, "checkpoints HERE/out/kept lies on no volume .*; name a path below /cache or /check"),
     ({"model": "/cache/olmo", "cluster_cache_claim": ""}, "or put it on a claim that cluster_cache_claim names"),
 ]
 TAKEN = [
     {"model": "/cache/olmo"}, {"model": "lab/olmo"}, {"model": "tiny"}, {"registry": "/cache/registry"},
-    {"registry": ""},
+    {"registry": ""}, {"checkpoints": "/checkpoints/mine"},
     {"sources": [{"path": "/cache/rows.jsonl"}, {"path": "s3://b/rows.jsonl"}, {"path": "lab/math"}]},
     {"sources": [{"path": "lab/math", "answers": "python:own.py"}]},
     {"model": "lab/olmo", "cluster_cache_claim": ""},
@@ -78,6 +81,13 @@ def test_each_verb_refuses_it_before_the_network_is_asked(verb, here, offline, c
     said = capsys.readouterr().err
     assert f"model {here}/models/olmo lies where" in said and said.count("\n") == 1
     assert not list(here.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("verb", VERBS[1:], ids=lambda verb: verb[0])
+def test_a_server_that_is_away_is_said_before_the_pipeline_is_built(verb, capsys, monkeypatch):
+    monkeypatch.setattr(pipeline, "build", lambda *given: pytest.fail("the pipeline was built"))
+    assert pipeline.main([*verb, *given(BUCKET)]) == 2
+    assert "Kubeflow Pipelines does not answer at http://127.0.0.1:9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("settings", TAKEN)

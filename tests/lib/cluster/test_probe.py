@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from components.lib import retry
 from components.lib.cluster import doctor, images, pods, probe
 from components.lib.cluster.finding import Finding, apply_overlay, asked
 from components.lib.recipe import recipes
@@ -26,7 +27,7 @@ def test_findings_are_json_lines(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     assert probe.main(["look", str(tmp_path), "--registry", str(tmp_path / "registry")]) == 0
     found = {line["what"]: line["ok"] for line in map(json.loads, capsys.readouterr().out.splitlines())}
-    assert found == {"image": True, f"volume {tmp_path}": True, "registry": True, "hub token": True}
+    assert found == {"image": True, f"volume {tmp_path}": True, "registry": True}
 
 
 def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
@@ -65,7 +66,7 @@ def test_whatever_an_s3_server_answers_is_a_finding(monkeypatch):
 )
 def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said, may_push):
     """Without a registry too; a token that may only read is fine, but not for a push."""
-    command = [sys.executable, "-m", "components.lib.cluster.probe", "look", "--push", "tester/model"]
+    command = [sys.executable, "-m", "components.lib.cluster.probe", "look", "--hub", "--push", "tester/model"]
     with HubServer() as hub:
         environment = {**os.environ, **hub.environment(tmp_path, token)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
@@ -74,16 +75,30 @@ def test_the_hub_is_asked_about_the_token(tmp_path, token, ok, said, may_push):
     assert found["push"]["ok"] == may_push
 
 
-def test_a_token_cannot_be_checked_where_the_hub_does_not_answer(monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+@pytest.mark.parametrize("token", ["", "hf_wrong"])
+def test_a_hub_that_does_not_answer_is_no_bad_token(monkeypatch, token):
+    monkeypatch.setenv("HF_TOKEN", token)
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    finding = probe.hub()
-    assert not finding.ok and "the Hub does not answer" in finding.detail
+    (finding,) = probe.hub()
+    assert not finding.ok and finding.what == "hub" and "http://127.0.0.1:9 does not answer" in finding.detail
+    shown = doctor._from_pod(finding, "data", recipes.TINY.cluster, "kubeflow")
+    assert "HF_TOKEN" not in shown.fix and "open the way from Pods to the Hub" in shown.fix
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [({}, False), ({"push_hub_repo": "me/model"}, True), ({"model": "lab/olmo"}, True), ({"model": "/cache/m"}, False),
+     ({"evaluation": "gsm8k"}, True)],
+)  # fmt: skip
+def test_the_hub_is_asked_only_where_the_recipe_needs_it(changes, needed):
+    assert ("--hub" in doctor._asks(recipes.override(recipes.TINY, changes))) == needed
 
 
 def test_the_probe_asks_as_preflight_will():
     recipe = recipes.override(recipes.TINY, {"registry": "s3://b/p", "push_hub_repo": "me/model"})
-    assert doctor._asks(recipe) == ["--registry", "s3://b/p", "--push", "me/model", "--push-data", "me/model-data"]
+    hub = ["--hub", "--push", "me/model", "--push-data", "me/model-data"]
+    assert doctor._asks(recipe) == ["--registry", "s3://b/p", *hub]
     assert doctor._asks(recipes.TINY) == []
 
 

@@ -60,8 +60,10 @@ def test_a_job_is_placed_as_a_training_step_is(made):
     assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
 
 
-def test_secrets_are_references(made):
+def test_secrets_are_references_of_what_training_uses(made):
     env = {entry["name"]: entry for entry in made["spec"]["trainer"]["env"]}
+    secret = {name for name, entry in env.items() if "valueFrom" in entry}
+    assert secret == {"HF_TOKEN", "WANDB_API_KEY", "TRACKIO_SPACE_ID"}
     assert env["HF_TOKEN"]["valueFrom"]["secretKeyRef"] == {"name": QWEN.cluster.secret, "key": "HF_TOKEN",
                                                             "optional": True}  # fmt: skip
     assert env["OMP_NUM_THREADS"]["value"] == "2"

@@ -45,6 +45,7 @@ def test_parameters_are_few_and_exist():
     ("changes", "said"),
     [
         ({"grpo_lr": "1"}, "--set grpo_lr=1: no such parameter; valid: grpo_"),
+        ({"qqqqq": "1"}, r"--set qqqqq=1: no such parameter; valid: \w+, \w+, \w+$"),
         ({"grpo_learning_rate": "x"}, "--set grpo_learning_rate=x: learning_rate: 'x' is not a number"),
         ({"grpo_generations": "1"}, "at least 2"),
         ({"stages": "dpo"}, "one of 'sft', 'grpo'"),

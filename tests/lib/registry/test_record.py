@@ -12,23 +12,14 @@ from components.lib.registry.record import read_records, record_key, recorded, r
 from components.lib.registry.store import open_store
 
 
-class Metrics:
-    def __init__(self):
-        self.logged = {}
-
-    def log_metric(self, name, value):
-        self.logged[name] = value
-
-
 def test_a_good_step_leaves_numbers_result_and_log(tmp_path):
-    metrics = Metrics()
-    with recorded(str(tmp_path), "r1", "sft", metrics) as record:
+    with recorded(str(tmp_path), "r1", "sft") as record:
         print("step 1 loss 0.5")
         record.numbers = {"loss": 0.5}
         record.result = "learned"
     (found,) = read_records(open_store(str(tmp_path)), "r1")
     assert found["outcome"] == "succeeded" and found["result"] == "learned"
-    assert found["log"] == ["step 1 loss 0.5"] and found["numbers"] == metrics.logged == {"loss": 0.5}
+    assert found["log"] == ["step 1 loss 0.5"] and found["numbers"] == {"loss": 0.5}
     assert found["seconds"] >= 0
 
 
@@ -97,12 +88,11 @@ def test_a_registry_that_is_away_for_a_while_does_not_end_a_step(tmp_path, monke
 
 def test_a_step_says_what_it_ran_on_and_where_its_artifacts_are(tmp_path, monkeypatch):
     monkeypatch.setenv("KFP_POD_NAME", "some-pod")
-    metrics = Metrics()
-    metrics.uri = "minio://bucket/v2/artifacts/grpo-pipeline/r1/sft/u/metrics"
-    with recorded(str(tmp_path), "r1", "sft", metrics):
+    curves = "minio://bucket/v2/artifacts/grpo-pipeline/r1/sft/u/curves"
+    with recorded(str(tmp_path), "r1", "sft", curves):
         pass
     (found,) = read_records(open_store(str(tmp_path)), "r1")
-    assert found["pod"] == "some-pod" and found["artifact"] == metrics.uri
+    assert found["pod"] == "some-pod" and found["artifact"] == curves
     assert found["machine"]["python"].startswith("3.") and found["machine"]["gpus"] == []
     assert len((found["machine"]["commit"] or "").removesuffix("-dirty")) in (0, 40)
     assert found["machine"]["packages"]["kfp"] == "2.17.0"

@@ -27,6 +27,15 @@ def tree(tmp_path: Path) -> Path:
     return directory
 
 
+def test_in_a_pod_a_registry_that_is_no_volume_of_it_is_refused(tmp_path, monkeypatch):
+    """As `registry=bucket/prefix` of a run that stock tools started: its writes would be refused one step later."""
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("KFP_POD_NAME", "some-pod")
+    with pytest.raises(ValueError, match="registry 'bucket/prefix' lies on no volume of this Pod; write s3://BUCKET/"):
+        open_store("bucket/prefix")
+    assert open_store(str(tmp_path / "new" / "registry")).keys("") == []
+
+
 def test_json_values_round_trip_and_missing_ones_are_none(store: Store) -> None:
     assert store.read_json("runs/r1/results.json") is None
     store.write_json("runs/r1/results.json", {"accuracy": 0.5, "text": "ä"})
