@@ -56,7 +56,7 @@ def study(tmp_path):
 
 
 def test_the_report_says_what_can_be_said_and_what_cannot(study, capsys):
-    made, planned, output = study
+    made, _planned, output = study
     assert verb._report(made, output) is None
     found = read_json(output / "study.json")
     assert [row["claimed"] for row in found["comparisons"]] == [True, False, True, True]
@@ -123,7 +123,7 @@ def test_other_problems_cannot_be_paired(study):
 
 
 def test_only_what_is_new_has_to_run(study, capsys):
-    made, planned, output = study
+    made, _planned, output = study
     more = replace(made, seeds=(0, 1, 2, 3))
     assert [run.name for run in runs.planned(more, output) if not run.measured()] == [
         "sft, seed 3", "grpo, seed 3", "sft+grpo, seed 3",
