@@ -16,7 +16,7 @@ from components.lib.recipe.settings import to_json
 from components.lib.registry.plan import Plan
 from components.lib.reporting import escape
 from components.lib.reporting.table import markdown
-from components.lib.reporting.wording import about, model_name
+from components.lib.reporting.wording import about
 
 HUB_TASKS = {"openai/gsm8k": "gsm8k"}  # benchmark data sets of the Hub -> their task, for .eval_results
 MATHS = {"number", "math"}  # kinds of answers
@@ -106,7 +106,7 @@ def write_card(
     text = _TEXT.format(
         title=escape.markdown(title), where="" if recipe.push.hub_repo else ", in the directory of this file",
         name=json.dumps(recipe.push.hub_repo or "."),
-        base=escape.code(_public(plan.model, plan.revision)),
+        base=escape.code(plan.model),
         recipe=escape.code(recipe.name), table=_table(results), form=in_form("ANSWER", plan.form),
         kinds=escape.markdown(", ".join(kinds)), instruction=instruction,
         messages=_messages(plan, instruction, kinds[0]), others=_others(plan, kinds),
@@ -142,17 +142,6 @@ def _on_hub(source: Source) -> str:
     return source.path if from_hub(source.path, source.revision) else ""
 
 
-def _public(path: str, revision: str) -> str:
-    """A Hub id or an address as it is; of a path of this machine its last names, for a card is public."""
-    return path if from_hub(path, revision) or "://" in path else model_name(path)
-
-
-def _name(source: Source) -> str:
-    """What a source is called in public."""
-    named = source.name != source.path and source.name
-    return named or _public(source.path, source.revision)
-
-
 def _benchmark(plan: Plan, recipe: Recipe) -> Source | None:
     """The evaluation source if the score is that of the whole test split of a benchmark of the Hub."""
     source = plan.evaluation[0]
@@ -170,7 +159,7 @@ def _eval_result(entry: dict[str, Any], sources: tuple[Source, ...]) -> EvalResu
         task_type="text-generation",
         task_name="Problems with answers that can be checked",
         dataset_type=", ".join(dict.fromkeys(_on_hub(each) or ELSEWHERE for each in sources)),
-        dataset_name=", ".join(_name(each) for each in sources),
+        dataset_name=", ".join(each.label for each in sources),
         dataset_config=source.config or None if source else None,
         dataset_split=source.split if source else None,
         dataset_revision=source.revision if source else None,
@@ -206,7 +195,7 @@ def _table(results: list[dict[str, Any]]) -> str:
 def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
     code, gpus = escape.code, escape.markdown(", ".join(origin["gpus"]))
     hardware = f"{gpus}, {origin['gpu_hours']:.1f} GPU-hours" if gpus else "no GPU"
-    base = f"{code(_public(plan.model, plan.revision))} at {code(plan.revision)}"
+    base = f"{code(plan.model)} at {code(plan.revision)}"
     lines = [f"Base: {base}. Hardware: {hardware}. Settings of each stage:", ""]
     if recipe.sample.problems:
         lines += [f"- sample, right solutions of the base itself among the data of SFT: {code(to_json(recipe.sample))}"]
@@ -217,8 +206,8 @@ def _training(recipe: Recipe, plan: Plan, origin: dict[str, Any]) -> str:
 def _sources(plan: Plan, data_url: str) -> str:
     rows = [
         (
-            _name(source),
-            escape.code(_public(source.path, source.revision)),
+            source.label,
+            escape.code(source.path),
             escape.code(source.revision),
             source.licence,
             use,

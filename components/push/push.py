@@ -23,6 +23,7 @@ from components.lib.registry.plan import Plan
 from components.lib.registry.store import open_store
 from components.push.dataset import push_dataset
 from components.push.origin import origin_of
+from components.push.public import called, public, public_settings
 from components.push.release import GATE_ITEMS, build_release
 
 
@@ -42,8 +43,10 @@ def push(
     store, parsed = open_store(registry), from_json(Recipe, recipe, push=settings)
     timeout_s = parsed.lock_timeout_s if by_hand else None
     with tempfile.TemporaryDirectory() as directory, _owned(store, run_id, timeout_s) as holder:
-        origin = origin_of(store, run_id, fingerprint, parsed.stages)
-        origin["decision"] = read_object(decision) if decision else None
+        names = called(plan, parsed)
+        plan, parsed = public_settings(plan, names), public_settings(parsed, names)
+        origin = public(origin_of(store, run_id, fingerprint, parsed.stages), names)
+        origin["decision"] = public(read_object(decision), names) if decision else None
         published = {"version": "", "url": ""}
         if data and parsed.pushes_data:
             published = push_dataset(data=data, plan=plan, registry=registry, run_id=run_id, recipe=parsed)

@@ -21,7 +21,6 @@ from components.lib.registry import lock
 from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import write_outcome
 from components.lib.registry.store import open_store
-from components.lib.reporting.wording import model_name
 from components.push import push as pushing
 from components.push.push import push
 from tests.fixtures.outcomes import outcome
@@ -137,7 +136,7 @@ def test_a_released_card_names_no_strangers_repository(tmp_path: Path, name: str
     assert result.dataset_type == (name if on_hub else "other")
     assert result.dataset_revision == (revision if on_hub else None)
     assert not (Path(pushed["location"]) / ".eval_results").exists()
-    assert f"`{name if on_hub or 's3:' in name else model_name(name)}`" in card.text, "people are told"
+    assert f"`{name if on_hub or 's3:' in name else Path(name).name}`" in card.text, "people are told"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +189,31 @@ def test_each_evaluation_source_has_its_own_score_in_the_card(tmp_path: Path) ->
     assert scores == {("openai/gsm8k, lab/mine", 0.6), ("lab/mine", 0.8)}
     assert "| grpo | zero-shot, mine | 100 | 80.0% |" in re.sub(" +", " ", card.text)
     assert "zero-shot, 40% of its answers" in card.text
+
+
+def test_nothing_public_says_where_things_lay(tmp_path: Path) -> None:
+    run = make_run(tmp_path, registry=str(tmp_path / "registry"))
+    place, digest = f"{tmp_path}/private", "sha256:0123456789abcdef"
+    source = Source(path=f"{place}/rows.jsonl", revision=digest)
+    inputs = {"model": f"{place}/olmo", "sources": (source,), "evaluation": (source,)}
+    plan = replace(run["plan"], revision=digest, **inputs)
+    recipe = replace(QWEN, **inputs, registry=run["registry"], checkpoints=f"{place}/checkpoints", push=run["settings"])
+    record = trained("2026-01-01T00:00:00+00:00", []) | {"step": "preflight"}
+    record["details"] = {"plan": plan.text(), "results": f"{tmp_path}/out/results"}
+    open_store(run["registry"]).write_json("runs/run-0/record/preflight.json", record)
+    rows = [{"id": "1", "messages": [], "source": source.label, "licence": "mit", "revision": digest}]
+    write_jsonl(tmp_path / "data" / "sft.jsonl", rows)
+    write_json(tmp_path / "decision.json", {"promote": True, "champion": f"{tmp_path}/registry/models/v1"})
+    given = {"plan": plan, "recipe": to_json(recipe), "data": tmp_path / "data", "decision": tmp_path / "decision.json"}
+    pushed = push(**run | given)
+    trees = [Path(pushed["location"]), tmp_path / "registry" / "datasets" / pushed["data"]]
+    files = [path for tree in trees for path in tree.rglob("*") if path.is_file()]
+    assert not [path for path in files if str(tmp_path).encode() in path.read_bytes()]
+    found = read_json(trees[0] / "provenance.json")
+    assert (found["plan"]["model"], found["plan"]["revision"]) == ("olmo", digest)
+    assert found["plan"]["sources"][0]["path"] == found["recipe"]["sources"][0]["path"] == "rows.jsonl"
+    assert found["steps"]["preflight"]["results"] == "results"
+    assert found["decision"]["champion"] == "registry/models/v1"
 
 
 def test_the_provenance_names_everything(tmp_path: Path) -> None:
@@ -360,7 +384,7 @@ def test_a_card_shows_no_path_of_this_machine(tmp_path: Path) -> None:
     unnamed = replace(MINE, name="", path="/home/me/deep/rows.jsonl", revision="sha256:0")
     plan = replace(run["plan"], model="/home/me/models/smol", revision="sha256:0", evaluation=(GSM8K, unnamed))
     card = Path(push(**run | {"plan": plan})["location"], "README.md").read_text()
-    assert "/home" not in card and "deep/rows.jsonl" in card and "# smol-" in card.replace("\\", "")
+    assert "/home" not in card and "`rows.jsonl`" in card and "# smol-" in card.replace("\\", "")
 
 
 def _die(*_: Any) -> None:

@@ -25,9 +25,9 @@ def named(sources: tuple[Source, ...], taken: set[str]) -> tuple[Source, ...]:
     for source in sources:
         if source.name and source.name in taken:
             raise ValueError(f"two sources are called {source.name!r}; give each its own name")
-        name, number = source.name or source.path, 2
+        name, number = source.label, 2
         while name in taken:
-            name, number = f"{source.path} ({number})", number + 1
+            name, number = f"{source.label} ({number})", number + 1
         taken.add(name)
         result.append(replace(source, name=name))
     return tuple(result)
@@ -52,7 +52,7 @@ def pinned(source: Source) -> Source:
     try:
         return replace(source, revision=f"sha256:{sha256(_local(source))[:16]}")
     except ValueError as error:
-        raise ValueError(f"source {source.name or source.path!r}: {error}") from None
+        raise ValueError(f"source {source.label!r}: {error}") from None
 
 
 def records(source: Source, seed: int) -> Iterator[Record]:
@@ -89,7 +89,7 @@ def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
         else:
             yield _from_hub(source)
     except ValueError as error:
-        raise ValueError(f"source {source.name or source.path!r}: {error}") from error
+        raise ValueError(f"source {source.label!r}: {error}") from error
 
 
 def _local(source: Source) -> Path:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from components.lib.model.names import looks_local
 from components.lib.recipe.settings import Settings
 
 Stage = Literal["sft", "grpo"]
@@ -45,7 +46,7 @@ class Source(Settings):
     fields: dict[str, str] = Field(
         default={}, description="field that the adapter wants -> where the row has it, as {gold: meta.answers.0}"
     )
-    name: str = Field(default="", description="shown in counts and provenance; empty: the path")
+    name: str = Field(default="", description="shown in counts and provenance; empty: by the path")
     use: Use = Field(default="", description="what the rows are for; empty: what they hold decides")
     revision: str = Field(default="main", description="Hub branch, tag or commit; preflight resolves it to a commit")
     config: str = Field(default="", description="configuration of a Hub dataset, as gsm8k's main")
@@ -68,8 +69,9 @@ class Source(Settings):
 
     @property
     def label(self) -> str:
-        """The name to show."""
-        return self.name or self.path
+        """The name to show: of a path that can only be one of this disk, its last part."""
+        local = looks_local(self.path) and "://" not in self.path
+        return self.name or (self.path.rpartition("/")[2] if local else self.path)
 
 
 _GRAPHS = "on a GPU, replay transformers' decoding steps as CUDA graphs; false: each step from Python"
@@ -332,6 +334,7 @@ class Recipe(Settings):
     """Everything that one run needs to know."""
 
     name: str = Field(description="name of the recipe")
+    base: str = Field(default="", description="of a recipe file: the recipe by its name that it stands on, if any")
     model: str = Field(description="Hub id or directory of the base model; tiny: the embedded one")
     revision: str = Field(description="Hub branch, tag or commit of the base model")
     sources: tuple[Source, ...] = Field(description="where SFT conversations and RL problems come from")
