@@ -11,6 +11,7 @@ from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import replace
 from components.lib.registry.record import StepRecord
 from components.lib.reporting.wording import model_name
+from components.lib.training.supervise import SCREENED
 
 _ADDRESSES = {"registry": "", "checkpoints": ""}  # where things lie on this machine tells a reader nothing
 _OWN = (*_ADDRESSES, "model", "sources", "evaluation")  # what the page shows by itself, or not at all
@@ -34,7 +35,12 @@ def run_of(recipe: Recipe, records: Sequence[StepRecord], data: Path, decision: 
         "commits": _different(machine.get("commit") for machine in made_on),
         "machines": _different(map(_machine, made_on)),
         "seconds": {record["step"]: record["seconds"] for record in records if "seconds" in record},
+        "screened": {record["step"]: _numbers(record)[SCREENED] for record in records if SCREENED in _numbers(record)},
     }
+
+
+def _numbers(record: StepRecord) -> Mapping[str, float]:
+    return record.get("numbers") or {}
 
 
 def tokens(evaluations: Sequence[Evaluation], curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, int]:

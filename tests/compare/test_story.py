@@ -25,7 +25,12 @@ SOURCES = [
 ]
 RECORDS = [
     {"step": "sft", "seconds": 452.0, "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"}},
-    {"step": "grpo", "seconds": 720.0, "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"}},
+    {
+        "step": "grpo",
+        "seconds": 720.0,
+        "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"},
+        "numbers": {"screen_seconds": 72.0},
+    },
     {"step": "evaluate-base", "seconds": 200.0, "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"}},
 ]
 # Right answers of base, SFT and GRPO; every n-th wrong one is cut off; alarm, headline, first sentences, gate.
@@ -128,7 +133,8 @@ def test_the_first_screen_says_what_was_run(tmp_path):
     )
     for told in ("seed=7", ".../mine/rows.jsonl (problems): 1,000 rows kept, 7 refused", 'href="data.html"', "2680ec0",
                  "no GPU, 2 threads", "sft 7.5 min",
-                 "grpo 12.0 min (3,000 tokens written)", "evaluate-base 3.3 min (", "<summary>The whole"):  # fmt: skip
+                 "grpo 12.0 min (3,000 tokens written), 10.0 % of it to screen the problems",
+                 "evaluate-base 3.3 min (", "<summary>The whole"):  # fmt: skip
         assert told in page, told
 
 
