@@ -34,6 +34,7 @@ WHY = {
     r"(\S*/)?python -m components\.(preflight|sft|evaluate)": "tests/pipeline/test_stages.py",
     r"(\S*/)?python -m components\.\S+ --help": "tests/lib/test_command.py",
     r"(\S*/)?python -m benchmarks\.gpu": "tests/benchmarks/test_gpu.py",
+    r"make demo MODEL=smollm2-135m": "tests/pipeline/test_smollm2.py",
     r"make demo": "tests/pipeline/test_demo.py",
     r"make picture": "tests/lib/reporting/test_picture.py",
     r"make image": "tests/test_makefile.py",

@@ -50,7 +50,8 @@ def compute(
     # One family: all the tests that the report shows of the evaluation problems.
     tests = results.adjust([*rows, *overall])
     results.adjust(gate)
-    drawn = {stage: training.thin(steps) for stage, steps in load.read_curves(curves).items()}
+    steps = load.read_curves(curves)
+    drawn = {stage: training.thin(each) for stage, each in steps.items()}
     warned = [*load.differing_prompts(read), *load.read_alarms(curves), *load.read_warnings(data)]
     warned += [f"{line[0].upper()}{line[1:]}." for line in (cut_replies(data, _limits(recipe)) if data else ())]
     return {
@@ -72,7 +73,7 @@ def compute(
         "training_samples": load.read_training_samples(curves, settings.examples),
         "cut_off_limit": limit,
         "alarms": [*story.cut_off(rows, drawn, limit), *warned],
-        "run": {**run, "tokens": about.tokens(read)} if run else None,
+        "run": {**run, "tokens": about.tokens(read, steps)} if run else None,
         "measured": {e.checkpoint: {k: v for k, v in e.summary.items() if k != "results"} for e in read},
     }
 

@@ -43,7 +43,7 @@ STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate"
 OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
 # What does not change what a run would produce.
 _NOT_COMPARED = (
-    "registry", "checkpoints", "always", "lock_timeout_s", "training", "trainer", "keep", "notify", "cluster",
+    "base", "registry", "checkpoints", "always", "lock_timeout_s", "training", "trainer", "keep", "notify", "cluster",
 )  # fmt: skip
 
 

@@ -25,6 +25,12 @@ SOURCES = [
 ]
 RECORDS = [
     {"step": "sft", "seconds": 452.0, "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"}},
+    {
+        "step": "grpo",
+        "seconds": 720.0,
+        "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"},
+        "numbers": {"screen_seconds": 72.0},
+    },
     {"step": "evaluate-base", "seconds": 200.0, "machine": {"gpus": [], "threads": "2", "commit": "2680ec0"}},
 ]
 # Right answers of base, SFT and GRPO; every n-th wrong one is cut off; alarm, headline, first sentences, gate.
@@ -87,7 +93,8 @@ def page_of(folder, right, every):
         settings=RECIPE.gate, decision_out=folder / "decision.json", curves=None,
     )  # fmt: skip
     write_json(folder / "data" / "summary.json", {"sources": SOURCES})
-    steps = [{"step": k, "loss": 1 / k, "reward": 1 - 1 / k, "correct": 1 - 1 / k, "kl": k / 9} for k in (1, 2, 3)]
+    steps = [{"step": k, "loss": 1 / k, "reward": 1 - 1 / k, "correct": 1 - 1 / k, "kl": k / 9, "tokens": 500 * k}
+             for k in (1, 2, 3)]  # fmt: skip
     write_jsonl(folder / "grpo-curves" / "curves.jsonl", steps)
     run = run_of(RECIPE, RECORDS, folder / "data", folder / "decision.json")
     compare(
@@ -134,8 +141,21 @@ def test_the_first_screen_says_what_was_run(tmp_path):
         row["tokens"] for row in read_jsonl(tmp_path / "base" / "items.jsonl")
     )
     for told in ("seed=7", ".../mine/rows.jsonl (problems): 1,000 rows kept, 7 refused", 'href="data.html"', "2680ec0",
-                 "no GPU, 2 threads", "sft 7.5 min", "evaluate-base 3.3 min (", "<summary>The whole"):  # fmt: skip
+                 "no GPU, 2 threads", "sft 7.5 min",
+                 "grpo 12.0 min (3,000 tokens written), 10.0 % of it to screen the problems",
+                 "evaluate-base 3.3 min (", "<summary>The whole"):  # fmt: skip
         assert told in page, told
+
+
+def test_a_recipe_file_is_told_by_what_it_changed(tmp_path):
+    page_of(tmp_path, (40, 60, 100), 0)
+    mine = replace(RECIPE, name="mine", base="tiny")
+    run = run_of(mine, RECORDS, tmp_path / "data", tmp_path / "decision.json")
+    assert (run["recipe"], run["base"], run["changed"]["seed"]) == ("mine", "tiny", ["0", "7"])
+    results = read_json(tmp_path / "out" / "results.json")
+    results["run"] |= {name: run[name] for name in ("recipe", "base", "changed")}
+    assert "mine, on top of tiny<br>" in html(results) and "seed=7" in html(results)
+    assert run_of(replace(mine, base=""), RECORDS, tmp_path / "data", tmp_path / "decision.json")["changed"] is None
 
 
 def test_no_answer_means_the_same_in_table_and_chart(tmp_path):

@@ -31,7 +31,7 @@ from components.lib.data.tokens import Tokens
 from components.lib.data.trial import TRIED, plain_row, try_checker
 from components.lib.files import naming
 from components.lib.generation import prompts
-from components.lib.generation.context import REPLIES
+from components.lib.generation.context import REPLIES, SOLUTIONS
 from components.lib.recipe import settings as recipe_settings
 from components.lib.recipe.schema import CHECKER, NAMED, Form, Source, Standardize, Use
 from components.lib.registry.plan import Plan
@@ -110,6 +110,7 @@ class _Run:
         self.rules = Rules(self.index, settings, plan.rows_seed)
         ledger.histograms["conversations"] = Histogram("tokens", settings.max_tokens)
         ledger.histograms[REPLIES] = Histogram("tokens")
+        ledger.histograms[SOLUTIONS] = Histogram("tokens")
         ledger.histograms["problems"] = Histogram("words")
 
     def all(self, training: list[tuple[Source, Found]], evaluation: list[tuple[Source, Found]]) -> str:
@@ -166,6 +167,8 @@ class _Run:
                 self.index.add_grams(problem.words, seen)
                 self.index.add("question", problem.words, seen)  # who asks it without its options asks the same
             self.ledger.histograms["problems"].add(len(draft.question.split()))
+            if row["solution"]:
+                self.ledger.histograms[SOLUTIONS].add(self.tokens.of(row["solution"]))
             if problem.gold.checker and len(golds) < TRIED:
                 golds.append(problem.gold)
         try_checker(tally, golds)

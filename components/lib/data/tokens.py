@@ -39,6 +39,10 @@ class Tokens:
         counted = self.counter.count(texts)
         return list(zip(counted[::2], counted[1::2], strict=True))
 
+    def of(self, text: str) -> int:
+        """Tokens of a text by itself."""
+        return self.counter.count([text])[0] if self.counter else -(-len(text.encode()) // BYTES_PER_TOKEN)
+
     def _texts(self, messages: Sequence[Message]) -> tuple[str, str]:
         """Prompt and completion: SFT tokenizes each by itself, since a token may not reach across their border."""
         prompt = prompts.render(self.template, messages[:-1])

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from components.lib.files import read_json
 from components.lib.model.config import context_of
 from components.lib.model.tokens import Counter
 
-REPLIES = "replies"  # what standardize's summary calls the lengths of what SFT teaches to write
+# What standardize's summary calls the lengths of what SFT teaches to write, and of the worked answers of problems.
+REPLIES, SOLUTIONS = "replies", "solutions"
+TAUGHT = {REPLIES: "replies that SFT teaches", SOLUTIONS: "problems' gold solutions"}
 
 
 def check_prompts(directory: Path, asked: Mapping[str, str], new_tokens: int, setting: str) -> None:
@@ -50,19 +53,25 @@ def check_conversations(directory: Path, max_tokens: int) -> None:
 
 
 def cut_replies(data: Path, limits: Mapping[str, float]) -> list[str]:
-    """A sentence for each limit on a completion, by its setting, that what SFT teaches to write exceeds.
+    """A sentence for each limit on a completion, by its setting, that is below the lengths in the data.
 
-    `data` is what standardize wrote. A limit of 0 is none; one on the mean is held against the median, others against
-    the length that 95 % do not exceed.
+    `data` is what standardize wrote: what SFT teaches to write counts, and where it teaches nothing the problems' gold
+    solutions. A limit of 0 is none; one on the mean is held against the median, others against the length that 95 % do
+    not exceed.
     """
     path = data / "summary.json"
-    found = read_json(path).get("lengths", {}).get(REPLIES) if path.is_file() else None
-    if not found:
+    found = read_json(path).get("lengths", {}) if path.is_file() else {}
+    title = next((title for title in TAUGHT if title in found), None)
+    if title is None:
         return []
-    said = f"half of the replies that SFT teaches have up to {found['median']:,} tokens, 95 % up to {found['p95']:,}"
-    needed = {setting: found["median" if "mean" in setting else "p95"] for setting in limits}
+    needed = {setting: found[title]["median" if "mean" in setting else "p95"] for setting in limits}
     return [
-        f"{said}: {setting}={limits[setting]:g} is less than the model learns to write; set it to {tokens} or more"
+        f"{spread(title, found[title])}: {setting}={limits[setting]:g} is less; set it to {tokens} or more"
         for setting, tokens in needed.items()
         if 0 < limits[setting] < tokens
     ]
+
+
+def spread(title: str, found: Mapping[str, Any]) -> str:
+    """The lengths of one of TAUGHT in words, by its "median" and "p95"."""
+    return f"half of the {TAUGHT[title]} have up to {found['median']:,} tokens, 95 % up to {found['p95']:,}"

@@ -35,8 +35,9 @@ def read(path: Path, inside: tuple[Path, ...] = ()) -> Recipe:
     """
     path = expanded(path).absolute()
     given = parsed(path)
-    base = plain(_base(path, given, inside)) if BASE in given else {}
-    return over(path, base | {"checkers": {}, "name": path.stem}, given)
+    below = _base(path, given, inside) if given.get(BASE) else None
+    values = plain(below) if below else {}
+    return over(path, values | {"checkers": {}, "name": path.stem, BASE: _standing_on(below)}, given)
 
 
 def over(path: Path, values: dict[str, Any], given: CommentedMap) -> Recipe:
@@ -107,6 +108,13 @@ def _base(path: Path, given: CommentedMap, inside: tuple[Path, ...]) -> Recipe:
         raise ValueError(f"{error}, the base of {where}" if "the base of" not in str(error) else str(error)) from None
 
 
+def _standing_on(below: Recipe | None) -> str:
+    """The built-in recipe at the bottom of a base, "" if that is a file that has every field itself."""
+    if below is None:
+        return ""
+    return below.base or (below.name if below.name in recipes.RECIPES else "")
+
+
 def _evaluation(path: Path, given: CommentedMap, place: int) -> Any:
     """An item of a file's `evaluation`, its fields where it is a name."""
     try:
@@ -129,7 +137,7 @@ def _refuse(path: Path, given: CommentedMap, error: ValidationError) -> NoReturn
         stage, _, name = recipes.flat_fields()[str(loc[0])]
         what = f"write it as `{stage}: {{{name}: ...}}`"
     elif len(loc) == 1 and loc[0] not in Recipe.model_fields:
-        what = f"there is no such field; valid: {near(str(loc[0]), [BASE, *Recipe.model_fields])}"
+        what = f"there is no such field; valid: {near(str(loc[0]), list(Recipe.model_fields))}"
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     raise ValueError(f"{path}:{line_of(given, loc)}: {'.'.join(map(str, loc))}: {what}{more}")
 
@@ -151,9 +159,9 @@ def line_of(given: CommentedMap, loc: Loc) -> int:
 def _fill(target: CommentedMap, values: Settings, indent: int) -> None:
     """Put the fields of `values` into `target`, each below a comment with its help."""
     for name, field in type(values).model_fields.items():
-        if name == "checkers":  # their code is read anew from its files
-            continue
         value = getattr(values, name)
+        if name == "checkers" or (name == BASE and not value):  # their code is read anew from its files
+            continue
         if isinstance(value, Settings):
             target[name] = CommentedMap()
             _fill(target[name], value, indent + 2)

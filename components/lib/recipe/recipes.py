@@ -277,7 +277,7 @@ def flat_fields() -> dict[str, tuple[str, type[Settings], str]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             for inner in field.annotation.model_fields:
                 names[f"{name}_{inner}"] = (name, field.annotation, inner)
-        elif name not in ("name", "checkers"):  # which nobody sets
+        elif name not in ("name", "base", "checkers"):  # which nobody sets
             names[name] = ("", Recipe, name)
     return names
 

@@ -343,6 +343,7 @@ class Recipe(Settings):
     """Everything that one run needs to know."""
 
     name: str = Field(description="name of the recipe")
+    base: str = Field(default="", description="of a recipe file: the recipe by its name that it stands on, if any")
     model: str = Field(description="Hub id or directory of the base model; tiny or tiny-small: an embedded one")
     revision: str = Field(description="Hub branch, tag or commit of the base model")
     sources: tuple[Source, ...] = Field(description="where SFT conversations and RL problems come from")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,6 +27,7 @@ from components.lib.training.job import RESULT, Job, Result, Status, screened
 from components.lib.training.pace import Pace
 
 FIT = "fit.json"
+SCREENED = "screen_seconds"  # among the numbers of GRPO
 THREADS = "threads.json"
 LOOK_S = 5.0  # between two looks at a worker's pace
 GRACE_S = 120.0  # for a worker that hangs to save; torchrun takes 30 s of it to end its own
@@ -51,18 +53,27 @@ def train(
     )  # fmt: skip
     directory = TrainingDir.of(root, stage, job.inputs())
     job = replace(job, directory=directory.path)
+    took: dict[str, float] = {}
     with directory.locked() as lock:
         print(f"{stage}{CURVES_ARE}{directory.curves}", flush=True)
         if result := directory.result():
             print(f"{stage}: this very training has ended before; its result is taken from {directory.finished}")
         else:
             attempt = lambda job: (work or run_worker)(job, lock)  # noqa: E731
-            if stage == "grpo" and settings.screen_samples and not screened(directory.path):
-                _until_done(replace(job, task="screen"), directory, attempt)
+            took = _screen(job, directory, attempt)
             result = _until_done(job, directory, attempt)
         link_tree(directory.finished / "model", model_out)
         link_tree(directory.finished / CURVES, curves_out)
-        return result.numbers
+        return {**result.numbers, **took}
+
+
+def _screen(job: Job, directory: TrainingDir, attempt: Callable[[Job], Result]) -> dict[str, float]:
+    """Screen GRPO's problems, unless that was done or is not asked for; the seconds that it took."""
+    if job.stage != "grpo" or not job.settings.screen_samples or screened(directory.path):
+        return {}
+    began = time.monotonic()
+    _until_done(replace(job, task="screen"), directory, attempt)
+    return {SCREENED: round(time.monotonic() - began, 1)}
 
 
 def _until_done(job: Job, directory: TrainingDir, attempt: Callable[[Job], Result]) -> Result:

@@ -45,6 +45,15 @@ def test_the_order_is_base_file_set(tmp_path):
     assert recipe.sft == recipes.TINY.sft
 
 
+def test_a_recipe_knows_the_built_in_one_that_it_stands_on(tmp_path):
+    put(tmp_path, "base: tiny\nseed: 1\n", "low.yaml")
+    recipe = read(put(tmp_path, "base: low.yaml\nseed: 2\n"))
+    assert (recipe.name, recipe.base) == ("mine", "tiny")
+    assert read(put(tmp_path, write(recipe), "out.yaml")) == recipe
+    put(tmp_path, write(recipes.TINY).replace("name: tiny", "name: whole"), "whole.yaml")
+    assert read(put(tmp_path, "base: whole.yaml\n")).base == recipes.TINY.base == ""
+
+
 def test_a_name_may_be_given(tmp_path):
     assert read(put(tmp_path, "base: tiny\nname: weekly\n")).name == "weekly"
 
@@ -111,7 +120,7 @@ def test_what_is_wrong_is_one_line_with_its_place(text, said, tmp_path):
 
 def test_evaluation_sources_go_by_name(tmp_path):
     recipe = read(put(tmp_path, "base: tiny\nevaluation: [math-500, {path: rows.jsonl}, aqua]\n"))
-    assert [source.label for source in recipe.evaluation] == ["math-500", str(tmp_path / "rows.jsonl"), "aqua"]
+    assert [source.label for source in recipe.evaluation] == ["math-500", "rows.jsonl", "aqua"]
     assert read(put(tmp_path, write(recipe), "again.yaml")).evaluation == recipe.evaluation
     assert read(put(tmp_path, "base: tiny\nevaluation: [gsm8k]\n")).evaluation == recipes.QWEN.evaluation
 

@@ -228,3 +228,19 @@ def test_a_training_keeps_the_threads_that_it_began_with(tmp_path, monkeypatch):
     assert supervise.threads_of(tmp_path) == {"OMP_NUM_THREADS": "6"}
     monkeypatch.setenv(machine.CHOSEN_VARIABLE, "2")
     assert supervise.threads_of(tmp_path) == {"OMP_NUM_THREADS": "6"}
+
+
+def test_the_seconds_of_a_screening_are_told_and_none_where_none_is_made(directory, job, monkeypatch):
+    clock = iter((100.0, 172.04))
+    monkeypatch.setattr(supervise, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    asked = []
+
+    def attempt(job):
+        asked.append(job.task)
+        return Result(Status.DONE)
+
+    assert supervise._screen(job, directory, attempt) == {} and not asked
+    screening = dataclasses.replace(job, settings=replace(job.settings, screen_samples=2))
+    assert supervise._screen(screening, directory, attempt) == {"screen_seconds": 72.0} and asked == ["screen"]
+    write_jsonl(directory.path / "screen-0-of-1.jsonl", [{"id": "a", "right": 1, "of": 2}])
+    assert supervise._screen(screening, directory, attempt) == {} and asked == ["screen"]
