@@ -29,7 +29,7 @@ def live_page(progress: Progress) -> str:
         refresh_s=0 if progress.ending else REFRESH_S,
         written=f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %Z}",
         scores=_scores([read_object(path) for path in progress.evaluations()]),
-        curves={stage: _curves(stage, path) for stage, path in progress.curves.items()},
+        curves={stage: _curves(stage, path) for stage, path in reversed(progress.curves.items())},
         samples={stage: _rows(path, "samples.jsonl")[-SAMPLES:][::-1] for stage, path in progress.curves.items()},
         alarms=[
             f"{label(stage)}, step {row['step']}: {row['message']}"

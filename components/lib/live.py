@@ -22,7 +22,7 @@ class Progress:
     run_id: str
     recipe: str
     artifacts: Path  # where KFP makes a folder for each run
-    step: str = ""  # the running one, as KFP calls it
+    step: str = ""  # the running one, as its record calls it
     position: tuple[int, int] | None = None  # of a training: its step, of how many
     lines: list[str] = field(default_factory=list)  # the last ones of the step
     done: list[tuple[str, bool, float]] = field(default_factory=list)  # step, whether it ended well, seconds
@@ -35,9 +35,11 @@ class Progress:
     def __post_init__(self) -> None:
         self.before = set(self.artifacts.glob("*"))
 
-    def begin(self, step: str) -> None:
-        """A step begins."""
-        self.step, self.position, self.lines = step, None, []
+    def begin(self, task: str) -> None:
+        """A step begins, by the name that KFP has for it; here, a checkpoint is evaluated when it has been trained."""
+        checkpoint = list(self.curves)[-1] if self.curves else "base"
+        self.step = f"evaluate-{checkpoint}" if task.startswith("evaluate") else task
+        self.position, self.lines = None, []
         self.changes += 1
 
     def say(self, line: str) -> None:
@@ -50,9 +52,9 @@ class Progress:
         self.lines = [*self.lines, line][-LINES:]
         self.changes += 1
 
-    def end(self, step: str, good: bool, seconds: float) -> None:
-        """A step has ended; what the first failed one said stays."""
-        self.done.append((step, good, seconds))
+    def end(self, good: bool, seconds: float) -> None:
+        """The step has ended."""
+        self.done.append((self.step, good, seconds))
         self.step, self.position = "", None
         self.changes += 1
 
@@ -94,13 +96,15 @@ class Live:
             over.set()
             thread.join()
 
-    def end(self, ending: str, sentence: str, report: Path, made: bool) -> None:
+    def end(self, ending: str, sentence: str, log: list[str], report: Path, made: bool) -> None:
         """Write the last one, which no longer refreshes itself.
 
-        `report` is the newest whole report of this output, `made` whether this very run made it. It is the page unless
-        the run failed, or nothing was ever reported here.
+        `sentence` says how the run ended, `log` has the last lines of a step that failed, `report` is the newest
+        whole report of this output, `made` whether this very run made it. That is the page unless the run failed, or
+        nothing was ever reported here.
         """
         self.progress.ending, self.progress.sentence, self.progress.report = ending, sentence, made
+        self.progress.lines = log[-LINES:]
         if ending != "failed" and report.exists():
             for path in (report.with_name("data.html"), report):  # the report has a link to the other
                 write_text(self.path.with_name(path.name), path.read_text(encoding="utf-8"))

@@ -239,10 +239,11 @@ def _finish(
         summary = summarise(store, outcome, output, time.monotonic() - started)
     except (ValueError, OSError) as error:
         write_json(output / "summary.json", {"run_id": run_id, "ending": "failed", "reason": str(error)})
-        live.end("failed", str(error), output / "results" / REPORT, made=False)
+        live.end("failed", str(error), [], output / "results" / REPORT, made=False)
         raise
     write_json(output / "summary.json", summary)
-    live.end(outcome.ending, outcome.sentence, output / "results" / REPORT, made=bool(summary["results"]))
+    made = bool(summary["results"])
+    live.end(outcome.ending, outcome.sentence, outcome.log, output / "results" / REPORT, made)
     _print_end(outcome, summary, output)
     return 1 if outcome.ending == "failed" else 0
 
@@ -375,7 +376,7 @@ class _Console:
             self.failed = self.failed or (list(self.tail) if word == "FAILED" else [])
             seconds, self.step = time.monotonic() - self.started, ""
             print(f"[{ended}] {word} in {seconds:.1f} s", file=self.console, flush=True)
-            self.progress.end(ended, word == "done", seconds)
+            self.progress.end(word == "done", seconds)
 
     def _output(self, line: str) -> None:
         if line.lstrip().startswith("[KFP Executor"):

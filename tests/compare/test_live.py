@@ -24,7 +24,7 @@ def progress(tmp_path):
     summary = {"checkpoint": "base", "results": rows}
     write_json(tmp_path / "artifacts" / "mine" / "evaluate" / "items" / "summary.json", summary)
     found.begin("preflight")
-    found.end("preflight", True, 6.0)
+    found.end(True, 6.0)
     found.begin("grpo")
     found.say(f"grpo{CURVES_ARE}{tmp_path / 'curves'}")
     found.say("step 10/60  reward 0.5")
@@ -46,10 +46,10 @@ def test_in_the_middle_it_says_where_the_run_is_and_shows_itself_anew(progress):
     for told in ("Run 20260101-1, recipe tiny", "accuracy, zero-shot", "25.0 %", "Right on the plateau split", "Reward",
                  "1 &lt; 2?", "GRPO, step 9: all were cut off", "step 10/60  reward 0.5", "0.1 min"):  # fmt: skip
         assert told in page, told
-    progress.end("grpo", True, 60.0)
+    progress.end(True, 60.0)
     assert "<h1>Not finished: the next step is about to begin</h1>" in live_page(progress)
     progress.begin("evaluate-2")
-    assert "<h1>Not finished: evaluate-2 is running</h1>" in live_page(progress)
+    assert "<h1>Not finished: evaluate-grpo is running</h1>" in live_page(progress)
 
 
 def test_it_begins_with_nothing(tmp_path):
@@ -59,16 +59,23 @@ def test_it_begins_with_nothing(tmp_path):
 
 def test_after_a_failure_it_says_which_step_failed_and_why(progress, tmp_path):
     followed = Live(tmp_path / "report.html", progress, live_page)
-    followed.end("failed", "grpo failed: ValueError: no room", tmp_path / "results" / "report.html", made=False)
+    followed.end(
+        "failed",
+        "grpo failed: ValueError: no room",
+        ["its last line"],
+        tmp_path / "results" / "report.html",
+        made=False,
+    )
     page = followed.path.read_text()
     check_page(page)
     assert "<h1>Failed: grpo failed: ValueError: no room</h1>" in page and "http-equiv" not in page
     assert "Right on the plateau split" in page and "results/report.html" not in page
+    assert "its last line" in page
 
 
 def test_a_failure_after_the_report_leads_to_it(progress, tmp_path):
     followed = Live(tmp_path / "report.html", progress, live_page)
-    followed.end("failed", "push failed", tmp_path / "results" / "report.html", made=True)
+    followed.end("failed", "push failed", [], tmp_path / "results" / "report.html", made=True)
     assert '<a href="results/report.html">The report</a>' in followed.path.read_text()
 
 
@@ -80,13 +87,13 @@ def test_at_the_end_the_report_takes_its_place(progress, tmp_path, ending):
     (tmp_path / "results").mkdir()
     for name in ("report", "data"):
         (tmp_path / "results" / f"{name}.html").write_text(f"the {name}")
-    followed.end(ending, "why", tmp_path / "results" / "report.html", made=ending != "no-change")
+    followed.end(ending, "why", [], tmp_path / "results" / "report.html", made=ending != "no-change")
     assert [(tmp_path / f"{name}.html").read_text() for name in ("report", "data")] == ["the report", "the data"]
 
 
 def test_without_any_report_it_says_how_the_run_ended(progress, tmp_path):
     followed = Live(tmp_path / "report.html", progress, live_page)
-    followed.end("no-change", "nothing has changed", tmp_path / "results" / "report.html", made=False)
+    followed.end("no-change", "nothing has changed", [], tmp_path / "results" / "report.html", made=False)
     page = followed.path.read_text()
     assert "<h1>Ended: nothing has changed</h1>" in page and "http-equiv" not in page
 

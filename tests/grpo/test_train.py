@@ -22,7 +22,7 @@ from components.lib.generation import prompts  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from components.sft.train import IGNORED, tokenize  # noqa: E402
-from tests.lib.training.runs import GRPO, changed, job, run_grpo  # noqa: E402
+from tests.lib.training.runs import GRPO, changed, job, rows_of, run_grpo  # noqa: E402
 
 
 def test_grpo_feeds_the_prompts_of_everyone(data, tmp_path, monkeypatch):
@@ -95,6 +95,14 @@ def test_what_it_began_with_competes_and_wins_a_tie(data, sft, tmp_path, capsys,
     assert changed(sft[0] / "model", tmp_path / "model") == 0
     told = "step 0 of 2, the best on the plateau split: they are those that it began with, so it changed nothing."
     assert f"GRPO handed on the weights of {told}" in capsys.readouterr().out
+
+
+def test_to_measure_what_it_began_with_changes_no_step(data, sft, tmp_path):
+    settings, rows = replace(GRPO, plateau_steps=2, plateau_problems=2), {}
+    for candidate in ("last", "best"):
+        run_grpo(data, tmp_path / candidate, settings, sft[0] / "model", candidate=candidate)
+        rows[candidate] = rows_of(tmp_path / candidate, "curves.jsonl")
+    assert rows["last"] == rows["best"] and len(rows["best"]) == 3
 
 
 def test_the_last_step_competes_too(data, sft, tmp_path):

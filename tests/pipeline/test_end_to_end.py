@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -28,8 +30,11 @@ def run(output, *, recipe="tiny", environment=None, umask=-1, **changes):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """One forced run of a recipe file, as `recipe tiny` prints it and changed in two places; its umask is 077."""
+def followed(tmp_path_factory):
+    """One forced run of a recipe file, as `recipe tiny` prints it and changed in two places; its umask is 077.
+
+    The output, what was printed, and what report.html was meanwhile.
+    """
     output = tmp_path_factory.mktemp("run")
     (output / "tmp").mkdir()
     printed = [sys.executable, "pipeline.py", "recipe", "tiny"]
@@ -40,9 +45,28 @@ def finished(tmp_path_factory):
         text = text.replace(f"{before}\n", f"{after}\n")
     (output / "mine.yaml").write_text(text)
     own = {"TMPDIR": str(output / "tmp")}
-    done = run(output, recipe=output / "mine.yaml", environment=own, umask=0o077, **SMALL)
+    pages, over = [], threading.Event()
+
+    def look():
+        while not over.wait(0.2):
+            if (output / "report.html").exists():
+                pages.append((output / "report.html").read_text())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        done = run(output, recipe=output / "mine.yaml", environment=own, umask=0o077, **SMALL)
+    finally:
+        over.set()
+        looking.join()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return output, done.stdout
+    return output, done.stdout, pages
+
+
+@pytest.fixture(scope="module")
+def finished(followed):
+    """The output of that run, and what was printed."""
+    return followed[:2]
 
 
 def test_no_temporary_folder_is_left_and_the_umask_holds_for_every_file(finished):
@@ -105,7 +129,21 @@ def test_the_pushed_model_loads_and_answers(finished):
 
 def test_the_report_is_one_file(finished):
     page = (finished[0] / "report.html").read_text()
-    assert "<svg" in page and "GRPO" in page.upper() and 'src="http' not in page
+    assert "<svg" in page and "GRPO" in page.upper() and 'src="http' not in page and "http-equiv" not in page
+
+
+def test_the_report_is_watched_while_the_run_goes_on(followed):
+    output, printed, pages = followed
+    assert f"watch it learn: {(output / 'report.html').as_uri()}" in printed.splitlines()
+    titles = list(dict.fromkeys(re.search(r"<h1>(.*)</h1>", page)[1] for page in pages))
+    print(titles)
+    trained = "(SFT|GRPO) is at step"
+    for told in ("preflight is running", "evaluate-base is running", trained, "evaluate-grpo is running"):
+        assert any(re.match(f"Not finished: {told}", title) for title in titles), told
+    assert all('http-equiv="refresh"' in page for page in pages if "Not finished" in page)
+    last = [page for page in pages if "Not finished: evaluate-grpo" in page][-1]
+    for told in ("Right answers so far", "Training curves, SFT", "Training curves, GRPO", "What it wrote in step"):
+        assert told in last, told
 
 
 def test_a_second_run_finds_nothing_to_do(finished):
@@ -122,6 +160,8 @@ def test_a_failing_step_is_named_with_its_reason(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ending"] == "failed" and summary["failed_step"] == "standardize"
     assert "standardize failed: ValueError:" in done.stdout
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>Failed: standardize failed: ValueError:" in page and "http-equiv" not in page
 
 
 @needs_gsm8k
