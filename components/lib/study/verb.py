@@ -10,8 +10,6 @@ from components.lib.reporting.table import lines
 from components.lib.study import declared, report, results, runs, story
 from components.lib.study.declared import Declared
 
-ASKED = ("status", "report")
-
 
 def add(verb: argparse.ArgumentParser, build: Callable[..., Any]) -> None:
     """Give the verb its flags; `build` makes the pipeline of a recipe."""
