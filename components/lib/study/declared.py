@@ -75,7 +75,7 @@ def load(name: str, recipe: str = "", changes: Sequence[str] = ()) -> Declared:
     given = files.parsed(path, "study", _HINT)
     study = _study(path, given)
     _check(path, given, study)
-    own = study.recipe if study.recipe in recipes.RECIPES else str(path.parent / study.recipe)
+    own = str(path.parent / expanded(study.recipe)) if recipes.is_file(study.recipe) else study.recipe
     base = selection.chosen(recipe or own, changes)
     shared = {"data_seed": base.seed if base.data_seed < 0 else base.data_seed}
     made = {

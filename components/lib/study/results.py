@@ -56,10 +56,10 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
     level = {"confidence": settings.confidence, "samples": settings.bootstrap_samples}
     scores = scores_of(study, ended)
     compared = [row for pair in study.compare for row in comparisons(scores, pair, level)]
-    tested = [row for row in compared if row["p_value"] is not None]
-    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
-        row["p_adjusted"] = adjusted
-    for row in compared:
+    # One that has no p-value yet counts in the family: it may get one, and claims must not depend on that.
+    p_values = [1.0 if row["p_value"] is None else row["p_value"] for row in compared]
+    for row, adjusted in zip(compared, holm(p_values), strict=True):
+        row["p_adjusted"] = None if row["p_value"] is None else adjusted
         _judge(row, 1 - settings.confidence, len(compared))
     return {
         "name": study.name,
@@ -137,7 +137,6 @@ def comparisons(scores: Scores, pair: tuple[str, str], level: Mapping[str, Any])
             "before": pair[0], "after": pair[1], "protocol": protocol, "n": change.shape[1],
             "differences": dict(zip(map(str, seeds), each, strict=True)), "mean": fmean(each),
             "interval": list(inference.interval(change, seed=SEED, **level)), "p_value": inference.paired_t(each),
-            "p_adjusted": None,
         })  # fmt: skip
     return found
 

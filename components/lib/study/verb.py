@@ -9,8 +9,6 @@ from components.lib.reporting.table import lines
 from components.lib.study import declared, report, results, runs, story
 from components.lib.study.declared import Declared
 
-ASKED = ("status", "report")
-
 
 def add(verb: argparse.ArgumentParser, start: Callable[..., int]) -> None:
     """Give the verb its flags; `start` runs a recipe on this machine."""

@@ -50,6 +50,7 @@ def test_variants_are_changes_of_one_recipe_and_share_the_data(tmp_path):
         ("seeds:", "compare: [[sft, sft]]\nseeds:", r":6: .*: name two variants"),
         ("seeds:", "compare: [[base, sft], [base, sft]]\nseeds:", r":6: .*: it is there twice"),
         ("both:", "a/b:", "'a/b' names a folder"),
+        ("recipe: tiny", "recipe: tny", "no recipe 'tny'; valid: tiny, "),
         ("recipe: tiny", "recipe: tny.yaml", "there is no recipe file .*/tny.yaml"),
     ],
 )  # fmt: skip
