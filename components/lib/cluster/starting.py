@@ -20,6 +20,7 @@ from components.lib.inside import ARGO, ENDED_BY, NO_PLACE, function_of, reason,
 RUN_LABEL = "pipeline/runid"
 DRIVER = "Kubeflow's driver"
 DRIVER_TIMEOUT_S = 1800  # of KFP's own Pods, which have no annotation of ours
+LONGEST = 240  # characters of a reason
 LOOKS, APART_S = 3, 10  # of the CronJob: between two Pods a GPU is free for a moment
 
 
@@ -92,11 +93,16 @@ def _waiting(core: Any, namespace: str, pod: Any) -> Waiting:
         run_id=pod.metadata.labels[RUN_LABEL],
         pod=pod.metadata.name,
         step=function_of(pod) or DRIVER,
-        reason=" ".join(text.split()),
+        reason=shorten(" ".join(text.split())),
         seconds=time.time() - _since(pod),
         timeout_s=int((pod.metadata.annotations or {}).get(START_TIMEOUT, DRIVER_TIMEOUT_S)),
         holder=holder,
     )
+
+
+def shorten(text: str) -> str:
+    """A reason in one line that can be read; the end of a long one repeats its begin in other words."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _is_pending(pod: Any) -> bool:
