@@ -57,13 +57,16 @@ def waiting(core: Any, namespace: str, selector: str) -> list[Waiting]:
 def end(custom: Any, namespace: str, late: Waiting) -> str:
     """End the run of a Pod that does not start, and leave the reason at its Workflow; returns that reason.
 
-    As Kubeflow Pipelines terminates a run, by a deadline of 0, which spares the exit handler; where that was done
-    before and the exit handler is what does not start, everything ends.
+    As Kubeflow Pipelines terminates a run, by a deadline of 0, which spares the exit handler; where that is what does
+    not start, everything ends.
     """
     because = f"could not start within {late.timeout_s} s: {late}"
     for workflow in _workflows(custom, namespace, f"{RUN_LABEL}={late.run_id}"):
-        again = was_terminated(workflow) or late.step == "notify"
-        change: dict[str, Any] = {"spec": {"shutdown": "Terminate"} if again else {"activeDeadlineSeconds": 0}}
+        terminated = was_terminated(workflow)
+        exit_handler = late.step == "notify" or (late.step == DRIVER and terminated)
+        if terminated and not exit_handler:
+            continue  # Argo takes a while to delete the Pod
+        change: dict[str, Any] = {"spec": {"shutdown": "Terminate"} if exit_handler else {"activeDeadlineSeconds": 0}}
         if ENDED_BY not in workflow["metadata"].get("annotations", {}):
             change["metadata"] = {"annotations": {ENDED_BY: f"{late.step}: {because}"}}
         custom.patch_namespaced_custom_object(*ARGO, namespace, "workflows", workflow["metadata"]["name"], change)
