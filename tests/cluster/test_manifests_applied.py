@@ -24,7 +24,7 @@ def test_an_overlay_is_taken_by_the_api_server(namespace, overlay):
         if item["metadata"].get("namespace") in ("kubeflow", "team"):
             item["metadata"]["namespace"] = namespace
     here = [item for item in items if item["metadata"].get("namespace", namespace) == namespace]
-    assert {"PersistentVolumeClaim", "Job"} <= {item["kind"] for item in here}
+    assert {"PersistentVolumeClaim", "Job", "CronJob", "ServiceAccount"} <= {item["kind"] for item in here}
     kubectl("apply", "--dry-run=server", "-f", "-", given=yaml.safe_dump_all(here))
 
 
@@ -55,8 +55,9 @@ def rendered(directory, namespace, *components):
 
 
 def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(pushed, namespace, tmp_path):
-    secret = ("create", "secret", "generic", "mlpipeline-minio-artifact")
-    kubectl("-n", namespace, *secret, "--from-literal=accesskey=tester", "--from-literal=secretkey=tester-secret")
+    for secret, user in (("minio-root", "root"), ("mlpipeline-minio-artifact", "tester")):
+        keys = (f"--from-literal=accesskey={user}", f"--from-literal=secretkey={user}-secret")
+        kubectl("-n", namespace, "create", "secret", "generic", secret, *keys)
     kubectl("apply", "-f", "-", given=rendered(tmp_path, namespace, "minio", "network-policy"))
     kubectl(
         "-n", namespace, "wait", "--for=condition=complete", "--timeout=300s", "job/grpo-prepare", "job/minio-bucket"
@@ -64,6 +65,7 @@ def test_minio_and_the_volumes_come_up_in_a_restricted_namespace(pushed, namespa
     assert "/checkpoints: writable" in kubectl("-n", namespace, "logs", "job/grpo-prepare")
     log = kubectl("-n", namespace, "logs", "job/minio-bucket")
     assert "bucket mlpipeline: made" in log and "private-artifacts/ end after 30 days" in log
+    assert "user tester may use bucket mlpipeline alone" in log
     claims = objects("persistentvolumeclaims", namespace)
     assert {claim["status"]["phase"] for claim in claims} == {"Bound"} and len(claims) == 3
 

@@ -20,6 +20,7 @@ from components.lib.inside import ARGO, ENDED_BY, NO_PLACE, function_of, reason,
 RUN_LABEL = "pipeline/runid"
 DRIVER = "Kubeflow's driver"
 DRIVER_TIMEOUT_S = 1800  # of KFP's own Pods, which have no annotation of ours
+LONGEST = 240  # characters of a reason
 LOOKS, APART_S = 3, 10  # of the CronJob: between two Pods a GPU is free for a moment
 
 
@@ -56,13 +57,16 @@ def waiting(core: Any, namespace: str, selector: str) -> list[Waiting]:
 def end(custom: Any, namespace: str, late: Waiting) -> str:
     """End the run of a Pod that does not start, and leave the reason at its Workflow; returns that reason.
 
-    As Kubeflow Pipelines terminates a run, by a deadline of 0, which spares the exit handler; where that was done
-    before and the exit handler is what does not start, everything ends.
+    As Kubeflow Pipelines terminates a run, by a deadline of 0, which spares the exit handler; where that is what does
+    not start, everything ends.
     """
     because = f"could not start within {late.timeout_s} s: {late}"
     for workflow in _workflows(custom, namespace, f"{RUN_LABEL}={late.run_id}"):
-        again = was_terminated(workflow) or late.step == "notify"
-        change: dict[str, Any] = {"spec": {"shutdown": "Terminate"} if again else {"activeDeadlineSeconds": 0}}
+        terminated = was_terminated(workflow)
+        exit_handler = late.step == "notify" or (late.step == DRIVER and terminated)
+        if terminated and not exit_handler:
+            continue  # Argo takes a while to delete the Pod
+        change: dict[str, Any] = {"spec": {"shutdown": "Terminate"} if exit_handler else {"activeDeadlineSeconds": 0}}
         if ENDED_BY not in workflow["metadata"].get("annotations", {}):
             change["metadata"] = {"annotations": {ENDED_BY: f"{late.step}: {because}"}}
         custom.patch_namespaced_custom_object(*ARGO, namespace, "workflows", workflow["metadata"]["name"], change)
@@ -92,11 +96,16 @@ def _waiting(core: Any, namespace: str, pod: Any) -> Waiting:
         run_id=pod.metadata.labels[RUN_LABEL],
         pod=pod.metadata.name,
         step=function_of(pod) or DRIVER,
-        reason=" ".join(text.split()),
+        reason=shorten(" ".join(text.split())),
         seconds=time.time() - _since(pod),
         timeout_s=int((pod.metadata.annotations or {}).get(START_TIMEOUT, DRIVER_TIMEOUT_S)),
         holder=holder,
     )
+
+
+def shorten(text: str) -> str:
+    """A reason in one line that can be read; the end of a long one repeats its begin in other words."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _is_pending(pod: Any) -> bool:

@@ -100,6 +100,9 @@ def test_its_run_is_ended_with_the_reason_and_the_exit_handler_is_spared(monkeyp
     ]
     printed = capsys.readouterr().out
     assert printed == f"run {RUN}: sft {why}; the run is ended\n"
+    cluster.workflow["spec"] = cluster.patches[0]["spec"]
+    starting.end_overdue(cluster, cluster, "ns")
+    assert len(cluster.patches) == 1, "while Argo deletes the Pod the exit handler is still spared"
     seen(printed)
 
 
