@@ -72,10 +72,12 @@ def _pictures(found: Mapping[str, Any]) -> dict[str, Markup]:
     for curve in found["curves"]:
         kin = [other for other in found["curves"] if other["stage"] == curve["stage"]]
         values = [value for other in kin for points in other["seeds"].values() for _, value in points]
-        if values:
-            domain = (0.0 if curve["share"] else min(values), max(*values, 0.01))
-            title = f"{curve['variant']}: {curve['title']}"
-            drawn[title] = _picture(curve, domain, f"c-{colours[curve['variant']]}", title)
+        title = f"{curve['variant']}: {curve['title']}"
+        if not any(curve["seeds"].values()):  # a run's results leave out what is zero throughout
+            drawn[f"{title}, zero throughout"] = Markup("")
+            continue
+        domain = (0.0 if curve["share"] else min(values), max(*values, 0.01))
+        drawn[title] = _picture(curve, domain, f"c-{colours[curve['variant']]}", title)
     return drawn
 
 
@@ -88,7 +90,7 @@ def _picture(curve: Mapping[str, Any], domain: tuple[float, float], series: str,
         *svg.y_axis(marks, left, right),
         *svg.x_axis([(x(v), f"{v:,.0f}") for v in svg.ticks(min(steps), max(steps), whole=True)], bottom, bottom + 4),
     ]
-    for seed, points in curve["seeds"].items():
+    for seed, points in ((seed, points) for seed, points in curve["seeds"].items() if points):
         path = "L".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points)
         parts.append(svg.mark("path", f"{series} curve", f"seed {seed}", d=f"M{path}"))
     return svg.figure(svg.WIDTH, 174, title, parts)

@@ -27,6 +27,8 @@ def leave(run, right, ending="measured", commit="a"):
         "loss": [[1, 2.0], [2, 1.0]],
         "completion_length": [[2, 9.0]],
     }
+    if right == 20:
+        del curve["correct"]  # as a run's results leave out what is zero throughout
     store.write_json(f"runs/{run_id}/results/results.json", {
         "run": {"recipe_file": text, "commits": [commit], "machines": ["no GPU, 1 thread"]}, "alarms": [],
         "curves": {last: curve},
@@ -49,14 +51,14 @@ def study(tmp_path):
     """Two variants of three seeds and the base, of which one variant is better than the base and the other open."""
     made = declared.load("sft-or-not", "", ["compare_bootstrap_samples=200"])
     planned = runs.planned(made, tmp_path)
-    right = {"sft": (60, 62, 61), "grpo": (20, 30, 22), "sft+grpo": (120, 124, 119)}
+    right = {"sft": (60, 62, 61), "grpo": (21, 30, 22), "sft+grpo": (120, 124, 119)}
     for run in planned:
         leave(run, right[run.variant][run.seed])
     return made, planned, tmp_path
 
 
 def test_the_report_says_what_can_be_said_and_what_cannot(study, capsys):
-    made, _planned, output = study
+    made, _, output = study
     assert verb._report(made, output) is None
     found = read_json(output / "study.json")
     assert [row["claimed"] for row in found["comparisons"]] == [True, False, True, True]
@@ -96,6 +98,15 @@ def test_a_difference_within_the_luck_of_the_problems_is_not_claimed(tmp_path):
     assert "The seeds agree, but 200 problems are too few." in story.sentences(found)[0]
 
 
+def test_a_variant_that_never_learns_has_no_curve(study):
+    made, planned, output = study
+    for run in planned:
+        if run.variant == "grpo":
+            leave(run, 20)
+    verb._report(made, output)
+    assert "grpo: right answers in training, zero throughout" in (output / "study.html").read_text()
+
+
 def test_two_seeds_give_no_p_value(study):
     made, planned, _ = study
     found = results.compute(replace(made, seeds=(0, 1)), [run for run in planned if run.seed < 2])
@@ -123,7 +134,7 @@ def test_other_problems_cannot_be_paired(study):
 
 
 def test_only_what_is_new_has_to_run(study, capsys):
-    made, _planned, output = study
+    made, _, output = study
     more = replace(made, seeds=(0, 1, 2, 3))
     assert [run.name for run in runs.planned(more, output) if not run.measured()] == [
         "sft, seed 3", "grpo, seed 3", "sft+grpo, seed 3",
