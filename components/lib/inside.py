@@ -9,6 +9,8 @@ import gzip
 import json
 import os
 import re
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,15 @@ def was_terminated(workflow: dict[str, Any]) -> bool:
     return spec.get("activeDeadlineSeconds") == 0 or bool(spec.get("shutdown"))
 
 
+def why_ended(workflow: dict[str, Any]) -> str:
+    """Why the whole Workflow was ended before its time, whatever its steps did; empty if it was not."""
+    if was_terminated(workflow):
+        return "somebody ended the run"
+    limit, started = workflow["spec"].get("activeDeadlineSeconds"), (workflow.get("status") or {}).get("startedAt")
+    late = limit and started and time.time() > datetime.fromisoformat(started).timestamp() + limit
+    return f"the limit of the whole run, {limit} s, has passed" if late else ""
+
+
 def function_of(pod: Any) -> str:
     """The name of the step's function that a Pod runs; empty for KFP's own Pods."""
     main = next((container for container in pod.spec.containers if container.name == MAIN), None)
@@ -152,7 +163,7 @@ def why(pod: Any) -> str:
     A text that begins with NO_PLACE may pass by itself: a node may come free, or the scheduler only be slow.
     """
     status = pod.status
-    for found in status.container_statuses or []:
+    for found in (*(status.init_container_statuses or []), *(status.container_statuses or [])):
         ended, waiting = found.state.terminated, found.state.waiting
         told_to_end = ended and ended.exit_code == TOLD_TO_END and status.reason  # which says more: Evicted
         if ended and ended.exit_code and found.name in WORKERS and not told_to_end:

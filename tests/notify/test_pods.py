@@ -106,6 +106,13 @@ def test_a_run_that_a_user_terminated_is_no_death(cluster, tmp_path, seen):
     seen(found.sentence, lost="what came after the last checkpoint")
 
 
+def test_a_run_whose_own_limit_has_passed_says_so(cluster):
+    cluster.workflows = [workflow("Running", activeDeadlineSeconds=60)]
+    assert investigate(RUN, None, None) is None
+    cluster.workflows[0]["status"]["startedAt"] = "2026-01-04T03:00:00Z"
+    assert investigate(RUN, None, None).why == "was terminated: the limit of the whole run, 60 s, has passed"
+
+
 @pytest.mark.fault("Kubeflow's driver dies of a retry, and the exit handler with it")
 @pytest.mark.parametrize("phase", ["Running", "Failed"])
 def test_the_next_run_takes_over_from_one_whose_workflow_has_ended_and_tells_of_it(cluster, tmp_path, phase, seen):

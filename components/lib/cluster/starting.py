@@ -78,7 +78,7 @@ def end_overdue(core: Any, custom: Any, namespace: str) -> list[Waiting]:
     seen: dict[str, list[Waiting]] = {}
     for look in range(LOOKS):
         time.sleep(APART_S if look else 0)
-        for workflow in _workflows(custom, namespace, "!workflows.argoproj.io/completed"):
+        for workflow in _workflows(custom, namespace, "workflows.argoproj.io/completed!=true"):
             run_id = workflow["metadata"].get("labels", {}).get(RUN_LABEL)
             for found in waiting(core, namespace, f"{RUN_LABEL}={run_id}") if run_id else ():
                 seen.setdefault(found.pod, []).extend([found] if found.overdue else [])

@@ -14,8 +14,6 @@ from components.lib.registry.base import Store
 from components.lib.registry.outcome import Failure, conclude, failure_of, was_ended
 from components.lib.registry.record import LOG_LINES, read_records, redact
 
-TERMINATED = "was terminated: somebody ended the run"
-
 
 def found_out(store: Store, run_id: str, state: str) -> Failure | None:
     """What stopped a run that KFP ended in `state`; None if nothing did. What the records do not say is asked about."""
@@ -42,10 +40,10 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
     if because := (workflow or {}).get("metadata", {}).get("annotations", {}).get(inside.ENDED_BY):
         step, _, why = because.partition(": ")
         return Failure(step=step, why=why, log=[])
-    if workflow and inside.was_terminated(workflow):
+    if workflow and (why := inside.why_ended(workflow)):
         worked = [inside.function_of(found) for found in pods if found.metadata.name != inside.own_pod()]
         step = known.step if known else next(reversed(worked), "run")
-        return Failure(step=step, why=TERMINATED, log=known.log if known else [])
+        return Failure(step=step, why=f"was terminated: {why}", log=known.log if known else [])
     if known:
         return _with_reason(known, next((found for found in pods if found.metadata.name == pod), None))
     for found in reversed(pods):

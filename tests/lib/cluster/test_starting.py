@@ -58,7 +58,9 @@ class Cluster:
         event = SimpleNamespace(last_timestamp="1", event_time=None, reason="FailedMount", message="no secret 'x'")
         return SimpleNamespace(items=[event])
 
-    def list_namespaced_custom_object(self, *_, **__):
+    def list_namespaced_custom_object(self, *_, label_selector, **__):
+        """Argo labels a Workflow that works completed=false."""
+        assert label_selector in ("workflows.argoproj.io/completed!=true", f"pipeline/runid={RUN}")
         return {"items": [self.workflow]}
 
     def patch_namespaced_custom_object(self, group, version, namespace, plural, name, change):
