@@ -35,7 +35,7 @@ def test_only_what_the_steps_print_reaches_the_console(tmp_path, capsys):
         bad().after(good())
 
     with contextlib.chdir(tmp_path):
-        _execute(both, tmp_path, "subprocess", {}, Progress("r", "tiny", tmp_path))
+        _execute(both, tmp_path, "subprocess", {}, Progress("r", "tiny", tmp_path), tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["[good] first", "[good]     second, indented"] and lines[2].startswith("[good] done in ")
     assert "[bad] ValueError: on purpose" in lines and lines[-1].startswith("[bad] FAILED in ")

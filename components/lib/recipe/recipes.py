@@ -415,7 +415,7 @@ def _check_answers(recipe: Recipe) -> None:
     for source in (*recipe.sources, *recipe.evaluation):
         if source.answers and source.answers not in KINDS and not source.answers.startswith(CHECKER):
             raise ValueError(
-                f"source {source.label!r}: answers {source.answers!r} is no kind of answer; valid: {', '.join(KINDS)}, "
+                f"source {source.told}: answers {source.answers!r} is no kind of answer; valid: {', '.join(KINDS)}, "
                 f"or {CHECKER}FILE.py"
             )
     text, named = recipe.system_prompt, NAMED[recipe.form]

@@ -74,6 +74,12 @@ class Source(Settings):
         local = looks_local(self.path) and "://" not in self.path
         return self.name or (self.path.rpartition("/")[2] if local else self.path)
 
+    @property
+    def told(self) -> str:
+        """How an error names it: quoted, and with the whole path where the name is only the last part of that."""
+        whole = f" ({self.path})" if self.path.endswith(f"/{self.label}") else ""
+        return f"{self.label!r}{whole}"
+
 
 _GRAPHS = "on a GPU, replay transformers' decoding steps as CUDA graphs; false: each step from Python"
 
