@@ -44,7 +44,7 @@ def test_sft_equals_one_process_within_rounding(data, alone, tmp_path):
             assert mine[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-6)
 
 
-def split(stage, data, out, model, monkeypatch, sharding, how="as it is", **changes):
+def split(stage, data, out, model, monkeypatch, sharding, how="as it is", candidate="last", **changes):
     """`supervise.train` on a CPU with FSDP on two processes, or for "none" on one; for `how` see fsdp_worker.py."""
     count = 1 if sharding == "none" else 2
 
@@ -60,7 +60,7 @@ def split(stage, data, out, model, monkeypatch, sharding, how="as it is", **chan
         stage=stage, model=str(model), revision="main", data=data, model_out=out / "model", curves_out=out / "curves",
         checkpoints=None, seed=0, settings=replace(getattr(TINY, stage), **SMALL[stage] | changes),
         training=replace(TINY.training, save_minutes=0.0),
-        scale=replace(TINY.scale, processes=count, sharding=sharding), gate_candidate="best",
+        scale=replace(TINY.scale, processes=count, sharding=sharding), gate_candidate=candidate,
     )  # fmt: skip
 
 
@@ -106,7 +106,6 @@ def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_pat
         fast = {"learning_rate": 1e-3}
         numbers = split("grpo", data, tmp_path / name, sft[0] / "model", monkeypatch, sharding, **fast)
         assert numbers["steps"] == 12 and numbers["plateau_step"] % 3 == 0
-        assert [row["step"] for row in rows_of(tmp_path / name, "plateau.jsonl")] == [0, 3, 6, 9, 12]
     with safe_open(tmp_path / "two" / "model" / "model.safetensors", "pt") as file:
         assert "lm_head.weight" not in file.keys(), "it is tied to the embedding, of which the best was kept"
     one, two = (rows_of(tmp_path / name, "curves.jsonl") for name in ("one", "two"))
@@ -114,6 +113,16 @@ def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_pat
         assert [row[name] for row in one] == pytest.approx([row[name] for row in two])
     assert apart(tmp_path / "one" / "model", tmp_path / "two" / "model") < 2e-5
     assert apart(sft[0] / "model", tmp_path / "two" / "model") > 1e-3
+
+
+def test_split_weights_may_hand_on_what_they_began_with(data, sft, tmp_path, monkeypatch):
+    """One step moves them so far that it cannot be better."""
+    numbers = split(
+        "grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full", candidate="best", max_steps=1,
+        learning_rate=0.05,
+    )  # fmt: skip
+    assert numbers["plateau_step"] == 0 and [row["step"] for row in rows_of(tmp_path, "plateau.jsonl")] == [0, 1]
+    assert apart(sft[0] / "model", tmp_path / "model") == 0
 
 
 def test_what_accelerate_cannot_split_is_refused(data, tmp_path):
