@@ -6,7 +6,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from components.lib.recipe.schema import Training
-from components.lib.training.checkpoints import append_row, whole_rows
+from components.lib.training.checkpoints import alarm
 from components.lib.training.watch import Recorder
 
 WINDOW = 10  # steps whose mean is looked at, at the beginning and now
@@ -25,22 +25,17 @@ def found(rows: Sequence[Row], limits: Training) -> dict[str, str]:
 
 
 class Alarms(TrainerCallback):
-    """Looks at the recorder's rows after every step; each kind is told once, in the log and in `alarms.jsonl`."""
+    """Looks at the recorder's rows after every step; each kind is told once."""
 
     def __init__(self, recorder: Recorder, limits: Training) -> None:
         self.recorder, self.limits = recorder, limits
-        self.path = recorder.path.with_name("alarms.jsonl")
-        self.told = {row["kind"] for row in whole_rows(self.path)} if self.path.exists() else set()
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell what is new."""
         if not state.is_world_process_zero:
             return
         for kind, message in found(self.recorder.rows, self.limits).items():
-            if kind not in self.told:
-                self.told.add(kind)
-                print(f"ALARM at step {state.global_step}: {message}", flush=True)
-                append_row(self.path, {"step": state.global_step, "kind": kind, "message": message})
+            alarm(self.recorder.path.parent, state.global_step, kind, message)
 
 
 def _entropy(first: Row, now: Row, limits: Training) -> str:

@@ -1,14 +1,19 @@
 """What is said of a GPU's kernels before a model is loaded."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from components.compare.load import read_alarms
 from components.lib import gpu
 from components.lib.cluster import probe
+from components.lib.files import write_json
 from components.lib.generation.backends import Sampling, open_backend
 from components.lib.model.files import model_directory
+from components.lib.training import common
+from tests.lib.training.runs import SFT, job
 
 LINEAR = {"text_config": {"layer_types": ["linear_attention", "full_attention"]}}
 
@@ -56,6 +61,22 @@ def test_what_is_missing_is_said_with_its_cost_and_the_run_goes_on(hopper, monke
     told = gpu.check(LINEAR, training=True)
     assert [line.split(" is not installed: ")[0] for line in told] == ["flash-linear-attention", "causal-conv1d"]
     assert "twice the bytes" in told[0] and "of 13.4 ms" in told[1]
+
+
+def test_a_training_that_goes_without_them_says_so_in_its_report(hopper, monkeypatch, tmp_path, capsys):
+    installed(monkeypatch)
+    write_json(tmp_path / "model" / "config.json", {"hidden_size": 64, "vocab_size": 512, **LINEAR})
+    monkeypatch.setattr(common, "model_directory", lambda model, revision: tmp_path / "model")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda n: SimpleNamespace(total_memory=80 * 2**30))
+    monkeypatch.setattr(common.vram, "check", lambda *_: "it fits")
+    work = job("sft", tmp_path, tmp_path / "training", SFT)
+    for _ in range(2):  # as a training that is started again
+        common.check_memory(work)
+    told = read_alarms({"sft": tmp_path / "training" / "curves"})
+    assert [line.split(" is not")[0] for line in told] == [
+        "sft, step 0: flash-linear-attention", "sft, step 0: causal-conv1d"
+    ]  # fmt: skip
+    assert capsys.readouterr().out.count("ALARM at step 0: causal-conv1d is not installed") == 1
 
 
 def test_without_a_gpu_nothing_is_said(capsys):

@@ -32,6 +32,7 @@ from components.lib.registry.base import MANIFEST, describe
 from components.lib.training.job import Result, Status
 
 FINISHED, CURVES, INPUTS = "finished", "curves", "inputs"
+ALARMS = "alarms.jsonl"  # among the curves
 CURVES_ARE = ": its curves are in "  # between a stage and their place, in a line that tells people and the live page
 
 
@@ -134,6 +135,16 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to a JSON Lines file that grows while training; see `whole_rows`."""
     with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def alarm(curves: Path, step: int, kind: str, message: str) -> None:
+    """Tell an alarm in the log and in the alarms.jsonl of a training's curves, each kind once in a training."""
+    path = curves / ALARMS
+    if path.exists() and any(row["kind"] == kind for row in whole_rows(path)):
+        return
+    print(f"ALARM at step {step}: {message}", flush=True)
+    curves.mkdir(parents=True, exist_ok=True)
+    append_row(path, {"step": step, "kind": kind, "message": message})
 
 
 def whole_rows(path: Path) -> list[dict[str, Any]]:

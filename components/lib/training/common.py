@@ -24,6 +24,7 @@ from components.lib.generation import loading
 from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo, Scale, Sft
 from components.lib.training import upstream, vram
+from components.lib.training.checkpoints import TrainingDir, alarm
 from components.lib.training.job import Job
 from components.lib.training.kernels import check_kernels
 from components.lib.training.survive import Saver, Terminated
@@ -130,13 +131,16 @@ def old_names() -> Iterator[None]:
 def check_memory(job: Job) -> None:
     """Refuse a training that cannot fit the GPU or, without one, this machine, or whose kernels would refuse.
 
-    Before anything is loaded; says what will be slow.
+    Before anything is loaded; says what will be slow, and raises alarm about kernels that a GPU goes without.
     """
     on_gpu = torch.cuda.is_available()
     gib = torch.cuda.get_device_properties(0).total_memory / vram.GIB if on_gpu else machine.memory_gib()
     config = read_json(model_directory(job.model, job.revision) / "config.json")
     for line in gpu.check(config, training=True):
-        print(f"{job.stage}: {line}", flush=True)
+        if line in gpu.missing() and is_first():
+            alarm(TrainingDir(job.directory).curves, 0, line.split()[0], line)
+        else:
+            print(f"{job.stage}: {line}", flush=True)
     if gib is not None:
         device = vram.GPU if on_gpu else vram.CPU
         print(vram.check(config, job.stage, job.settings, gib, job.scale, device), flush=True)
