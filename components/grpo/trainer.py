@@ -78,8 +78,9 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         read = read_once(self, model, distinct[:, :-1], attention_mask[first, : prompts - 1], rows)
         completions = input_ids[:, prompts:]
         inputs = {"input_ids": input_ids[:, prompts - 1 : -1], "attention_mask": attention_mask[:, :-1], **read}
+        vocabulary = self.accelerator.unwrap_model(model).config.get_text_config().vocab_size
         with self.accelerator.autocast():
-            if completions.numel() * model.config.get_text_config().vocab_size < FEW_LOGITS:
+            if completions.numel() * vocabulary < FEW_LOGITS:
                 return self._from_logits(model(**inputs).logits, completions, compute_entropy)
             labels = completions.masked_fill(attention_mask[:, prompts:] == 0, -100)
             output = model(**inputs, shift_labels=labels, fused_lm_head=True)

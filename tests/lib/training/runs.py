@@ -64,6 +64,16 @@ def changed(before, after):
     return sum((before[n] != after[n]).sum().item() for n in before) / sum(p.numel() for p in before.values())
 
 
+def apart_in_mean(first, second):
+    """The mean difference of all weights of two models.
+
+    Adam's first step is as large as the learning rate for the smallest gradient too, so where that is rounding alone a
+    few weights go one way or the other.
+    """
+    one, other = weights(first), weights(second)
+    return sum((one[n] - other[n]).abs().sum().item() for n in one) / sum(part.numel() for part in one.values())
+
+
 def apart(first, second):
     """The largest difference of any weight of two models."""
     one, other = weights(first), weights(second)

@@ -17,7 +17,7 @@ from components.lib.files import read_jsonl, write_jsonl  # noqa: E402
 from components.lib.recipe.recipes import TINY  # noqa: E402
 from components.lib.training import supervise  # noqa: E402
 from tests import ROOT  # noqa: E402
-from tests.lib.training.runs import SMALL, apart, directory_in, finish, rows_of, start, wait_for_step  # noqa: E402
+from tests.lib.training.runs import SMALL, apart, apart_in_mean, directory_in, finish, rows_of, start, wait_for_step  # noqa: E402
 
 pytestmark = pytest.mark.slow
 TWO = {"scale_processes": 2}
@@ -83,7 +83,8 @@ def grpo_alone(data, sft, tmp_path_factory):
 def test_split_grpo_ends_in_the_weights_of_one_process(data, sft, grpo_alone, tmp_path, monkeypatch, sharding):
     """The last weights, and in each step what they wrote, the gradient and its size."""
     split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, sharding, **LAST)
-    assert apart(grpo_alone / "model", tmp_path / "model") < 2e-5 < 1e-3 < apart(sft[0] / "model", tmp_path / "model")
+    assert apart_in_mean(grpo_alone / "model", tmp_path / "model") < 1e-6
+    assert apart_in_mean(sft[0] / "model", tmp_path / "model") > 1e-3
     one, two = (rows_of(out, "curves.jsonl") for out in (grpo_alone, tmp_path))
     assert len(one) == 6 and len({row["completion_length"] for row in one}) > 1, "the rollouts change with the weights"
     for mine, theirs in zip(two, one, strict=True):
@@ -94,13 +95,13 @@ def test_split_grpo_ends_in_the_weights_of_one_process(data, sft, grpo_alone, tm
 def test_the_comparison_of_grpo_would_see_rollouts_of_stale_weights(data, sft, grpo_alone, tmp_path, monkeypatch):
     """With a copy for the rollouts that does not follow the weights it ends elsewhere."""
     split("grpo", data, tmp_path, sft[0] / "model", monkeypatch, "full", "stale", **LAST)
-    assert apart(grpo_alone / "model", tmp_path / "model") > 1e-4
+    assert apart_in_mean(grpo_alone / "model", tmp_path / "model") > 1e-4
 
 
 def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_path, monkeypatch):
     """Rollouts of stale or partial weights would be other completions, and train to other weights.
 
-    Measured on a CPU: the best weights of both are 5.5e-6 apart, and 1.8e-3 from where they began.
+    Measured on a CPU: the best weights of both are 1.6e-8 apart in the mean, and about 2e-3 from where they began.
     """
     for name, sharding in (("one", "none"), ("two", "full")):
         fast = {"learning_rate": 1e-3}
@@ -111,8 +112,8 @@ def test_split_weights_write_their_rollouts_from_a_whole_copy(data, sft, tmp_pat
     one, two = (rows_of(tmp_path / name, "curves.jsonl") for name in ("one", "two"))
     for name in ("reward", "completion_length"):
         assert [row[name] for row in one] == pytest.approx([row[name] for row in two])
-    assert apart(tmp_path / "one" / "model", tmp_path / "two" / "model") < 2e-5
-    assert apart(sft[0] / "model", tmp_path / "two" / "model") > 1e-3
+    assert apart_in_mean(tmp_path / "one" / "model", tmp_path / "two" / "model") < 1e-6
+    assert apart_in_mean(sft[0] / "model", tmp_path / "two" / "model") > 5e-4
 
 
 def test_split_weights_may_hand_on_what_they_began_with(data, sft, tmp_path, monkeypatch):
@@ -134,7 +135,7 @@ def test_grpo_learns_as_one_process_does(data, sft, tmp_path):
     one = next(read_jsonl(data / "problems.jsonl"))
     write_jsonl(tmp_path / "problems.jsonl", [one])
     changes = {
-        "max_steps": 20, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 1e-3, "plateau_steps": 0,
+        "max_steps": 20, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "plateau_steps": 0,
         "max_new_tokens": 48,
     }  # fmt: skip
     for name, scale in (("one", {}), ("two", TWO)):
