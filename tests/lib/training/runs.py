@@ -118,4 +118,7 @@ def directory_in(out):
 
 
 def rows_of(out, name):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in whole_rows(out / "curves" / name)]
+    return [
+        {k: v for k, v in row.items() if k != "seconds" and not k.endswith("_per_s")}
+        for row in whole_rows(out / "curves" / name)
+    ]
