@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGKILL)
 SOON_S = 10
 # The file for which a step waits, below the name of the artifact that is its input, or of the base model.
 FILES = {
-    "evaluate": "model/model.safetensors", "compare": "decision", "gate": "candidate/items.jsonl",
+    "evaluate": "model/model.safetensors", "compare": "data/summary.json", "gate": "candidate/items.jsonl",
     "push": "decision",
 }  # fmt: skip
 

@@ -51,7 +51,7 @@ def test_what_this_machine_cannot_train_is_refused_before_anything_runs(tmp_path
     """Where the run itself is a process of this machine, and without a GPU."""
     config = tmp_path / "model" / "config.json"
     shutil.copytree(model_directory("tiny", "main"), config.parent)
-    config.write_text(json.dumps(read_json(config) | {"hidden_size": 2**15, "intermediate_size": 2**17}))
+    config.write_text(json.dumps(read_json(config) | {"intermediate_size": 2**28}))
     monkeypatch.setenv("PATH", str(tmp_path))
     given = parameters(tmp_path / "registry", model=str(config.parent))
     assert check_run(to_json(recipes.TINY), given).changed, "a step's Pod says nothing of the machine that trains"

@@ -71,14 +71,17 @@ class Source(Settings):
     @property
     def label(self) -> str:
         """The name to show: of a path that can only be one of this disk, its last part."""
-        local = looks_local(self.path) and "://" not in self.path
-        return self.name or (self.path.rpartition("/")[2] if local else self.path)
+        return self.name or (self.path.rpartition("/")[2] if self._on_disk else self.path)
 
     @property
     def told(self) -> str:
         """How an error names it: quoted, and with the whole path where the name is only the last part of that."""
-        whole = f" ({self.path})" if self.path.endswith(f"/{self.label}") else ""
+        whole = f" ({self.path})" if self._on_disk and self.path.endswith(f"/{self.label}") else ""
         return f"{self.label!r}{whole}"
+
+    @property
+    def _on_disk(self) -> bool:
+        return looks_local(self.path) and "://" not in self.path
 
 
 _GRAPHS = "on a GPU, replay transformers' decoding steps as CUDA graphs; false: each step from Python"
