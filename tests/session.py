@@ -10,8 +10,8 @@ import pytest
 # The longest files first, as measured, so that neither of two processes is left with one of them at the end.
 LONGEST = (
     "pipeline/test_quarter.py", "lib/training/test_distributed.py", "lib/training/test_survival.py",
-    "pipeline/test_endings.py", "pipeline/test_resume.py", "pipeline/test_demo.py", "pipeline/test_hub_recipe.py",
-    "pipeline/test_stages.py", "pipeline/test_end_to_end.py",
+    "pipeline/test_smollm2.py", "pipeline/test_endings.py", "pipeline/test_resume.py", "pipeline/test_demo.py",
+    "pipeline/test_hub_recipe.py", "pipeline/test_stages.py", "pipeline/test_end_to_end.py",
 )  # fmt: skip
 # How `-m` leaves tests out, or a skip reason begins -> what was not tested, with the command that would.
 UNTESTED = {
