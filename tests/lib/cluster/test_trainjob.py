@@ -166,7 +166,7 @@ class Kubernetes:
 
 def pod_of(rank, phase):
     labels = {"batch.kubernetes.io/job-completion-index": str(rank)}
-    status = SimpleNamespace(phase=phase, container_statuses=[], conditions=[])
+    status = SimpleNamespace(phase=phase, container_statuses=[], init_container_statuses=[], conditions=[])
     return SimpleNamespace(metadata=SimpleNamespace(name=f"p-{rank}", labels=labels), status=status)
 
 
