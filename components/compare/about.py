@@ -11,7 +11,7 @@ from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import replace
 from components.lib.registry.record import StepRecord
 from components.lib.reporting.wording import model_name
-from components.lib.training.supervise import SCREENED
+from components.lib.training.job import SCREENED
 
 _ADDRESSES = {"registry": "", "checkpoints": ""}  # where things lie on this machine tells a reader nothing
 _OWN = (*_ADDRESSES, "model", "sources", "evaluation")  # what the page shows by itself, or not at all

@@ -60,23 +60,18 @@ RESERVE, RESERVE_BYTES = ".reserve", 1 << 20  # in the output, deleted before th
 
 
 def run(
-    recipe: Recipe,
-    *,
-    output: Path,
-    runner: str,
-    build: Callable[[Recipe, str], Any],
-    page: Callable[[Progress], str],
-    study: Path | None = None,
-) -> int:
+    recipe: Recipe, *, output: Path, runner: str, build: Callable[[Recipe, str], Any],
+    page: Callable[[Progress], str], study: Path | None = None,
+) -> int:  # fmt: skip
     """Run the pipeline of `recipe` and write its results under `output`; returns the exit status.
 
     Writes output/summary.json, output/report.html (while it runs, or if it fails, what `page` makes of its progress; at
-    the end the report), output/run.log (everything that KFP printed),
-    output/artifacts (KFP's outputs) and, unless the recipe names another registry, output/registry. One run at a time
-    has an output: `ValueError` for a second one, before it touches anything, and for a recipe that only a cluster can
-    run. What a run that was killed has left open is closed first. Signals end the running step, which saves its work;
-    the exit handler then tells the end as that of any other run. `study` is the folder, around the output, of the study
-    that the run belongs to; its runs share what does not differ (`place.once`).
+    the end the report), output/run.log (everything that KFP printed), output/artifacts (KFP's outputs) and, unless the
+    recipe names another registry, output/registry. One run at a time has an output: `ValueError` for a second one,
+    before it touches anything, and for a recipe that only a cluster can run. What a run that was killed has left open
+    is closed first. Signals end the running step, which saves its work; the exit handler then tells the end as that of
+    any other run. `study` is the folder, around the output, of the study that the run belongs to; its runs share what
+    does not differ (`place.once`).
     """
     if recipe.trainer == "trainjob":
         raise ValueError("trainer=trainjob needs a cluster: use the verb submit, or --set trainer=process")

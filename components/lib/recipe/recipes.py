@@ -117,7 +117,7 @@ TINY = Recipe(
     ),
 )  # fmt: skip
 
-# A real model on a laptop: two cores, 8 GiB, no GPU needed. Its values were chosen by runs: docs/training.md.
+# A real model on a laptop without a GPU. What it reaches with these values is not measured yet.
 SMOLLM2 = replace(
     TINY,
     name="smollm2-135m",

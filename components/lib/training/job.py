@@ -14,6 +14,7 @@ from components.lib.model.files import model_directory, model_sha256
 from components.lib.recipe.schema import Grpo, Scale, Sft, Training
 from components.lib.recipe.settings import from_dict, plain, replace
 
+SCREENED = "screen_seconds"  # among the numbers of GRPO: how long its problems were screened
 RESULT = "result.json"
 
 NOT_TRAINING = ("sample", "standardize", "evaluate", "lib/data", "lib/tiny", "lib/recipe")  # of the code

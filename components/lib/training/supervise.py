@@ -23,11 +23,10 @@ from components.lib.files import link_tree, naming, new_file, read_json, write_j
 from components.lib.place import explained_full
 from components.lib.recipe.schema import Scale, Training
 from components.lib.training.checkpoints import CURVES, CURVES_ARE, TrainingDir
-from components.lib.training.job import RESULT, Job, Result, Status, screened
+from components.lib.training.job import RESULT, SCREENED, Job, Result, Status, screened
 from components.lib.training.pace import Pace
 
 FIT = "fit.json"
-SCREENED = "screen_seconds"  # among the numbers of GRPO
 THREADS = "threads.json"
 LOOK_S = 5.0  # between two looks at a worker's pace
 GRACE_S = 120.0  # for a worker that hangs to save; torchrun takes 30 s of it to end its own
