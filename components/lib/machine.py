@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from components.lib.files import PACKAGE
 COMMIT_VARIABLE = "GRPO_COMMIT"  # set in the images
 VISIBLE_VARIABLE = "CUDA_VISIBLE_DEVICES"
 ASK_S = 10
+LOOK_S = 0.5  # how long the CPUs are looked at
 CHOSEN_VARIABLE = "GRPO_THREADS"  # the threads that `pipeline.py run` chose, unset if the user did
 SMALL_BYTES = 40 << 20  # of weights, below which one thread is enough; a guess, see benchmarks/threads.py
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
@@ -46,12 +48,29 @@ def threads(weights: int | None) -> int:
     """How many threads torch should have for a model whose weights have so many bytes, on the CPUs that are idle now.
 
     None stands for a model that is not here yet, and so is no toy. Threads that share a CPU with other work wait for
-    each other; `benchmarks/threads.py` measures how much that costs.
+    each other; `benchmarks/threads.py` measures how much that costs. Looks at them for half a second: the load average
+    still counts what has ended a minute ago, such as the setting up before a first run.
     """
     if weights is not None and weights < SMALL_BYTES:
         return 1
-    mine, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    return max(1, min(mine, _quota(), int((os.cpu_count() or 1) - load + 0.5)))
+    before = _cpu_times()
+    time.sleep(LOOK_S)
+    idle = 0.0
+    for cpu, (resting, all_) in _cpu_times().items():
+        was_resting, was_all = before.get(cpu, (resting, all_))
+        idle += (resting - was_resting) / max(1, all_ - was_all)
+    return max(1, min(_quota(), int(idle + 0.5)))
+
+
+def _cpu_times() -> dict[int, tuple[int, int]]:
+    """Of each CPU that this process may use: the ticks that it has rested, and all ticks, since the machine started."""
+    mine, found = os.sched_getaffinity(0), {}
+    for line in (PROC / "stat").read_text(encoding="ascii").splitlines():
+        name, *counts = line.split()
+        if re.fullmatch(r"cpu\d+", name) and int(name[3:]) in mine:
+            ticks = [int(count) for count in counts[:8]]  # user, nice, system, idle, iowait, irq, softirq, steal
+            found[int(name[3:])] = (ticks[3] + ticks[4], sum(ticks))
+    return found
 
 
 def _quota() -> int:

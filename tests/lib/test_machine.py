@@ -114,16 +114,30 @@ def test_the_steps_with_a_model():
 
 
 def test_threads_fit_the_model_and_the_idle_cpus(monkeypatch):
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(machine.os, "cpu_count", lambda: 8)
     monkeypatch.setattr(machine, "_quota", lambda: 64)
-    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.2, 0, 0))
-    large = machine.SMALL_BYTES
+    monkeypatch.setattr(machine, "LOOK_S", 0)
+    large, ticks = machine.SMALL_BYTES, [0.0] * 8
+
+    def look():  # ticks that each CPU has worked, and all of them, 100 between two looks
+        look.number += 1
+        return {cpu: (int((100 - busy) * look.number), 100 * look.number) for cpu, busy in enumerate(ticks)}
+
+    look.number = 0
+    monkeypatch.setattr(machine, "_cpu_times", look)
     assert [machine.threads(weights) for weights in (0, large - 1, large, None)] == [1, 1, 8, 8]
-    monkeypatch.setattr(machine.os, "getloadavg", lambda: (5.4, 0, 0))
-    assert machine.threads(large) == 3
-    monkeypatch.setattr(machine.os, "getloadavg", lambda: (11.0, 0, 0))
+    ticks[:5] = [100, 100, 90, 60, 100]
+    assert machine.threads(large) == 4
+    ticks[:] = [100] * 8
     assert machine.threads(large) == 1
-    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.0, 0, 0))
+    ticks[:] = [0] * 8
     monkeypatch.setattr(machine, "_quota", lambda: 2)
     assert machine.threads(large) == 2
+
+
+def test_the_times_of_the_cpus_that_may_be_used(monkeypatch, tmp_path):
+    (tmp_path / "stat").write_text(
+        "cpu  9 0 9 90 9 0 0 0 0 0\ncpu0 1 2 3 40 5 6 7 8 1 1\ncpu1 9 0 0 1 0 0 0 0 0 0\nintr 5\n"
+    )
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0})
+    assert machine._cpu_times() == {0: (45, 72)}
