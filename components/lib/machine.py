@@ -48,11 +48,16 @@ def threads(weights: int | None) -> int:
     """How many threads torch should have for a model whose weights have so many bytes, on the CPUs that are idle now.
 
     None stands for a model that is not here yet, and so is no toy. Threads that share a CPU with other work wait for
-    each other; `benchmarks/threads.py` measures how much that costs. Looks at them for half a second: the load average
-    still counts what has ended a minute ago, such as the setting up before a first run.
+    each other; `benchmarks/threads.py` measures how much that costs.
     """
-    if weights is not None and weights < SMALL_BYTES:
-        return 1
+    return 1 if weights is not None and weights < SMALL_BYTES else idle_cpus()
+
+
+def idle_cpus() -> int:
+    """How many CPUs that this process may use rest now, at least 1, in half a second's view.
+
+    The load average still counts what has ended a minute ago, such as the setting up before a first run.
+    """
     before = _cpu_times()
     time.sleep(LOOK_S)
     idle = 0.0

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from components.lib import gpu
 from components.lib.files import read_json
+from components.lib.generation import processes
 from components.lib.generation.decode import Asked, Row, Text, mixed_seed
 from components.lib.generation.graph_decode import decoder_for
 from components.lib.generation.loading import check_cache, load_model, load_tokenizer
@@ -57,7 +58,7 @@ class Backend(Protocol):
     ) -> Iterator[list[tuple[int, Completion]]]:
         """Complete rendered prompts, drawing with one seed each.
 
-        Yields lists of (index into `texts`, completion) as they finish, longest prompts first.
+        Yields lists of (index into `texts`, completion) as they finish, begun with the longest prompts.
         """
         ...
 
@@ -109,11 +110,18 @@ class TransformersBackend:
             self.model, graphs=self.sampling.graphs, limit=self.sampling.max_new_tokens,
             temperature=self.sampling.temperature,
         )  # fmt: skip
-        for batch in plan_batches([len(row) for row in ids], self.sampling):
+
+        def write(batch: list[int]) -> list[tuple[int, Completion]]:
             rows = [Row(ids[i], partial(self.text.ends, asked=asked[i])) for i in batch]
             generator = self.torch.Generator(self.model.device).manual_seed(mixed_seed(*(seeds[i] for i in batch)))
             decoder.decode(self.model, rows, generator)
-            yield [(i, completion(self.text, row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
+            return [(i, completion(self.text, row.written, row.why)) for i, row in zip(batch, rows, strict=True)]
+
+        planned, several = list(plan_batches([len(row) for row in ids], self.sampling)), 1
+        if self.model.device.type == "cpu":
+            several = processes.count(len(planned), self.torch.get_num_threads())
+        for _, made in processes.shared_out(planned, write, several):
+            yield made
 
 
 def _load(directory: Path, device: Any) -> Any:

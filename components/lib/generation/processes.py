@@ -1,0 +1,104 @@
+"""Generation on a CPU in several processes, each with a batch and a CPU of its own.
+
+Steps of a small model are too short for threads to share, and a second process next to the first costs neither time to
+load nor memory for weights, since it is a fork. Which batch is written by which process changes nothing in it.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from components.lib import ending, machine
+
+Item, Made = TypeVar("Item"), TypeVar("Made")
+
+
+def count(batches: int, threads: int) -> int:
+    """How many processes should write so many batches, in place of one with so many threads.
+
+    As many as CPUs are idle, but no fewer than keep them all at work. One if the user has set the threads, and for one
+    of several processes that train together.
+    """
+    theirs = "OMP_NUM_THREADS" in os.environ and machine.CHOSEN_VARIABLE not in os.environ
+    if batches < 2 or theirs or "WORLD_SIZE" in os.environ:
+        return 1
+    cpus = machine.idle_cpus()
+    return min(batches, cpus) if batches >= cpus or threads == 1 else 1
+
+
+def shared_out(items: Sequence[Item], work: Callable[[Item], Made], processes: int) -> Iterator[tuple[Item, Made]]:
+    """Do the work of each item in so many processes, begun in their order; yields what was made as it is ready.
+
+    Each has one thread, since those of OpenMP do not outlive a fork. An item whose process was killed, as for want of
+    memory, is done by another, or here if none is left. What `work` raises is raised here.
+    """
+    if processes < 2:
+        yield from ((item, work(item)) for item in items)
+        return
+    waiting, doing = list(enumerate(items)), {}
+    context = multiprocessing.get_context("fork")
+    started = []
+    try:
+        for _ in range(processes):
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, work, os.getpid()), daemon=True)
+            process.start()
+            there.close()
+            started.append((process, here))
+            doing[here] = _hand_out(here, waiting)
+        while any(entry is not None for entry in doing.values()):
+            for ready in wait([here for here, entry in doing.items() if entry is not None]):
+                assert isinstance(ready, Connection)
+                entry = doing[ready]
+                assert entry is not None
+                try:
+                    made, error = ready.recv()
+                except (EOFError, ConnectionError):
+                    print("a process that generates was killed, and the others do its work", flush=True)
+                    waiting.insert(0, entry)
+                    doing[ready] = None
+                    continue
+                if error is not None:
+                    raise error
+                doing[ready] = _hand_out(ready, waiting)
+                yield entry[1], made
+    finally:
+        for process, here in started:
+            here.close()
+            process.terminate()
+            process.join()
+    yield from ((item, work(item)) for _, item in waiting)
+
+
+def _hand_out(connection: Connection, waiting: list[tuple[int, Item]]) -> tuple[int, Item] | None:
+    """Give a process the next item; None if there is none, or nobody to give it to."""
+    if not waiting:
+        return None
+    try:
+        connection.send(waiting[0][1])
+    except ConnectionError:
+        return None
+    return waiting.pop(0)
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any], parent: int) -> None:
+    """Work until the other end is closed."""
+    import torch
+
+    for number in ending.SIGNALS:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    os.environ[ending.PARENT] = str(parent)
+    ending.die_with_parent()
+    torch.set_num_threads(1)
+    while True:
+        try:
+            item = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        try:
+            connection.send((work(item), None))
+        except Exception as error:
+            connection.send((None, error))
