@@ -137,7 +137,7 @@ SMOLLM2 = replace(
         TINY.grpo, learning_rate=1e-5, max_steps=40, prompts_per_step=6, generations=6, micro_batch_size=12,
         warmup_steps=2, rollout_batch_size=36,
     ),
-    evaluate=replace(TINY.evaluate, protocols=("zero-shot",), problems=300, gate_problems=100),
+    evaluate=replace(TINY.evaluate, protocols=("zero-shot",), batch_size=50, problems=300, gate_problems=100),
     cluster=replace(TINY.cluster, train_cpu=2.0, train_memory_gib=6.0),
 )  # fmt: skip
 
