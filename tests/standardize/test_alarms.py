@@ -66,11 +66,22 @@ LITTLE = [  # rows, settings of source and step, the warning or nothing
     ([*SOUND[:6], *[chat("#### 7")] * 7], {}, {"min_kept": 0.5}, ""),
     ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.3}, ""),
     ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.0}, ""),
-    ([*SOUND[:4], *[{"x": 1}] * 8], {}, {"min_kept": 0.5}, "only 33.3 % of its rows are kept (4 of 12; refused: 8 mis"),
+    (
+        [*SOUND[:4], *[{"x": 1}] * 8],
+        {},
+        {"min_kept": 0.5},
+        "only 33.3 % of its rows can be used (4 of 12; refused: 8 mis",
+    ),
     ([*SOUND[:4], *[{"x": 1}] * 8], {"name": "sampled"}, {"min_kept": 0.5}, ""),  # by the base model itself
     (SOUND, {"cap": 3}, {}, ""),
     (SOUND, {"weight": 0.1}, {}, ""),
-    ([*SOUND[:20], *[{"x": 1}] * 20], {"cap": 10}, {"min_kept": 0.5}, "only 33.3 % of its rows"),
+    ([*SOUND[:20], *[{"x": 1}] * 20], {"cap": 10}, {"min_kept": 0.5}, ""),  # the other half could be used
+    (
+        [*SOUND[:9], *[{"x": 1}] * 21],
+        {"cap": 5},
+        {"min_kept": 0.5},
+        "only 30 % of its rows can be used (9 of 30; refused: 21 mis",
+    ),
 ]
 
 
@@ -92,7 +103,7 @@ def test_the_report_of_the_run_warns_of_it(tmp_path: Path, evaluations: dict[str
     found = compute(evaluations, {}, recipe, tmp_path / "out")
     for page in (html(found), markdown(found).replace("\\", "")):
         head = page[: page.index("Accuracy")]
-        assert "25 % of its rows are kept (3 of 12; refused: 9 missing-field)" in head
+        assert "25 % of its rows can be used (3 of 12; refused: 9 missing-field)" in head
         assert "rows" in head and "summary.html of standardize" in head
     (tmp_path / "out" / "summary.json").write_text("{}")  # as of an older version
     assert not compute(evaluations, {}, recipe, tmp_path / "out")["alarms"]

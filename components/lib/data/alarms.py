@@ -1,4 +1,4 @@
-"""What is wrong with sources as a whole: nothing of one is kept, which ends the run, or little, which is a warning."""
+"""What is wrong with sources as a whole: nothing of one is kept, which ends the run, or little can be used, which is a warning."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,17 +15,17 @@ def error(tallies: Iterable[Tally], seed: int) -> str:
 
 
 def warnings(tallies: Iterable[Tally], least: float, seed: int) -> Iterator[str]:
-    """A sentence for each source of which nothing is kept, or a smaller share than `least`.
+    """A sentence for each source of which nothing is kept, or of whose rows a smaller share than `least` can be used.
 
     The base model's own solutions are mostly wrong, which `sample` says; of them only nothing at all is told.
     """
     for tally in tallies:
         if not tally.kept:
             yield _nothing(tally, seed)
-        elif tally.share < least and tally.source.name != SAMPLED:
+        elif (share := tally.usable / tally.read) < least and tally.source.name != SAMPLED:
             yield (
-                f"source {tally.source.name!r}, for {tally.source.use}: only {100 * tally.share:.3g} % of its rows are "
-                f"kept ({tally.kept:,} of {tally.read:,}; refused: {tally.reasons()})"
+                f"source {tally.source.name!r}, for {tally.source.use}: only {100 * share:.3g} % of its rows can be "
+                f"used ({tally.usable:,} of {tally.read:,}; refused: {tally.reasons()})"
             )
 
 

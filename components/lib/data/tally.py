@@ -36,14 +36,14 @@ class Tally:
         return self.accepted.total()
 
     @property
-    def share(self) -> float:
-        """Share of the rows that were kept, without those that the source's own weight or cap left out."""
-        wanted = self.read - sum(self.rejected[reason] for reason in BY_CHOICE)
-        return self.kept / wanted if wanted else 1.0
+    def usable(self) -> int:
+        """Rows that were kept, or would have been but for the source's own weight or cap, which are asked last."""
+        return self.kept + sum(self.rejected[reason] for reason in BY_CHOICE)
 
     def reasons(self, most: int = 3) -> str:
-        """The most frequent reasons for which rows were refused, each with its count."""
-        return ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.most_common(most))
+        """The most frequent reasons for which rows were refused, each with its count, but for weight and cap."""
+        unfit = Counter({reason: count for reason, count in self.rejected.items() if reason not in BY_CHOICE})
+        return ", ".join(f"{count:,} {reason}" for reason, count in (unfit or self.rejected).most_common(most))
 
     def check(self) -> None:
         """Every row that was read went to exactly one file."""
