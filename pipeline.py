@@ -204,6 +204,7 @@ def _study(verb: argparse.ArgumentParser) -> None:
 
 
 def _compile(verb: argparse.ArgumentParser) -> None:
+    from components.lib.cluster import placement
     from components.lib.recipe import recipes, selection
 
     def function(given: argparse.Namespace) -> int:
@@ -214,9 +215,9 @@ def _compile(verb: argparse.ArgumentParser) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         compiler.Compiler().compile(build(recipe), str(path))
         print(f"recipe {recipe.name} with {len(recipes.PARAMETERS)} parameters -> {path}")
-        if not recipe.registry:
-            told = "registry is empty: give every run one, as registry=s3://BUCKET/PREFIX"
-            print(f"pipeline.py compile: {told}", file=sys.stderr)
+        trouble = placement.registry_trouble(recipe)
+        if trouble:  # it is a run parameter, of which each run may have its own
+            print(f"pipeline.py compile: {trouble}; or give every run its own by that parameter", file=sys.stderr)
         return 0
 
     selection.add_arguments(verb)

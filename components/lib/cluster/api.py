@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from components.lib.cluster.placement import for_cluster
+from components.lib.cluster.placement import for_cluster, registry_trouble
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe
 
@@ -111,7 +111,7 @@ def quiet() -> contextlib.AbstractContextManager[Any]:
 
 def arguments_of(recipe: Recipe) -> dict[str, Any]:
     """The run parameters with the recipe's values, typed; `ValueError` if one is missing or cannot be on a cluster."""
-    if not recipe.registry:
-        raise ValueError("registry is empty; add --set registry=s3://BUCKET/PREFIX, where run records and models go")
+    if trouble := registry_trouble(recipe):
+        raise ValueError(trouble)
     recipe = for_cluster(recipe)
     return {name: recipes.value(recipe, name) for name in recipes.PARAMETERS}

@@ -50,21 +50,38 @@ def for_cluster(recipe: Recipe) -> Recipe:
 
 
 def _check_places(recipe: Recipe) -> None:
-    """Refuse a model, source or registry on a disk that not every step has; checkers travel with the recipe."""
-    claims = step_pod(recipe.cluster, heavy=False).claims
-    mounted = " or ".join(f"put it on the claim {claim} and name it below {mount}" for mount, claim in claims.items())
+    """Refuse a model or source on a disk that not every step has; checkers travel with the recipe."""
     for what, path, elsewhere in _places(recipe):
-        if not _below(path, claims):
-            mend = f"{elsewhere}, or {mounted or 'put it on a claim that cluster_cache_claim names'}"
-            raise ValueError(f"{what} {path} lies where not every step's Pod mounts it; {mend}")
-    if recipe.registry and "://" in recipe.registry and not recipe.registry.startswith("s3://"):
-        raise ValueError(f"registry {recipe.registry} is no s3:// address; write s3://BUCKET/PREFIX")
+        if lacking := _not_mounted(recipe.cluster, what, path, elsewhere):
+            raise ValueError(lacking)
     mounts = step_pod(recipe.cluster, heavy=True).claims
     if recipe.checkpoints and not _below(recipe.checkpoints, mounts):
         raise ValueError(
             f"checkpoints {recipe.checkpoints} lies on no volume of a training Pod; name a path below "
             f"{' or '.join(mounts) or 'that of a claim, by cluster_checkpoints_claim'}"
         )
+
+
+def registry_trouble(recipe: Recipe) -> str:
+    """Why a recipe's registry cannot be that of a run on a cluster, and what can; empty if it is one."""
+    registry = absolute(recipe).registry
+    if not registry:
+        return "registry is empty; add --set registry=s3://BUCKET/PREFIX, where run records and models go"
+    if "://" not in registry:
+        return _not_mounted(recipe.cluster, "registry", registry, "write s3://BUCKET/PREFIX")
+    if not registry.startswith("s3://"):
+        return f"registry {registry} is no s3:// address; write s3://BUCKET/PREFIX"
+    return ""
+
+
+def _not_mounted(cluster: Cluster, what: str, path: str, elsewhere: str) -> str:
+    """That a path lies on no volume which every step has, and what to do; empty if it lies on one."""
+    claims = step_pod(cluster, heavy=False).claims
+    if _below(path, claims):
+        return ""
+    mounted = " or ".join(f"put it on the claim {claim} and name it below {mount}" for mount, claim in claims.items())
+    mend = f"{elsewhere}, or {mounted or 'put it on a claim that cluster_cache_claim names'}"
+    return f"{what} {path} lies where not every step's Pod mounts it; {mend}"
 
 
 def _below(path: str, mounts: Iterable[str]) -> bool:
@@ -80,8 +97,6 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     for source in (*recipe.sources, *recipe.evaluation):
         if kind_of(source.path) == "file":
             yield f"source {source.label!r}:", source.path, "upload it to s3:// or the Hub"
-    if recipe.registry and "://" not in recipe.registry:
-        yield "registry", recipe.registry, "write s3://BUCKET/PREFIX"
 
 
 def _check_gpus(cluster: Cluster, processes: int, trainjob: bool) -> None:

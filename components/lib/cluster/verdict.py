@@ -12,7 +12,8 @@ from components.lib.registry.outcome import Failure, Outcome, conclude_killed, o
 from components.lib.registry.store import open_store
 
 LOG_LINES = 20
-EXECUTOR = "executor"  # begins KFP's name of the nodes whose Pods do a step's work
+EXECUTOR = "executor"  # begins KFP's name of the nodes whose Pods do a step's work, and of Argo's groups of attempts
+ERROR = '{"error_message":'  # begins what KFP answers, or adds, with status 200 where it cannot read a log
 LOOKED_AT = 3  # of the newest Pods: the exit handler's is among them
 Verdict = tuple[list[str], bool]  # lines to print, and whether the run ended well
 
@@ -50,8 +51,8 @@ def _by_its_pods(endpoint: str, run: Any, failed: list[str], unread: str) -> Ver
             if line.startswith(head):
                 said = line.removeprefix(head)
                 return [said, unread], not said.startswith("failed")
-    broken = next((task.pod_name for task in executors if task.state == "FAILED"), "")
-    log = [f"    {line}" for line in _log(endpoint, run.run_id, broken)[-LOG_LINES:]] if broken else []
+    broken = (_log(endpoint, run.run_id, task.pod_name) for task in executors if task.state == "FAILED")
+    log = [f"    {line}" for line in next(filter(None, broken), [])[-LOG_LINES:]]  # a group of attempts has no Pod
     named = f"failed: {', '.join(failed)}" if failed else f"Kubeflow Pipelines calls it {run.state.lower()}"
     return [*log, named, unread], run.state == "SUCCEEDED"
 
@@ -74,4 +75,4 @@ def _log(endpoint: str, run_id: str, pod: str) -> list[str]:
         )
     except httpx2.HTTPError:
         return []
-    return [] if answer.is_error else own_lines(answer.text)
+    return [] if answer.is_error else own_lines(answer.text.partition(ERROR)[0])

@@ -1,4 +1,4 @@
-"""What lies on this machine alone is refused by compile, submit and schedule; so is an empty registry, or warned of."""
+"""What lies on this machine alone is refused by compile, submit and schedule; of a bad registry compile only warns."""
 
 import json
 import re
@@ -29,11 +29,15 @@ REFUSED = [
     ({"sources": [{"path": "rows.jsonl", "name": "mine"}]}, "source 'mine': HERE/rows.jsonl lies where .* to s3:// or"),
     ({"sources": [{"path": "data/mine"}]}, "HERE/data/mine lies where"),  # a folder that is called as a repository
     ({"evaluation": [{"path": "/data/rows.jsonl"}]}, "/data/rows.jsonl lies where"),
-    ({"registry": "out/registry"}, "registry HERE/out/registry lies where .*; write s3://BUCKET/PREFIX, or"),
-    ({"registry": "b/p"}, "registry HERE/b/p lies where .*; write s3://BUCKET/PREFIX, or"),
-    ({"registry": "minio://b/p"}, "registry minio://b/p is no s3:// address; write s3://BUCKET/PREFIX"),
     ({"checkpoints": "out/kept"}, "checkpoints HERE/out/kept lies on no volume .*; name a path below /cache or /check"),
     ({"model": "/cache/olmo", "cluster_cache_claim": ""}, "or put it on a claim that cluster_cache_claim names"),
+]
+# A registry that no run on a cluster can have -> what is said of it.
+REGISTRIES = [
+    ("out/registry", "registry HERE/out/registry lies where .*; write s3://BUCKET/PREFIX, or"),
+    ("b/p", "registry HERE/b/p lies where .*; write s3://BUCKET/PREFIX, or"),
+    ("minio://b/p", "registry minio://b/p is no s3:// address; write s3://BUCKET/PREFIX"),
+    ("", "registry is empty; add --set registry=s3://BUCKET/PREFIX"),
 ]
 TAKEN = [
     {"model": "/cache/olmo"}, {"model": "lab/olmo"}, {"model": "tiny"}, {"registry": "/cache/registry"},
@@ -96,20 +100,31 @@ def test_what_a_pod_can_read_is_taken(settings):
     assert for_cluster(recipe).model == recipe.model
 
 
-def test_compile_warns_of_an_empty_registry_which_is_a_run_parameter(here, capsys):
-    assert pipeline.main(["compile"]) == 0
-    told = capsys.readouterr()
-    assert told.err == "pipeline.py compile: registry is empty: give every run one, as registry=s3://BUCKET/PREFIX\n"
+@pytest.mark.parametrize(("registry", "said"), REGISTRIES)
+def test_compile_warns_of_a_registry_that_is_none_since_it_is_a_run_parameter(registry, said, here, capsys):
+    assert pipeline.main(["compile", *given({"registry": registry})]) == 0
+    told = capsys.readouterr().err
+    assert (
+        re.match(f"pipeline.py compile: {said.replace('HERE', re.escape(str(here)))}", told) and told.count("\n") == 1
+    )
+    assert told.endswith("; or give every run its own by that parameter\n")
     found = next(yaml.safe_load_all((here / "tiny.yaml").read_text()))["root"]["inputDefinitions"]["parameters"]
-    assert found["registry"]["defaultValue"] == ""
-    assert pipeline.main(["compile", *given(BUCKET)]) == 0 and not capsys.readouterr().err
+    assert found["registry"]["defaultValue"] == (
+        registry if "://" in registry or not registry else f"{here}/{registry}"
+    )
 
 
+@pytest.mark.parametrize("registry", ["s3://b/p", "/cache/registry"])
+def test_compile_says_nothing_of_a_registry_that_every_step_has(registry, here, capsys):
+    assert pipeline.main(["compile", *given({"registry": registry})]) == 0 and not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("registry", "said"), REGISTRIES)
 @pytest.mark.parametrize("verb", VERBS[1:], ids=lambda verb: verb[0])
-def test_submit_and_schedule_refuse_an_empty_registry_before_the_network_is_asked(verb, offline, capsys):
-    assert pipeline.main(verb) == 2
-    said = capsys.readouterr().err
-    assert "registry is empty; add --set registry=s3://" in said and said.count("\n") == 1
+def test_submit_and_schedule_refuse_it_before_the_network_is_asked(verb, registry, said, here, offline, capsys):
+    assert pipeline.main([*verb, *given({"registry": registry})]) == 2
+    told = capsys.readouterr().err
+    assert re.search(said.replace("HERE", re.escape(str(here))), told) and told.count("\n") == 1
 
 
 def test_a_path_below_a_claim_is_what_the_run_gets(here, monkeypatch):

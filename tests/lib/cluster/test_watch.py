@@ -115,11 +115,16 @@ def test_without_access_to_the_bucket_the_exit_handlers_log_tells(monkeypatch):
 
 
 def test_where_the_exit_handler_said_nothing_the_last_lines_of_the_failed_pod_do(monkeypatch):
+    """Argo's group of attempts failed as well; of its log, which there is none of, KFP answers 200 and an error."""
     monkeypatch.delenv("S3_ENDPOINT", raising=False)
-    tasks = [task("executor", "SUCCEEDED", 1, "one"), task("executor", "FAILED", 2, "two")]
-    with raw_server(*logs("Killed\n", "fine\n", "Killed\n")) as (url, received):
+    tasks = [
+        task("executor", "SUCCEEDED", 1, "one"), task("executor(0)", "FAILED", 2, "two"),
+        task("executor", "FAILED", 3, "group"),
+    ]  # fmt: skip
+    none = '{"error_message":"Failed to read logs for run","error_details":"no such Pod\\nat main.go"}'
+    with raw_server(*logs(none, "Killed\n", "fine\n", none, f"Killed\n{none}")) as (url, received):
         lines, well = verdict(url, run(*tasks), "s3://bucket/registry", ["SFT"], None)
-    assert len(received) == 3 and not well and lines[:2] == ["    Killed", "failed: SFT"]
+    assert len(received) == 5 and not well and lines[:2] == ["    Killed", "failed: SFT"]
     lines, well = verdict("http://127.0.0.1:9", run(), "s3://bucket/registry", [], None)
     assert not well and lines[0] == "Kubeflow Pipelines calls it failed"
 
