@@ -88,7 +88,7 @@ class ModelRegistry:
         if status is None:
             return f"the Model Registry {self.address} does not answer ({str(error) or repr(error)}); is it running?"
         said = " ".join(error.response.text.split())[:200]  # type: ignore[attr-defined]
-        return f"{self.address} answers as no Model Registry would, with HTTP {status} ({said})"
+        return f"{self.address} answers HTTP {status} ({said}); is it a Model Registry, and is all well with it?"
 
 
 def _judge(error: Exception) -> retry.Transient | None:

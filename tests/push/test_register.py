@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from components.lib import retry
+from components.lib.files import write_json
 from components.lib.model_registry import ModelRegistry
 from components.lib.recipe import recipes
 from components.lib.recipe.schema import Recipe
@@ -48,8 +49,7 @@ def pushed(tmp_path):
     """A registry and what a push of a run has told of its champion."""
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))
     decision = tmp_path / "decision.json"
-    decision.write_text(f'{{"promote": true, "reason": "grpo is promoted.", "numbers": {NUMBERS}}}'.replace("'", '"')
-                        .replace("False", "false"))  # fmt: skip
+    write_json(decision, {"promote": True, "reason": "grpo is promoted.", "numbers": NUMBERS})
     return run["registry"], push(**run | {"decision": decision})
 
 
