@@ -1,6 +1,6 @@
 """Register a promoted version in Kubeflow's Model Registry, so that its dashboard shows it.
 
-python -m components.push.register --registry PLACE --address URL registers the champion of a registry.
+python -m components.push.register --registry PLACE --address URL [--endpoint URL] registers the champion of a registry.
 
 A registered model is called as the recipe, a version of it as the version; its artifact has the address of the release
 tree. The version's properties are where it comes from (commit, recipe, run, base model and data at their revisions) and
@@ -23,6 +23,7 @@ from components.lib.registry.store import open_store
 from components.lib.reporting.wording import slug
 
 AUTHOR = "grpo-pipeline"
+ENDPOINT = "S3_ENDPOINT"
 GATE = ("accuracy", "base_difference", "base_p_value", "champion_difference", "champion_p_value")
 
 
@@ -34,24 +35,28 @@ def register(registry: str, pushed: Mapping[str, str], address: str) -> dict[str
     if not address:
         return {}
     try:
-        return {"registered": register_version(open_store(registry), pushed, address)}
+        return {"registered": register_version(open_store(registry), pushed, address, None)}
     except Exception as error:
-        again = f"python -m components.push.register --registry {registry} --address {address}"
+        bucket = f" --endpoint {os.environ.get(ENDPOINT)}" if registry.startswith("s3://") else ""
+        again = f"python -m components.push.register --registry {registry} --address {address}{bucket}"
         warning = f"version {pushed['version']} is not in the Model Registry: {error}; `{again}` registers it later"
         print(f"warning: {warning}", flush=True)
         return {"warning": warning}
 
 
-def register_champion(*, registry: str, address: str) -> str:
-    """Register the champion of a registry in the Model Registry at an address."""
+def register_champion(*, registry: str, address: str, endpoint: str | None) -> str:
+    """Register the champion of a registry in the Model Registry at an address.
+
+    `endpoint` is where the bucket's server is for those who will fetch the model, if not at S3_ENDPOINT.
+    """
     store = open_store(registry)
     champion = read_champion(store)
     if not champion:
         raise ValueError(f"registry {registry} has no champion; promote a model first")
-    return f"registered: {register_version(store, champion, address)}"
+    return f"registered: {register_version(store, champion, address, endpoint)}"
 
 
-def register_version(store: Store, pushed: Mapping[str, str], address: str) -> str:
+def register_version(store: Store, pushed: Mapping[str, str], address: str, endpoint: str | None) -> str:
     """Register a version whose release the store has; returns its names there. `ValueError` says what is wrong."""
     version = pushed["version"]
     origin, results = (store.read_json(f"models/{version}/{name}.json") for name in ("provenance", "results"))
@@ -67,8 +72,8 @@ def register_version(store: Store, pushed: Mapping[str, str], address: str) -> s
     }  # fmt: skip
     version_id = server.ensure("model_version", version, body, parent=model)
     artifact = {
-        "artifactType": "model-artifact", "uri": _address(pushed["location"]), "modelFormatName": "safetensors",
-        "state": "LIVE", "modelSourceKind": "pipelines", "modelSourceClass": "pipelinerun",
+        "artifactType": "model-artifact", "uri": _address(pushed["location"], endpoint), "state": "LIVE",
+        "modelFormatName": "safetensors", "modelSourceKind": "pipelines", "modelSourceClass": "pipelinerun",
         "modelSourceId": origin["run_id"], "modelSourceName": AUTHOR,
     }  # fmt: skip
     path = f"model_versions/{version_id}/artifacts"
@@ -103,13 +108,16 @@ def _sources(sources: list[dict[str, Any]]) -> str:
     return ", ".join(f"{source['path']} at {source['revision']}" for source in sources)
 
 
-def _address(location: str) -> str:
+def _address(location: str, endpoint: str | None) -> str:
     """The address of a release tree as the dashboard and KServe read it: a bucket with its server, or file://."""
     if not location.startswith("s3://"):
         return Path(location).as_uri()
-    return f"{location}?endpoint={quote(os.environ['S3_ENDPOINT'], safe='')}"
+    return f"{location}?endpoint={quote(endpoint or os.environ[ENDPOINT], safe='')}"
 
 
 if __name__ == "__main__":
-    told = {"address": "that of the Model Registry, as http://HOST:PORT"}
+    told = {
+        "address": "that of the Model Registry, as http://HOST:PORT",
+        "endpoint": "the bucket's server as Pods reach it (default: S3_ENDPOINT)",
+    }
     sys.exit(main("push.register", register_champion, told=told))

@@ -20,7 +20,7 @@ from components.lib.registry.outcome import conclude
 from components.lib.registry.store import open_store
 from components.push import component
 from components.push.push import push
-from components.push.register import register
+from components.push.register import register, register_version
 from tests.fixtures.model_registry import ModelRegistryServer
 from tests.fixtures.raw_server import raw_server
 from tests.fixtures.releases import make_run
@@ -186,6 +186,10 @@ def test_a_release_in_a_bucket_has_the_address_that_the_dashboard_reads(monkeypa
     (artifact,) = server.of("model_artifact")
     server_part = "endpoint=http%3A%2F%2Fminio-service.kubeflow%3A9000"
     assert artifact["uri"] == f"s3://mlpipeline/registry/tiny/models/v1?{server_part}"
+    server.held.clear()
+    elsewhere = "https://s3.example"  # of a shell that reaches the bucket by another way than Pods do
+    register_version(open_store(registry), told | {"location": "s3://b/models/v1"}, server.url, elsewhere)
+    assert server.of("model_artifact")[0]["uri"] == "s3://b/models/v1?endpoint=https%3A%2F%2Fs3.example"
 
 
 @pytest.mark.parametrize(
