@@ -18,6 +18,7 @@ from components.lib.registry import lock
 from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import conclude
 from components.lib.registry.store import open_store
+from components.notify.notify import report
 from components.push import component
 from components.push.push import push
 from components.push.register import register, register_version
@@ -146,7 +147,7 @@ def test_a_failure_costs_nothing_and_is_told(pushed, no_wait, capsys, seen, answ
     seen(re.sub(r"`.*`", "`...`", warning.replace(url, "URL").replace(told["version"], "VERSION")))
 
 
-def test_the_step_itself_warns_and_is_not_sent_back_by_it(no_wait, server, tmp_path):
+def test_the_step_itself_warns_and_is_not_sent_back_by_it(no_wait, server, tmp_path, capsys):
     """First nothing answers; then its Pod was replaced, and the server is back."""
     run = make_run(tmp_path, registry=str(tmp_path / "registry"))
     store = open_store(run["registry"])
@@ -171,6 +172,9 @@ def test_the_step_itself_warns_and_is_not_sent_back_by_it(no_wait, server, tmp_p
     assert [told.partition(" (")[0] for told in dead.warnings] == [
         f"version {dead.version} is not in the Model Registry: the Model Registry http://127.0.0.1:9 does not answer"
     ]
+    capsys.readouterr()
+    report(state="COMPLETE", registry=run["registry"], run_id="run-0", settings=recipe.notify)
+    assert f"warning: {dead.warnings[0]}\n" in capsys.readouterr().out
     again = step(server.url)
     assert (again.ending, again.version, again.warnings) == ("promoted", dead.version, []) and len(server.held) == 3
 
