@@ -30,6 +30,7 @@ WHY = {
     r"(\S*/)?python pipeline\.py doctor --model": "tests/lib/model/test_fit.py",
     r"(\S*/)?python pipeline\.py unlock": "tests/lib/cluster/test_unlock.py",
     r"(\S*/)?python pipeline\.py (submit|schedule|doctor|follow)": CLUSTER,
+    r"(\S*/)?python -m components\.push\.register": "tests/push/test_register.py",
     r"(\S*/)?python -m components\.standardize": "tests/standardize/test_standardize.py",
     r"(\S*/)?python -m components\.(preflight|sft|evaluate)": "tests/pipeline/test_stages.py",
     r"(\S*/)?python -m components\.\S+ --help": "tests/lib/test_command.py",

@@ -3,11 +3,12 @@
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.lib.files import write_text
+from components.lib.reporting.page import warned
 from components.lib.training.checkpoints import CURVES_ARE
 
 PACE_S = 2.0  # at least between two pages
@@ -96,17 +97,20 @@ class Live:
             over.set()
             thread.join()
 
-    def end(self, ending: str, sentence: str, log: list[str], report: Path, made: bool) -> None:
+    def end(
+        self, ending: str, sentence: str, log: list[str], report: Path, made: bool, warnings: Sequence[str] = ()
+    ) -> None:
         """Write the last one, which no longer refreshes itself.
 
         `sentence` says how the run ended, `log` has the last lines of a step that failed, `report` is the newest
         whole report of this output, `made` whether this very run made it. That is the page unless the run failed, or
-        nothing was ever reported here.
+        nothing was ever reported here. `warnings` are added to the report.
         """
         self.progress.ending, self.progress.sentence, self.progress.report = ending, sentence, made
         self.progress.lines = log[-LINES:]
         if ending != "failed" and report.exists():
             for path in (report.with_name("data.html"), report):  # the report has a link to the other
-                write_text(self.path.with_name(path.name), path.read_text(encoding="utf-8"))
+                text = path.read_text(encoding="utf-8")
+                write_text(self.path.with_name(path.name), warned(text, warnings) if path == report else text)
         else:
             self.write()

@@ -48,7 +48,7 @@ ENVIRONMENT = {
 
 # Variables of the caller that steps in containers get too.
 PASSED_ON = (
-    "HF_TOKEN", "NOTIFY_WEBHOOK", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
+    "HF_TOKEN", "NOTIFY_WEBHOOK", "MODEL_REGISTRY_TOKEN", "WANDB_API_KEY", "TRACKIO_SPACE_ID", "TRACKIO_DIR",
     "S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "AWS_REGION", "AWS_DEFAULT_REGION",
 )  # fmt: skip
@@ -237,8 +237,8 @@ def _finish(
         live.end("failed", str(error), [], output / "results" / REPORT, made=False)
         raise
     write_json(output / "summary.json", summary)
-    made = bool(summary["results"])
-    live.end(outcome.ending, outcome.sentence, outcome.log, output / "results" / REPORT, made)
+    made, report = bool(summary["results"]), output / "results" / REPORT
+    live.end(outcome.ending, outcome.sentence, outcome.log, report, made, outcome.warnings)
     _print_end(outcome, summary, output)
     return 1 if outcome.ending == "failed" else 0
 
@@ -282,7 +282,7 @@ def summarise(store: Store, outcome: Outcome, output: Path, seconds: float) -> d
         "confidence": results.get("confidence"),
         "form": results.get("form", ""),
         "answers": results.get("answers", []),
-        "warnings": results.get("alarms", []),
+        "warnings": [*results.get("alarms", []), *outcome.warnings],
         "gate": _gate(records.get("gate")),
         "model": pushed.get("location"),
         "seconds": {**outcome.seconds, "total": round(seconds, 1)},

@@ -35,6 +35,8 @@ def report(*, state: str, registry: str, run_id: str, settings: Notify) -> Outco
             tell(_without_registry(run_id, error), ui_link(run_id, settings), settings)
             raise
         print(f"run {run_id}: {outcome.ending}: {outcome.sentence}")
+        for warning in outcome.warnings:
+            print(f"warning: {warning}")
         tell(outcome, link, settings)
         return outcome
 

@@ -8,7 +8,7 @@ from components.lib.registry.champion import read_champion
 from components.lib.registry.outcome import Outcome, outcome_of
 from components.lib.registry.store import open_store
 from components.lib.reporting.messages import lines, title
-from components.lib.reporting.page import render
+from components.lib.reporting.page import render, warned
 from components.lib.reporting.wording import moment
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ def write_pages(told: Outcome, registry: str, *, report: Path, outcome: Path) ->
     }  # fmt: skip
     write_text(outcome, render(HERE / "outcome.md", **found))
     made = store.read(f"runs/{told.run_id}/results/report.html")
-    write_text(report, made.decode() if made else render(HERE / "outcome.html", **found))
+    write_text(report, warned(made.decode(), told.warnings) if made else render(HERE / "outcome.html", **found))
 
 
 def champion_lines(store: Store, told: Outcome) -> list[str]:

@@ -123,6 +123,13 @@ def check_inputs(recipe: Recipe) -> Plan:
         from components.lib.hub import check_may_push
 
         check_may_push(recipe.hub_repos)
+    if recipe.push.model_registry:
+        from components.lib.model_registry import ModelRegistry
+
+        try:
+            ModelRegistry(recipe.push.model_registry).check()
+        except ValueError as error:
+            raise ValueError(f"push_model_registry: {error}; correct or empty it") from None
     plan = resolve(recipe)
     for answers, text in plan.checkers.items():
         checker.load(answers, text)
@@ -217,7 +224,7 @@ def _use(source: Source, seed: int) -> str:
 def fingerprint_of(recipe: Recipe, plan: Plan) -> str:
     """A hash of all that decides what a run produces: inputs at their revisions, settings, and this code."""
     settings = {k: v for k, v in plain(recipe).items() if k not in (*_NOT_COMPARED, "checkers")}
-    for stage, name in (("gate", "force"), ("push", "private")):
+    for stage, name in (("gate", "force"), ("push", "private"), ("push", "model_registry")):
         del settings[stage][name]
     text = json.dumps([settings, plan.hashed().text(), code_sha256()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,13 +10,14 @@ from components.lib.recipe.settings import to_json
 from components.lib.registry import lock
 from components.lib.registry.plan import Plan
 from components.push.push import push
+from components.push.register import register
 
 
 def publish(
     *, model: Path, evaluation: Path, results: Path, preflight: Path, data: Path | None, decision: Path | None,
     run_id: str,
 ) -> str:  # fmt: skip
-    """Publish a model directory to the registry and, if the recipe asks for it, to the Hub.
+    """Publish a model directory to the registry and, if the recipe asks for it, to the Hub and the Model Registry.
 
     `preflight` is the directory that `python -m components.preflight` wrote.
     """
@@ -28,6 +29,7 @@ def publish(
         fingerprint=(preflight / "fingerprint.txt").read_text(encoding="utf-8"),
         registry=recipe.registry, run_id=run_id, settings=recipe.push, by_hand=True,
     )  # fmt: skip
+    register(recipe.registry, pushed, recipe.push.model_registry)
     return f"version {pushed['version']} -> {pushed['location']}"
 
 

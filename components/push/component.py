@@ -22,11 +22,13 @@ def push(
         from components.lib.recipe.settings import from_json
         from components.lib.registry.plan import Plan
         from components.push.push import push
+        from components.push.register import register
 
         record.details = push(
             model=Path(model.path), evaluation=Path(candidate.path), results=Path(results.path), data=Path(data.path),
             decision=Path(decision.path), plan=Plan.read(plan), recipe=recipe, fingerprint=fingerprint,
             registry=registry, run_id=run_id, settings=from_json(Push, settings), by_hand=False,
         )  # fmt: skip
+        record.details |= register(registry, record.details, from_json(Push, settings).model_registry)
         record.result = f"version {record.details['version']} is the champion: {record.details['location']}"
         write_json(Path(pushed.path), record.details)

@@ -87,8 +87,12 @@ def test_at_the_end_the_report_takes_its_place(progress, tmp_path, ending):
     (tmp_path / "results").mkdir()
     for name in ("report", "data"):
         (tmp_path / "results" / f"{name}.html").write_text(f"the {name}")
-    followed.end(ending, "why", [], tmp_path / "results" / "report.html", made=ending != "no-change")
+    report = tmp_path / "results" / "report.html"
+    followed.end(ending, "why", [], report, made=ending != "no-change")
     assert [(tmp_path / f"{name}.html").read_text() for name in ("report", "data")] == ["the report", "the data"]
+    report.write_text("<h1>the report</h1>")
+    followed.end(ending, "why", [], report, made=True, warnings=["no answer"])
+    assert "<li>no answer</li>" in followed.path.read_text()
 
 
 def test_without_any_report_it_says_how_the_run_ended(progress, tmp_path):

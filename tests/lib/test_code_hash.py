@@ -103,7 +103,7 @@ CHANGES = {
         "preflight", "compare", "gate", "push", "notify", "lib/cluster", "lib/registry", "lib/reporting", "lib/study",
         "lib/recipe/files.py", "lib/recipe/recipes.py", "lib/recipe/reference.py", "lib/recipe/selection.py",
         "lib/recipe/release.py", "lib/command.py", "lib/hub.py", "lib/inside.py", "lib/live.py", "lib/local.py",
-        "lib/machine.py",
+        "lib/machine.py", "lib/model_registry.py",
         "lib/place.py", "lib/ending.py", "lib/streams.py", "lib/progress.py", "lib/retry.py",
     ),
 }  # fmt: skip

@@ -81,6 +81,17 @@ def test_endings(tmp_path, state, records, ending, sentence):
     assert found.failed_step == next((r["step"] for r in records if r["outcome"] in stopped), None)
 
 
+def test_what_went_wrong_after_the_promotion_is_a_warning_and_no_failure(tmp_path):
+    store = open_store(str(tmp_path))
+    push = step("push", "succeeded", details={"version": "v2", "warning": "v2 is not in the Model Registry: no answer"})
+    for number, record in enumerate((CHANGED, PROMOTE, push)):
+        store.write_json(f"runs/r1/record/{number}.json", record | {"started": f"2026-01-04T03:0{number}:00+00:00"})
+    found = conclude(store, "r1", state="COMPLETE", ended=0.0, failure=None)
+    assert (found.ending, found.warnings) == ("promoted", ["v2 is not in the Model Registry: no answer"])
+    told = "push result.\nWarning: v2 is not in the Model Registry: no answer\n"
+    assert told in text(found, "") and json.loads(message(found, "", "json").body)["warnings"] == found.warnings
+
+
 def test_a_push_that_died_after_the_crowning_has_promoted(tmp_path):
     store = open_store(str(tmp_path))
     store.write_json("champion.json", {"version": "v2", "run_id": "r1"})

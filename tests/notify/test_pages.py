@@ -49,6 +49,14 @@ def test_the_report_of_a_judged_run_is_on_its_page(store, tmp_path):
     assert html == "<h1>the report</h1>" and markdown.startswith("# qwen3.5-0.8b: rejected\n")
 
 
+def test_what_went_wrong_at_the_promotion_is_on_both_pages(store, tmp_path):
+    store.write("runs/week-06/results/report.html", b"<h1>the report</h1><p>")
+    told = outcome("week-06", ending="promoted", right=700, warnings=["v1 is not in <it>: no answer"])
+    html, markdown = pages(store, tmp_path, told)
+    assert html.startswith("<h1>the report</h1>\n<div") and "<li>v1 is not in &lt;it&gt;: no answer</li>" in html
+    assert "- Warning: v1 is not in &lt;it&gt;: no answer" in markdown
+
+
 def test_without_a_champion_none_is_named(tmp_path):
     html, markdown = pages(open_store(str(tmp_path / "registry")), tmp_path, outcome("week-01", ending="failed"))
     assert "<h2>The champion" not in html and "## The champion" not in markdown

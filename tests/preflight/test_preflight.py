@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from components.lib import retry
 from components.lib.files import read_json
 from components.lib.model.files import model_directory
 from components.lib.recipe import checkers, recipes
@@ -29,6 +30,7 @@ from components.preflight.preflight import (
     resolve,
     run_preflight,
 )
+from tests.fixtures.model_registry import ModelRegistryServer
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import DONE, raw_server
 from tests.fixtures.rows import write
@@ -238,6 +240,26 @@ def test_bad_parameters_are_named(tmp_path, monkeypatch, changes, said):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(ValueError, match=said):
         check_run(to_json(recipes.TINY), parameters(tmp_path, **changes))
+
+
+def test_the_model_registry_is_asked_before_anything_is_trained(tmp_path, monkeypatch):
+    """And where it lies changes nothing of what a run makes."""
+    monkeypatch.setattr(retry, "FIRST_WAIT_S", 0.0)
+    plain = check_run(to_json(recipes.TINY), parameters(tmp_path))
+
+    def check(address):
+        recipe = replace(recipes.TINY, push=replace(recipes.TINY.push, model_registry=address))
+        return check_run(to_json(recipe), parameters(tmp_path))
+
+    with ModelRegistryServer() as server:
+        assert check(server.url).fingerprint == plain.fingerprint and server.log == ["GET registered_models"]
+    with pytest.raises(
+        ValueError, match=r"push_model_registry: the Model Registry http://\S+ does not answer"
+    ) as error:
+        check(server.url)
+    assert str(error.value).endswith("; correct or empty it")
+    with raw_server(DONE) as (url, _), pytest.raises(ValueError, match="is no Model Registry"):
+        check(url)
 
 
 def test_a_missing_source_is_named(tmp_path):

@@ -171,7 +171,7 @@ def _asks(recipe: Recipe) -> list[str]:
     asks += ["--hub"] if needs_hub(recipe) else []
     for flag, kind in (("--push", "model"), ("--push-data", "dataset")):
         asks += [flag, recipe.hub_repos[kind]] if kind in recipe.hub_repos else []
-    return asks
+    return asks + (["--model-registry", recipe.push.model_registry] if recipe.push.model_registry else [])
 
 
 def needs_hub(recipe: Recipe) -> bool:
@@ -198,6 +198,7 @@ def _from_pod(finding: Finding, kind: str, cluster: Cluster, namespace: str) -> 
         "hub": "open the way from Pods to the Hub, its proxy and its name, or name a mirror by HF_ENDPOINT",
         "hub token": f"put a valid HF_TOKEN into the Secret {cluster.secret}, or none",
         "push": f"put an HF_TOKEN that may write into the Secret {cluster.secret}, or change --set push_hub_repo",
+        "model registry": f"change --set push_model_registry, or MODEL_REGISTRY_TOKEN in the Secret {cluster.secret}",
         "gpu": "make nvidia the node's default runtime: docs/troubleshooting.md",
     }
     fix = fixes.get(finding.what) or fixes.get(finding.what.split()[0], "")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.lib.cluster.step_pod import HUB, USER, step_pod
+from components.lib.cluster.step_pod import HUB, PUSH, USER, step_pod
 from components.lib.inside import NO_PLACE, reason, unreachable, why
 from components.lib.recipe.schema import Cluster
 
@@ -61,7 +61,7 @@ def probe_pod(
 
     `asks` are options of lib/cluster/probe.py: what is looked at beside the volumes, the Hub and the GPU.
     """
-    pod = step_pod(cluster, heavy, secrets=HUB)
+    pod = step_pod(cluster, heavy, secrets=HUB if heavy else PUSH)
     volumes, mounts = pod.volumes()
     command = ["python3", "-m", "components.lib.cluster.probe", "look", *pod.claims, *asks]
     command += ["--gpu"] if heavy and cluster.gpus else []

@@ -1,7 +1,8 @@
 """What `doctor` runs inside a Pod like a step's: whether it can write, reach bucket and Hub, and see a GPU.
 
 python3 -m components.lib.cluster.probe write DIR...   exit status 1 if one is not writable
-python3 -m components.lib.cluster.probe look [--registry URI] [--hub] [--push REPO [--push-data REPO]] [--gpu] [DIR...]
+python3 -m components.lib.cluster.probe look [--registry URI] [--hub] [--push REPO [--push-data REPO]]
+                                                  [--model-registry URL] [--gpu] [DIR...]
                                                    one JSON line per finding
 """
 
@@ -86,6 +87,17 @@ def push(repo: str, data: str) -> Finding:
     return Finding(True, "push", f"{repo} may be written")
 
 
+def model_registry(address: str) -> Finding:
+    """Whether Kubeflow's Model Registry answers, and takes MODEL_REGISTRY_TOKEN if one is set."""
+    from components.lib.model_registry import ModelRegistry
+
+    try:
+        ModelRegistry(address).check()
+    except ValueError as error:
+        return Finding(False, "model registry", str(error))
+    return Finding(True, "model registry", f"{address} answers")
+
+
 def gpu() -> Iterator[Finding]:
     """What torch sees of a GPU, and whether the kernels of linear attention are there and will train."""
     import torch
@@ -113,6 +125,8 @@ def look(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from hub()
     if arguments.push:
         yield push(arguments.push, arguments.push_data)
+    if arguments.model_registry:
+        yield model_registry(arguments.model_registry)
     if arguments.gpu:
         yield from gpu()
 
@@ -126,6 +140,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--hub", action="store_true", help="the recipe reads or writes the Hub")
     parser.add_argument("--push", default="", metavar="REPO")
     parser.add_argument("--push-data", default="", metavar="REPO")
+    parser.add_argument("--model-registry", default="", metavar="URL")
     parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args(given)
     if arguments.command == "look":

@@ -14,11 +14,12 @@ START_TIMEOUT = "grpo-pipeline/start-timeout-s"  # annotation of a step's Pod
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 GIB_IN_MIB = 1024
 HUB = ("HF_TOKEN",)
+PUSH = (*HUB, "MODEL_REGISTRY_TOKEN")
 TRAINING = (*HUB, "WANDB_API_KEY", "TRACKIO_SPACE_ID")
 # Step -> what it gets of the Secret `cluster.secret`, key and environment variable alike; the others get nothing.
 STEP_SECRETS = {
-    "preflight": (*HUB, "NOTIFY_WEBHOOK"), "sample": HUB, "standardize": HUB, "sft": TRAINING, "grpo": TRAINING,
-    "evaluate": HUB, "push": HUB, "notify": ("NOTIFY_WEBHOOK",),
+    "preflight": (*PUSH, "NOTIFY_WEBHOOK"), "sample": HUB, "standardize": HUB, "sft": TRAINING, "grpo": TRAINING,
+    "evaluate": HUB, "push": PUSH, "notify": ("NOTIFY_WEBHOOK",),
 }  # fmt: skip
 SECRET_KEYS = tuple(dict.fromkeys(key for keys in STEP_SECRETS.values() for key in keys))
 # Key of the bucket's Secret -> environment variable.

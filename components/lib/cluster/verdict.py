@@ -29,7 +29,7 @@ def verdict(endpoint: str, run: Any, registry: str, failed: list[str], late: Wai
         outcome = outcome_of(store.read_json(f"runs/{run.run_id}/outcome.json")) or _concluded(store, run.run_id, late)
     except (ValueError, OSError) as error:
         return _by_its_pods(endpoint, run, failed, f"its record in {registry} cannot be read here: {error}")
-    log = [f"    {line}" for line in outcome.log[-LOG_LINES:]]
+    log = [f"    {line}" for line in outcome.log[-LOG_LINES:]] + [f"warning: {told}" for told in outcome.warnings]
     record = store.url(f"runs/{run.run_id}/outcome.json")
     return [*log, f"{outcome.ending}: {outcome.sentence}", f"record: {record}"], outcome.ending != "failed"
 

@@ -105,7 +105,7 @@ TINY = Recipe(
         candidate="last", margin=0.0, alpha=0.05, max_truncated=0.1, min_well_formed=0.5, max_mean_tokens=40.0,
         max_few_shot_loss=0.02, max_source_loss=1.0, force=False,
     ),
-    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True, model_registry=""),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
     notify=Notify(format="json", ui=""),
     cluster=Cluster(
@@ -237,7 +237,7 @@ QWEN = Recipe(
         candidate="last", margin=0.0, alpha=0.05, max_truncated=0.05, min_well_formed=0.8, max_mean_tokens=700.0,
         max_few_shot_loss=0.02, max_source_loss=1.0, force=False,
     ),
-    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True),
+    push=Push(hub_repo="", private=True, licence="apache-2.0", licence_name="", data=True, model_registry=""),
     keep=Keep(runs=10, models=2, checkpoint_days=14.0),
     notify=Notify(format="json", ui=""),
     cluster=replace(

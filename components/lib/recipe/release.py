@@ -1,7 +1,8 @@
-"""What a release will need, checked with the recipe: names of Hub repositories, identifiers of licences."""
+"""What a release will need, checked with the recipe: names of Hub repositories, licences, the Model Registry."""
 
 import re
 from difflib import get_close_matches
+from urllib.parse import urlsplit
 
 from components.lib.model.names import no_hub_id
 from components.lib.recipe.schema import Recipe
@@ -30,6 +31,8 @@ def check_release(recipe: Recipe) -> None:
         if why := no_hub_id(name):
             shorter = ", or set push_data=false" if kind == "dataset" else ", or empty it"
             raise ValueError(f"push_hub_repo: {name!r} cannot be a {kind} on the Hub: {why}; change it{shorter}")
+    if address := recipe.push.model_registry:
+        _check_address(address)
     for source in (*recipe.sources, *recipe.evaluation):
         _check_licence(f"source {source.label!r}: licence", source.licence, "other, or unknown")
     licence, name = recipe.push.licence, recipe.push.licence_name
@@ -45,3 +48,16 @@ def _check_licence(setting: str, licence: str, otherwise: str) -> None:
         close = ", ".join(get_close_matches(licence.lower(), LICENCES, n=3, cutoff=0.5))
         listed = f"{close}, or another of {LICENCES_PAGE}" if close else LICENCES_PAGE
         raise ValueError(f"{setting} {licence!r} is not one that the Hub lists; write {listed}, else {otherwise}")
+
+
+def _check_address(address: str) -> None:
+    """Refuse what is no plain address of a Model Registry; the address is in the compiled pipeline, for all to read."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018, raises if it is no number
+    except ValueError:
+        parts = urlsplit("")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("push_model_registry holds more than an address; its token goes into MODEL_REGISTRY_TOKEN")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"push_model_registry {address!r} is no address; write http://HOST:PORT or https://HOST")

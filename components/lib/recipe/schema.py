@@ -288,6 +288,10 @@ class Push(Settings):
     data: bool = Field(
         description="publish the SFT conversations of a promoted model too, on the Hub as <hub_repo>-data"
     )
+    model_registry: str = Field(
+        description="address of Kubeflow's Model Registry, as http://model-registry-service.kubeflow:8080, where each "
+        "promoted version is registered; empty: none"
+    )
 
 
 class Keep(Settings):
@@ -339,7 +343,7 @@ class Cluster(Settings):
     keep_s: int = Field(description="time for which Argo keeps the ended workflow", ge=60)
     cache_claim: str = Field(description="PersistentVolumeClaim of the Hub and kernel caches, empty: none")
     checkpoints_claim: str = Field(description="PersistentVolumeClaim of training checkpoints, empty: none")
-    secret: str = Field(description="Secret with HF_TOKEN and NOTIFY_WEBHOOK, each optional")
+    secret: str = Field(description="Secret with HF_TOKEN, NOTIFY_WEBHOOK and MODEL_REGISTRY_TOKEN, each optional")
     s3_secret: str = Field(
         description="Secret with accesskey and secretkey of the bucket, if need be sessiontoken and region; empty: none"
     )

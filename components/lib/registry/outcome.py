@@ -62,6 +62,7 @@ class Outcome:
     champion: str = ""  # the champion when it had ended, empty if none
     artifacts: str = ""  # where KFP keeps the run's artifacts, empty if no step told
     cleaned: bool = False  # whether all but this was deleted
+    warnings: list[str] = field(default_factory=list)  # what went wrong and changed nothing of the ending
 
     @property
     def judged(self) -> bool:
@@ -125,6 +126,7 @@ def conclude(store: Store, run_id: str, *, state: str, ended: float, failure: Fa
         champion=champion.get("version", ""),
         artifacts=next((root for r in records if (root := artifact_root(r.get("artifact") or "", run_id))), ""),
         cleaned=False,
+        warnings=[told for record in records if (told := record.get("details", {}).get("warning"))],
     )
 
 

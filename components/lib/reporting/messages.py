@@ -41,7 +41,7 @@ def title(outcome: Outcome) -> str:
 
 def lines(outcome: Outcome) -> list[str]:
     """What happened and the numbers, without log and link."""
-    found = [f"{outcome.sentence.rstrip('.')}."]
+    found = [f"{outcome.sentence.rstrip('.')}.", *(f"Warning: {told}" for told in outcome.warnings)]
     for protocol in dict.fromkeys(row["protocol"] for row in outcome.results):
         rows = [row for row in outcome.results if row["protocol"] == protocol]
         found.append(f"{protocol}, {rows[0]['n']:,} problems: {', '.join(_accuracy(row) for row in rows)}.")

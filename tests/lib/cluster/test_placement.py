@@ -91,11 +91,11 @@ def test_requests_suit_a_host_of_16_gib(tmp_path):
     assert gate["resourceCpuRequest"] == "100m" and gate["resourceMemoryRequest"] == "512Mi"
 
 
-HUB, CURVES = {"HF_TOKEN"}, {"WANDB_API_KEY", "TRACKIO_SPACE_ID"}
+HUB, CURVES, MODELS = {"HF_TOKEN"}, {"WANDB_API_KEY", "TRACKIO_SPACE_ID"}, {"MODEL_REGISTRY_TOKEN"}
 SECRETS = {
-    "preflight": HUB | {"NOTIFY_WEBHOOK"}, "notify": {"NOTIFY_WEBHOOK"}, "standardize": HUB, "sft": HUB | CURVES,
-    "grpo": HUB | CURVES, "evaluate": HUB, "evaluate-2": HUB, "evaluate-3": HUB, "push": HUB, "gate": set(),
-    "compare": set(),
+    "preflight": HUB | MODELS | {"NOTIFY_WEBHOOK"}, "notify": {"NOTIFY_WEBHOOK"}, "standardize": HUB,
+    "sft": HUB | CURVES, "grpo": HUB | CURVES, "evaluate": HUB, "evaluate-2": HUB, "evaluate-3": HUB,
+    "push": HUB | MODELS, "gate": set(), "compare": set(),
 }  # fmt: skip
 
 

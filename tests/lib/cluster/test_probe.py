@@ -14,6 +14,7 @@ from components.lib.cluster import doctor, images, pods, probe
 from components.lib.cluster.finding import Finding, apply_overlay, asked
 from components.lib.recipe import recipes
 from tests.fixtures.hub_server import HubServer
+from tests.fixtures.model_registry import ModelRegistryServer
 
 
 def test_directories_that_can_be_written_and_not(tmp_path, capsys):
@@ -86,6 +87,18 @@ def test_a_hub_that_does_not_answer_is_no_bad_token(monkeypatch, token):
     assert "HF_TOKEN" not in shown.fix and "open the way from Pods to the Hub" in shown.fix
 
 
+def test_the_model_registry_is_asked_and_its_token_named(capsys, monkeypatch):
+    with ModelRegistryServer(token="right-token") as server:
+        found = []
+        for token in ("", "right-token"):
+            monkeypatch.setenv("MODEL_REGISTRY_TOKEN", token)
+            assert probe.main(["look", "--model-registry", server.url]) == 0
+            found.append(Finding(**json.loads(capsys.readouterr().out.splitlines()[-1])))
+    assert [finding.ok for finding in found] == [False, True] and found[1].detail == f"{server.url} answers"
+    shown = doctor._from_pod(found[0], "data", recipes.TINY.cluster, "kubeflow")
+    assert "MODEL_REGISTRY_TOKEN is not set (HTTP 401)" in shown.detail and "the Secret grpo-pipeline" in shown.fix
+
+
 @pytest.mark.parametrize(
     ("changes", "needed"),
     [({}, False), ({"push_hub_repo": "me/model"}, True), ({"model": "lab/olmo"}, True), ({"model": "/cache/m"}, False),
@@ -99,6 +112,8 @@ def test_the_probe_asks_as_preflight_will():
     recipe = recipes.override(recipes.TINY, {"registry": "s3://b/p", "push_hub_repo": "me/model"})
     hub = ["--hub", "--push", "me/model", "--push-data", "me/model-data"]
     assert doctor._asks(recipe) == ["--registry", "s3://b/p", *hub]
+    models = recipes.override(recipes.TINY, {"push_model_registry": "http://models:8080"})
+    assert doctor._asks(models) == ["--model-registry", "http://models:8080"]
     assert doctor._asks(recipes.TINY) == []
 
 
