@@ -1,4 +1,4 @@
-"""What is wrong with sources as a whole: nothing of one is kept, which ends the run, or little can be used, which is a warning."""
+"""What is wrong with sources as a whole: nothing of one is kept, which ends the run, or little is of use, a warning."""
 
 from collections.abc import Iterable, Iterator
 

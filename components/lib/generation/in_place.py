@@ -19,19 +19,46 @@ KNOWN = "0.6.0"  # version of fla-core whose kernel takes what `launch` gives it
 PLACE = "fla.ops.gated_delta_rule.fused_recurrent"
 STEP = "torch_recurrent_gated_delta_rule"  # transformers' name for it in a model's module
 VALUES = 8  # of a head, of one program of the kernel
+APART = 1e-2  # TF32 rounds numbers near 1 to 0.001
 
 # (query, key, value, g, beta, state, l2norm) -> output; the state is changed.
 Launch = Callable[..., torch.Tensor]
 
 
 def write_in_place(model: Any) -> None:
-    """Have a model's layers do so if there is a GPU and the kernel is one that this module knows."""
+    """Have a model's layers do so if there is a GPU and the kernel is one that this module knows.
+
+    Where the kernel does not give what the model's own step gives, that is said, and the step stays as it is.
+    """
     if not torch.cuda.is_available() or importlib.util.find_spec("fla") is None or version("fla-core") != KNOWN:
         return
     for module in {sys.modules[type(part).__module__] for part in model.modules()}:
         function = getattr(module, STEP, None)
-        if hasattr(function, "__wrapped__") and not hasattr(function, "launch"):
+        if not hasattr(function, "__wrapped__") or hasattr(function, "launch"):
+            continue
+        if why := otherwise(function, launch, torch.device("cuda")):
+            print(f"decoding: DeltaNet's states are copied at each step: {why}", flush=True)
+        else:
             setattr(module, STEP, in_place(function, launch))
+
+
+def otherwise(function: Any, launch: Launch, device: torch.device) -> str:
+    """Why `launch` cannot stand for a model's step on a device, by one step of random numbers; "" if it can."""
+    random = torch.Generator(device).manual_seed(0)
+    query, key, value = (torch.randn(2, 1, 2, 16, generator=random, device=device) for _ in range(3))
+    g, beta = (torch.rand(2, 1, 2, generator=random, device=device) for _ in range(2))
+    state = torch.randn(2, 2, 16, 16, generator=random, device=device)
+    try:
+        with torch.inference_mode():
+            out, new = function(
+                query, key, value, g=-g, beta=beta, initial_state=state.clone(), output_final_state=True,
+                use_qk_l2norm_in_kernel=True,
+            )  # fmt: skip
+            mine = launch(query, key, value, -g, beta, state, True)
+    except Exception as error:  # another Triton, driver or card may refuse it in its own way
+        return f"its kernel does not run here ({type(error).__name__}: {error})"
+    apart = max((mine - out).abs().max().item(), (state - new).abs().max().item())
+    return "" if apart < APART else f"its kernel gives another result here, by {apart:.3g}"
 
 
 def in_place(function: Any, launch: Launch) -> Any:

@@ -95,6 +95,28 @@ def test_the_same_tokens_and_no_state_is_made_anew(tiny, monkeypatch, launched, 
         assert {state.data_ptr() for state in launched} == kept, "the cache's own buffers, of all sizes"
 
 
+def test_a_kernel_that_does_not_run_or_computes_something_else_is_not_taken(tiny):
+    plain, device = module.torch_recurrent_gated_delta_rule, torch.device("cpu")
+
+    def right(query, key, value, g, beta, state, l2norm):
+        out, new = plain(
+            query, key, value, g=g, beta=beta, initial_state=state, output_final_state=True,
+            use_qk_l2norm_in_kernel=l2norm,
+        )  # fmt: skip
+        state.copy_(new)
+        return out
+
+    def wrong(*arguments):
+        return 1.5 * right(*arguments)
+
+    def broken(*_):
+        raise TypeError("no argument q")
+
+    assert in_place.otherwise(plain, right, device) == ""
+    assert in_place.otherwise(plain, wrong, device).startswith("its kernel gives another result here, by ")
+    assert in_place.otherwise(plain, broken, device) == "its kernel does not run here (TypeError: no argument q)"
+
+
 def states_of(layer):
     return [state for state in getattr(layer, "recurrent_states", {}).values() if state is not None]
 
