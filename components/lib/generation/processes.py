@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from components.lib import ending, machine
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def count(batches: int, threads: int) -> int:
