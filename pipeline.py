@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 NAME = "grpo-pipeline"
 
 
-def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -> Any:
+def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True, shared: bool = False) -> Any:
     """The KFP pipeline of a recipe: its values are the parameters' defaults, what it leaves out is not compiled.
 
     With a `run_id`, the key of the run record, it is for this machine; without one it is for a cluster, where KFP's
     run id is the key, and every step gets its place. What is not `judged` is only measured, without gate and push.
+    Where work is `shared` by runs with other registries, on a cluster, KFP's cache sees no registry.
     """
     from kfp import dsl
 
@@ -49,9 +50,9 @@ def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -
 
     def graph(*values: Any) -> None:
         parameters = dict(zip(recipes.PARAMETERS, values, strict=True))
-        _wire(recipe, parameters, run_id, judged)
+        _wire(recipe, parameters, run_id, judged, shared)
         if not run_id:
-            placement.place_all(recipe.cluster)
+            placement.place_all(recipe.cluster, recipe.registry if shared else "")
 
     kinds = recipes.flat_fields()
     graph.__signature__ = Signature(  # type: ignore[attr-defined]
@@ -65,7 +66,7 @@ def build(recipe: "Recipe", run_id: str | None = None, *, judged: bool = True) -
     return dsl.pipeline(name=NAME, description=graph.__doc__, pipeline_config=config)(graph)
 
 
-def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judged: bool) -> None:
+def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judged: bool, shared: bool) -> None:
     from kfp import dsl
 
     from components.lib.recipe.settings import to_json
@@ -79,7 +80,8 @@ def _wire(recipe: "Recipe", parameters: dict[str, Any], run_id: str | None, judg
         checked.set_display_name("Preflight").set_caching_options(False)
         with dsl.If(checked.outputs["Output"] != "", name="Train and judge"):
             # KFP's run id as an argument would keep the cached steps from ever being reused: they read it elsewhere.
-            _train_and_judge(recipe, run, {**run, "run_id": run_id or ""}, checked.outputs, judged)
+            cached = {"registry": "" if shared else run["registry"], "run_id": run_id or ""}
+            _train_and_judge(recipe, run, cached, checked.outputs, judged)
 
 
 def _train_and_judge(
@@ -90,13 +92,14 @@ def _train_and_judge(
     from components.compare.component import compare
     from components.standardize.component import standardize
 
-    plan = checked["Output"]
     kept = {**cached, "checkpoints": recipe.checkpoints}
     samples = _sample(kept, checked) if recipe.sample.problems else {}
-    data = standardize(**cached, plan=plan, settings=checked["standardize"], **samples)
+    data = standardize(**cached, plan=checked["rows"], settings=checked["standardize"], **samples)
     data.set_display_name("Standardize")
-    shared = {**kept, "plan": plan, "data": data.outputs["data"]}
-    items = {"base": _evaluate(shared, checked, "base", None)}
+    shared = {**kept, "plan": checked["Output"], "data": data.outputs["data"]}
+    # Greedy answers of the base know no seed but that of the rows.
+    greedy = {} if recipe.evaluate.temperature else {"plan": checked["rows"]}
+    items = {"base": _evaluate({**shared, **greedy}, checked, "base", None)}
     last, before = recipe.stages[-1], "base"
     trained: dict[str, Any] = {}
     for stage in recipe.stages:
@@ -200,7 +203,7 @@ def _run(verb: argparse.ArgumentParser) -> None:
 def _study(verb: argparse.ArgumentParser) -> None:
     from components.lib.study import verb as study
 
-    study.add(verb, run_here)
+    study.add(verb, run_here, build)
 
 
 def _compile(verb: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ def evaluate(
         place = Path(checkpoints) if checkpoints else None
 
         measured = partial(
-            measure_champion, version=champion, registry=registry, candidate=out, data=files, checkpoints=place,
+            measure_champion, version=champion, registry=record.registry, candidate=out, data=files, checkpoints=place,
             seed=inputs.seed, settings=asked,
         )  # fmt: skip
         work: dict[str, Any] = {

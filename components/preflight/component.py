@@ -30,6 +30,7 @@ def preflight(
     push_hub_repo: str,
     push_private: bool,
     merged: dsl.OutputPath(str),  # type: ignore[valid-type]
+    rows: dsl.OutputPath(str),  # type: ignore[valid-type]
     fingerprint: dsl.OutputPath(str),  # type: ignore[valid-type]
     champion: dsl.OutputPath(str),  # type: ignore[valid-type]
     sample: dsl.OutputPath(str),  # type: ignore[valid-type]

@@ -40,7 +40,8 @@ from components.preflight.model import check_fit
 from components.preflight.room import check_locks, check_room
 
 STEPS = ("sample", "standardize", "sft", "grpo", "training", "scale", "evaluate", "gate", "push")
-OUTPUTS = ("merged", "fingerprint", "champion", *STEPS)  # of the component: the recipe, and the settings of each step
+# Of the component: the recipe, the plan of what does not know the run's seed, and the settings of each step.
+OUTPUTS = ("merged", "rows", "fingerprint", "champion", *STEPS)
 # What does not change what a run would produce.
 _NOT_COMPARED = (
     "base", "registry", "checkpoints", "always", "lock_timeout_s", "training", "trainer", "keep", "notify", "cluster",
@@ -246,7 +247,9 @@ def _reason(unchanged: str, champion: Mapping[str, Any], always: bool) -> str:
 def _outputs(checked: Checked) -> dict[str, str]:
     settings = {step: to_json(getattr(checked.recipe, step)) for step in STEPS}
     merged = to_json(_without_code(checked.recipe))
-    return {"merged": merged, "fingerprint": checked.fingerprint, "champion": checked.champion, **settings}
+    rows = replace(checked.plan, seed=checked.plan.rows_seed).text()
+    own = {"merged": merged, "rows": rows, "fingerprint": checked.fingerprint, "champion": checked.champion}
+    return own | settings
 
 
 def _without_code(recipe: Recipe) -> Recipe:

@@ -25,7 +25,7 @@ from components.lib.model.names import EMBEDDED, looks_local
 from components.lib.recipe.paths import absolute, kind_of
 from components.lib.recipe.schema import STAGES, Cluster, Recipe
 from components.lib.recipe.settings import replace
-from components.lib.registry.record import RUN_ID_VARIABLE
+from components.lib.registry.record import REGISTRY_VARIABLE, RUN_ID_VARIABLE
 
 
 def for_cluster(recipe: Recipe) -> Recipe:
@@ -98,12 +98,17 @@ def _check_gpus(cluster: Cluster, processes: int, trainjob: bool) -> None:
         )
 
 
-def place_all(cluster: Cluster) -> None:
-    """Place every task of the pipeline that is being built; to be called at the end of its function."""
+def place_all(cluster: Cluster, registry: str = "") -> None:
+    """Place every task of the pipeline that is being built; to be called at the end of its function.
+
+    `registry` reaches the steps as an environment variable, which KFP's cache does not look at.
+    """
     from kfp.dsl import pipeline_context
 
     for task in pipeline_context.Pipeline.get_default_pipeline().tasks.values():
         _place(task, cluster)
+        if registry:
+            task.set_env_variable(REGISTRY_VARIABLE, registry)
 
 
 def _place(task: Any, cluster: Cluster) -> None:

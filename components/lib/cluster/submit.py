@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from components.lib.cluster.api import accepted, arguments_of, compiled, experiment_of, quiet
-from components.lib.cluster.watch import watch
+from components.lib.cluster.watch import patiently, watch
 from components.lib.recipe.schema import Recipe
 
 
@@ -30,3 +30,21 @@ def submit(
     print(f"run {run.display_name}: {run.run_id}")
     print(f"page: {endpoint}/#/runs/details/{run.run_id}", flush=True)
     return watch(client, endpoint, namespace, run.run_id) if wait else 0
+
+
+def newest_runs(client: Any, experiment: str, namespace: str) -> dict[str, Any]:
+    """Name -> the newest run of that name in an experiment, which is made if there is none."""
+    experiment_id = experiment_of(client, experiment, namespace)
+    found: dict[str, Any] = {}
+    token = ""
+    while True:
+        page = patiently(
+            lambda token=token: client.list_runs(  # type: ignore[misc]
+                page_token=token, page_size=100, sort_by="created_at desc", experiment_id=experiment_id
+            ),
+            f"which runs experiment {experiment} has",
+        )
+        for run in page.runs or []:
+            found.setdefault(run.display_name, run)
+        if not (token := page.next_page_token or ""):
+            return found

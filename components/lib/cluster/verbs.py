@@ -19,10 +19,9 @@ def add(verb: argparse.ArgumentParser, name: str, build: Build) -> None:
     function = {"submit": _submit, "schedule": _schedule, "doctor": _doctor}[name]
     verb.set_defaults(function=lambda given: function(given, selection.chosen(given.recipe, given.set), build))
     selection.add_arguments(verb)
-    _add_place(verb)
+    add_place(verb)
     verb.add_argument("--experiment", default=EXPERIMENT, help=f"experiment of the run (default: {EXPERIMENT})")
-    account = f"account of the steps (default: {ACCOUNT})"
-    verb.add_argument("--service-account", default=ACCOUNT, metavar="NAME", help=account)
+    add_account(verb)
     if name == "submit":
         verb.add_argument("--run-name", default="", metavar="NAME", help="name of the run (default: recipe and time)")
         verb.add_argument("--wait", action="store_true", help="show each step until the run has ended")
@@ -50,13 +49,20 @@ def add_follow(verb: argparse.ArgumentParser) -> None:
         return watch(connect(endpoint, given.namespace), endpoint, given.namespace, given.run_id)
 
     verb.add_argument("run_id", metavar="RUN_ID", help="the run, as its page and `kfp run list` name it")
-    _add_place(verb)
+    add_place(verb)
     verb.set_defaults(function=function)
 
 
-def _add_place(verb: argparse.ArgumentParser) -> None:
+def add_place(verb: argparse.ArgumentParser) -> None:
+    """Give a verb the flags that say where Kubeflow Pipelines is."""
     verb.add_argument("--endpoint", metavar="URL", help="Kubeflow Pipelines (default: KF_PIPELINES_ENDPOINT)")
     verb.add_argument("--namespace", default=NAMESPACE, help=f"where the steps run (default: {NAMESPACE})")
+
+
+def add_account(verb: argparse.ArgumentParser) -> None:
+    """Give a verb the flag that names the account of the steps."""
+    account = f"account of the steps (default: {ACCOUNT})"
+    verb.add_argument("--service-account", default=ACCOUNT, metavar="NAME", help=account)
 
 
 def _submit(arguments: argparse.Namespace, recipe: Recipe, build: Build) -> int:

@@ -1,6 +1,7 @@
 """Watching a run on a cluster to its end: what each step does, what a Pod waits for, and how it ended."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from components.lib.cluster.api import ENDED
@@ -24,7 +25,7 @@ def watch(client: Any, endpoint: str, namespace: str, run_id: str) -> int:
     """
     try:
         run = asked(client, run_id)
-        spec, seen = spec_of(client, run), _Seen(namespace, run_id)
+        spec, seen = spec_of(client, run), Seen(namespace, run_id)
         names = step_names(spec)
         while run.state not in ENDED:
             seen.look(step_states(run, names))
@@ -42,11 +43,12 @@ def watch(client: Any, endpoint: str, namespace: str, run_id: str) -> int:
         return INTERRUPTED
 
 
-class _Seen:
-    """What has been told of a run: the states of its steps, and why its Pods wait."""
+class Seen:
+    """What has been told of a run: the states of its steps, and why its Pods wait; `name` begins each line."""
 
-    def __init__(self, namespace: str, run_id: str) -> None:
+    def __init__(self, namespace: str, run_id: str, name: str = "") -> None:
         self.namespace, self.run_id, self.started = namespace, run_id, time.monotonic()
+        self.name = f"{name}: " if name else ""
         self.states: dict[str, str] = {}
         self.pods: dict[str, str] = {}  # Pod -> why it waits
         self.late: Waiting | None = None  # the Pod by which the run was ended
@@ -92,11 +94,16 @@ class _Seen:
             self._line(text)
 
     def _line(self, text: str) -> None:
-        print(f"[{self.seconds():5.0f} s] {text}", flush=True)
+        print(f"[{self.seconds():5.0f} s] {self.name}{text}", flush=True)
 
 
 def asked(client: Any, run_id: str) -> Any:
     """The run as KFP has it; a server that is silent for SILENT_S is a `ValueError`."""
+    return patiently(lambda: client.get_run(run_id), f"how run {run_id} is doing")
+
+
+def patiently(ask: Callable[[], Any], what: str) -> Any:
+    """What KFP answers; that it is silent for SILENT_S, or refuses, is a `ValueError` with `what` it was asked."""
     from kfp_server_api.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
@@ -104,11 +111,11 @@ def asked(client: Any, run_id: str) -> Any:
     told = False
     while True:
         try:
-            return client.get_run(run_id)
+            return ask()
         except (HTTPError, ApiException) as error:
             status = getattr(error, "status", None) or 503
             if status < 500 or time.monotonic() - since > SILENT_S:
-                raise ValueError(f"Kubeflow Pipelines does not tell how run {run_id} is doing: {error}") from None
+                raise ValueError(f"Kubeflow Pipelines does not tell {what}: {error}") from None
             if not told:
                 print(f"Kubeflow Pipelines does not answer; asking again for {SILENT_S} s", flush=True)
                 told = True

@@ -31,6 +31,7 @@ LOG_LINES = 40
 BEAT_S = 5.0
 FAILED = "failed: "  # between a step's name and its error, where it cannot be written into the record
 RUN_ID_VARIABLE = "GRPO_RUN_ID"  # set on the Pods of a cluster
+REGISTRY_VARIABLE = "GRPO_REGISTRY"  # set there where runs with registries of their own share steps
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|WEBHOOK|CREDENTIAL")
 _LEAST_SECRET = 6  # characters; shorter values would strike out ordinary words
 
@@ -40,6 +41,7 @@ class StepReport:
     """What a step has to say of itself; fill `numbers` and `result` while it runs."""
 
     step: str
+    registry: str = ""  # where the record is
     numbers: dict[str, float] = field(default_factory=dict)
     result: str = ""  # one sentence
     details: dict[str, Any] = field(default_factory=dict)
@@ -98,14 +100,15 @@ def recorded(registry: str, run_id: str, step: str, artifact: str = "") -> Itera
     """Run a step's work under a record in the registry; an error is recorded and raised again.
 
     `artifact` is the address of one of the step's KFP artifacts, if it has any: it tells where KFP has those of the
-    run. An empty `run_id` is read from GRPO_RUN_ID. A signal to end, and the end of the run on this machine, are
-    recorded as such an error, `Ended`.
+    run. An empty `run_id` is read from GRPO_RUN_ID, an empty `registry` from GRPO_REGISTRY. A signal to end, and the
+    end of the run on this machine, are recorded as such an error, `Ended`.
     """
     run_id = run_id or os.environ.get(RUN_ID_VARIABLE, "")
+    registry = registry or os.environ.get(REGISTRY_VARIABLE, "")
     if not run_id:
         raise ValueError(f"step {step} got no run id, and {RUN_ID_VARIABLE} is not set; give one of them")
     store = open_store(registry)
-    record = StepReport(step)
+    record = StepReport(step, registry)
     where = {"pod": inside.own_pod(), "artifact": artifact}
     with ending.handling(ending.end), ending.with_run(), _last_lines() as tail:
         writer = _Writer(store, record_key(run_id, step), record, tail, where)

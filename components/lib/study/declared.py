@@ -7,7 +7,9 @@ variants:
   sft: {stages: [sft]}        # changes, as in a recipe file
 seeds: [0, 1, 2]
 compare: [[base, sft]]        # default: each against the first
+across_protocols: [[base, sft]]   # pairs of which also: does their difference depend on how is asked? default: none
 push_best: false              # run the best variant once more, with gate and push
+parallel: 1                   # runs at once on a cluster
 """
 
 import re
@@ -39,7 +41,11 @@ class Study(Settings):
     variants: dict[str, Any] = Field(description="name -> changes, as in a recipe file")
     seeds: tuple[int, ...] = Field(description="seeds with which every variant runs", min_length=1)
     compare: tuple[tuple[str, str], ...] = Field(default=(), description="pairs of variants, the reference first")
+    across_protocols: tuple[tuple[str, str], ...] = Field(
+        default=(), description="pairs whose difference is also compared between protocols"
+    )
     push_best: bool = Field(default=False, description="run the best variant once more, with gate and push")
+    parallel: int = Field(default=1, description="runs at once on a cluster", ge=1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,9 @@ class Declared:
     variants: tuple[str, ...]
     seeds: tuple[int, ...]
     compare: tuple[tuple[str, str], ...]
+    across_protocols: tuple[tuple[str, str], ...]
     push_best: bool
+    parallel: int
     recipes: dict[str, Recipe]
 
     @property
@@ -85,7 +93,8 @@ def load(name: str, recipe: str = "", changes: Sequence[str] = ()) -> Declared:
     }
     first, *others = study.variants
     pairs = study.compare or tuple((first, other) for other in others)
-    return Declared(study.name, tuple(study.variants), study.seeds, pairs, study.push_best, made)
+    own = {name: getattr(study, name) for name in ("name", "seeds", "across_protocols", "push_best", "parallel")}
+    return Declared(variants=tuple(study.variants), compare=pairs, recipes=made, **own)
 
 
 def _study(path: Path, given: CommentedMap) -> Study:
@@ -112,11 +121,19 @@ def _check(path: Path, given: CommentedMap, study: Study) -> None:
         _check_variant(_place(path, given, ("variants", name)), name, changes)
     if len(set(study.seeds)) < len(study.seeds) or min(study.seeds) < 0:
         raise ValueError(f"{_place(path, given, ('seeds',))}: seeds {list(study.seeds)}: give different ones from 0 on")
-    for number, pair in enumerate(study.compare):
-        where = f"{_place(path, given, ('compare', number))}: compare {list(pair)}"
+    for field in ("compare", "across_protocols"):
+        _check_pairs(path, given, field, getattr(study, field), known)
+
+
+def _check_pairs(
+    path: Path, given: CommentedMap, field: str, pairs: Sequence[tuple[str, str]], known: Sequence[str]
+) -> None:
+    """Refuse pairs that are none of the study's variants."""
+    for number, pair in enumerate(pairs):
+        where = f"{_place(path, given, (field, number))}: {field} {list(pair)}"
         if unknown := [name for name in pair if name not in known]:
             raise ValueError(f"{where}: there is no variant {unknown[0]!r}; valid: {near(unknown[0], known)}")
-        if pair[0] == pair[1] or pair in study.compare[:number]:
+        if pair[0] == pair[1] or pair in pairs[:number]:
             raise ValueError(f"{where}: {'name two variants' if pair[0] == pair[1] else 'it is there twice'}")
 
 

@@ -29,6 +29,7 @@ def _render(name: str, found: Mapping[str, Any], **more: Any) -> str:
         headline=story.headline(found),
         sentences=story.sentences(found),
         settles=story.settles,
+        shift_of=story.shift_of,
         methods=story.METHODS,
         gains={(row["after"], row["protocol"]): row for row in reversed(found["comparisons"])},
         first=found["accuracies"][0]["protocol"],

@@ -16,7 +16,7 @@ from components.lib.registry.store import open_store
 from components.lib.reporting.statistics import holm
 from components.lib.study import inference
 from components.lib.study.declared import BASE, OWN, Declared
-from components.lib.study.runs import Run
+from components.lib.study.runs import Run, steps_of
 
 SEED = 0  # of the bootstrap: the same runs give the same report
 SHOWN = {"grpo": ("correct", "right answers in training", True), "sft": ("loss", "loss", False)}  # of the last stage
@@ -56,11 +56,8 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
     level = {"confidence": settings.confidence, "samples": settings.bootstrap_samples}
     scores = scores_of(study, ended)
     compared = [row for pair in study.compare for row in comparisons(scores, pair, level)]
-    # One that has no p-value yet counts in the family: it may get one, and claims must not depend on that.
-    p_values = [1.0 if row["p_value"] is None else row["p_value"] for row in compared]
-    for row, adjusted in zip(compared, holm(p_values), strict=True):
-        row["p_adjusted"] = None if row["p_value"] is None else adjusted
-        _judge(row, 1 - settings.confidence, len(compared))
+    shifts = [row for pair in study.across_protocols for row in shifts_of(scores, pair, level)]
+    judge([*compared, *shifts], 1 - settings.confidence)
     return {
         "name": study.name,
         "recipe": study.any_recipe.name,
@@ -71,11 +68,23 @@ def compute(study: Declared, runs: Sequence[Run]) -> dict[str, Any]:
         "bootstrap_samples": settings.bootstrap_samples,
         "accuracies": [row for variant in study.variants for row in accuracies(scores, variant, level)],
         "comparisons": compared,
+        "shifts": shifts,
         "costs": [cost for variant in study.recipes if (cost := _cost(variant, ended))],
         "curves": [curve for variant in study.recipes if (curve := _curves(variant, ended))],
         "runs": [_run(run, ended) for run in runs],
         "warnings": _warnings(runs, ended),
     }
+
+
+def judge(rows: Sequence[dict[str, Any]], alpha: float) -> None:
+    """Add to all that a report compares its adjusted p-value, whether it is claimed, and what would settle it.
+
+    One that has no p-value yet counts in the family: it may get one, and claims must not depend on that.
+    """
+    p_values = [1.0 if row["p_value"] is None else row["p_value"] for row in rows]
+    for row, adjusted in zip(rows, holm(p_values), strict=True):
+        row["p_adjusted"] = None if row["p_value"] is None else adjusted
+        _judge(row, alpha, len(rows))
 
 
 def _judge(row: dict[str, Any], alpha: float, comparisons: int) -> None:
@@ -132,13 +141,39 @@ def comparisons(scores: Scores, pair: tuple[str, str], level: Mapping[str, Any])
                 f"{pair[0]} and {pair[1]} were not asked the same problems; let `evaluate` be one for both"
             )
         change = _matrix(after[protocol], seeds) - _matrix(before[protocol], seeds)
-        each = change.mean(axis=1).tolist()
-        found.append({
-            "before": pair[0], "after": pair[1], "protocol": protocol, "n": change.shape[1],
-            "differences": dict(zip(map(str, seeds), each, strict=True)), "mean": fmean(each),
-            "interval": list(inference.interval(change, seed=SEED, **level)), "p_value": inference.paired_t(each),
-        })  # fmt: skip
+        names = {"before": pair[0], "after": pair[1], "protocol": protocol}
+        found.append(names | _inferred(change, seeds, level))
     return found
+
+
+def shifts_of(scores: Scores, pair: tuple[str, str], level: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How far the difference of two variants is another one by each further protocol than by the first.
+
+    Per seed and problem, so over the problems that were asked by both; not adjusted yet.
+    """
+    before, after = (scores[name] for name in pair)
+    first, *others = _ordered(set(before) & set(after))
+    found = []
+    for protocol in others:
+        tables = [variant[name] for name in (first, protocol) for variant in (before, after)]
+        seeds = [seed for seed in after[first] if all(seed in table for table in tables)]
+        problems = set.intersection(*(set(table[seed]) for table in tables for seed in seeds)) if seeds else set()
+        if not problems:
+            continue
+        kept = [{seed: {name: table[seed][name] for name in problems} for seed in seeds} for table in tables]
+        old, new, other_old, other_new = (_matrix(table, seeds) for table in kept)
+        names = {"before": pair[0], "after": pair[1], "protocol": protocol, "reference": first}
+        found.append(names | _inferred(other_new - other_old - new + old, seeds, level))
+    return found
+
+
+def _inferred(change: np.ndarray, seeds: Sequence[int], level: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be inferred from (seeds, problems) of changes: each seed's mean, that of all, interval and p-value."""
+    each = change.mean(axis=1).tolist()
+    return {
+        "n": change.shape[1], "differences": dict(zip(map(str, seeds), each, strict=True)), "mean": fmean(each),
+        "interval": list(inference.interval(change, seed=SEED, **level)), "p_value": inference.paired_t(each),
+    }  # fmt: skip
 
 
 def _changes(study: Declared) -> dict[str, str]:
@@ -169,12 +204,14 @@ def _distinct(values: np.ndarray) -> np.ndarray:
 
 
 def _cost(variant: str, ended: Sequence[Ended]) -> dict[str, Any] | None:
-    """Means over seeds of what the trainings of a variant took; an SFT that others share counts for each of them."""
-    rows = []
+    """Means over seeds of what the trainings of a variant took; an SFT that others share counts for each of them.
+
+    A training that KFP's cache has spared a run has no record there: that of the run that did it counts.
+    """
+    rows, made = [], _trained(ended)
     for each in (each for each in ended if each.run.variant == variant):
-        stages = each.run.recipe.stages
-        trained = [record | {"seconds": record["numbers"]["train_seconds"]}
-                   for record in each.records if record["step"] in stages]  # fmt: skip
+        keys = steps_of(each.run.recipe)
+        trained = [made[keys[stage]] for stage in each.run.recipe.stages if keys[stage] in made]
         lengths = each.results["curves"].get("grpo", {}).get("completion_length", [])
         rows.append({
             "train_seconds": sum(record["seconds"] for record in trained), "gpu_hours": gpu_hours(trained),
@@ -182,6 +219,16 @@ def _cost(variant: str, ended: Sequence[Ended]) -> dict[str, Any] | None:
             * each.run.recipe.grpo.rows_per_step if lengths else 0,
         })  # fmt: skip
     return {"variant": variant} | {name: fmean(row[name] for row in rows) for name in rows[0]} if rows else None
+
+
+def _trained(ended: Sequence[Ended]) -> dict[str, Any]:
+    """Key of a training -> its record, with the seconds of the training alone."""
+    return {
+        steps_of(each.run.recipe)[record["step"]]: record | {"seconds": record["numbers"]["train_seconds"]}
+        for each in ended
+        for record in each.records
+        if record["step"] in each.run.recipe.stages
+    }
 
 
 def _curves(variant: str, ended: Sequence[Ended]) -> dict[str, Any] | None:

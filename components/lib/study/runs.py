@@ -8,8 +8,9 @@ REGISTRY/studies/NAME/VARIANT/SEED/          a registry for each run; REGISTRY i
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -26,8 +27,18 @@ LOCK = ".study.lock"
 MEASURED = "measured"
 # Seconds of a step of the tiny model on two CPU cores, most of it the start of a process; until runs have told better.
 TINY_S = {"standardize": 8, "evaluate-base": 25, "sft": 40, "evaluate-sft": 25, "grpo": 60, "evaluate-grpo": 25}
-REST_S = 12  # of the other steps of a run
-SAME_S = 4  # of a step that another run has done
+
+
+class Cost(NamedTuple):
+    """Seconds that a run takes beside the work of its steps."""
+
+    rest: float  # of the other steps
+    step: float  # of a step beyond its work
+    same: float  # of a step that another run has done
+
+
+HERE = Cost(rest=12, step=0, same=4)
+CLUSTER = Cost(rest=120, step=20, same=10)  # Argo looks every 10 s, and a step has two Pods
 
 
 @dataclass(frozen=True)
@@ -47,12 +58,16 @@ class Run:
     def ended(self) -> Outcome | None:
         """The newest outcome of this very recipe, None if it has none; what is in the registry of another is not."""
         store = open_store(self.recipe.registry)
-        own = files.write(replace(self.recipe, registry="", checkpoints=""))
         for outcome in reversed(read_outcomes(store)):
             results = store.read_json(f"runs/{outcome.run_id}/results/results.json") or {}
-            if outcome.ending != MEASURED or _same((results.get("run") or {}).get("recipe_file", ""), own):
+            if outcome.ending != MEASURED or _same((results.get("run") or {}).get("recipe_file", ""), self._file):
                 return outcome
         return None
+
+    @cached_property
+    def _file(self) -> str:
+        """The recipe as a run keeps it; writing it takes a while."""
+        return files.write(replace(self.recipe, registry="", checkpoints=""))
 
     def measured(self) -> Outcome | None:
         """Its outcome if it came to its end."""
@@ -60,8 +75,10 @@ class Run:
         return outcome if outcome and outcome.ending == MEASURED else None
 
 
-def planned(study: Declared, output: Path) -> list[Run]:
+def planned(study: Declared, output: Path, *, cluster: bool = False) -> list[Run]:
     """All runs of a study, every variant with one seed before the next seed, so that what there is can be compared.
+
+    On a cluster training checkpoints go where the recipe says, or to its claim.
 
     `ValueError` if there is a base and variants begin with different ones.
     """
@@ -71,7 +88,7 @@ def planned(study: Declared, output: Path) -> list[Run]:
             f"study {study.name}: {BASE} is not one: variants differ in model, data or `evaluate`; leave it out"
         )
     return [
-        Run(variant, seed, _own(study, output, variant, seed), output / "runs" / variant / str(seed))
+        Run(variant, seed, _own(study, output, variant, seed, cluster), output / "runs" / variant / str(seed))
         for seed in study.seeds
         for variant in study.recipes
     ]
@@ -110,8 +127,11 @@ def new_steps(runs: Sequence[Run]) -> list[list[str]]:
     return found
 
 
-def seconds_left(runs: Sequence[Run], done: Mapping[int, Outcome]) -> float | None:
-    """About how long the runs take that are not `done` (place in `runs` -> outcome); None if nothing tells it yet."""
+def seconds_left(runs: Sequence[Run], done: Mapping[int, Outcome], cost: Cost = HERE) -> float | None:
+    """About how long the runs take that are not `done` (place in `runs` -> outcome); None if nothing tells it yet.
+
+    One after another.
+    """
     known: dict[str, float] = {}
     if all(run.recipe.model in EMBEDDED for run in runs):
         known |= TINY_S
@@ -122,7 +142,7 @@ def seconds_left(runs: Sequence[Run], done: Mapping[int, Outcome]) -> float | No
     if not all(step in known for steps in fresh for step in steps):
         return None
     return sum(
-        REST_S + sum(known[step] if step in fresh[place] else SAME_S for step in steps_of(run.recipe))
+        cost.rest + sum(known[step] + cost.step if step in fresh[place] else cost.same for step in steps_of(run.recipe))
         for place, run in enumerate(runs)
         if place not in done
     )
@@ -135,14 +155,14 @@ def run_all(study: Declared, output: Path, runner: str, start: Callable[..., int
     command goes on there. `start` runs one (pipeline.run_here).
     """
     output.mkdir(parents=True, exist_ok=True)
-    with ending.locked(output / LOCK, 0) or _in_use(output):
+    with ending.locked(output / LOCK, 0) or in_use(output):
         runs = planned(study, output)
         done = {place: outcome for place, run in enumerate(runs) if (outcome := run.measured())}
         failed = []
         for place, run in enumerate(runs):
             if place in done:
                 continue
-            left = told_minutes(seconds_left(runs, done))
+            left = told_left(runs, done)
             print(f"\nstudy {study.name}: run {place + 1} of {len(runs)}: {run.name}; left: {left}", flush=True)
             status = _start(run, output, runner, start)
             if status > 128:
@@ -162,17 +182,24 @@ def promote(study: Declared, variant: str, output: Path, runner: str, start: Cal
 
     What is trained already is taken from the study's checkpoints. Returns the exit status.
     """
-    recipe = replace(
-        study.recipes[variant], seed=study.seeds[0], registry=registry_of(study, output), always=True,
-        checkpoints=study.any_recipe.checkpoints or str(output / "checkpoints"),
-    )  # fmt: skip
     print(f"\nstudy {study.name}: {variant} with gate and push", flush=True)
-    return start(recipe, output=output / "best", runner=runner, study=output)
+    return start(best(study, variant, output), output=output / "best", runner=runner, study=output)
 
 
-def told_minutes(seconds: float | None) -> str:
-    """A length of time in words."""
-    return "not known before the first run has ended" if seconds is None else f"about {max(1, round(seconds / 60))} min"
+def best(study: Declared, variant: str, output: Path, *, cluster: bool = False) -> Recipe:
+    """The recipe of the run with gate and push: that of a variant with its first seed."""
+    return replace(
+        study.recipes[variant], seed=study.seeds[0], registry=registry_of(study, output), always=True,
+        checkpoints=_checkpoints(study, output, cluster),
+    )  # fmt: skip
+
+
+def told_left(runs: Sequence[Run], done: Mapping[int, Outcome], parallel: int = 0) -> str:
+    """About how long the rest takes, in words; `parallel` runs at once on a cluster, 0 on this machine."""
+    seconds = seconds_left(runs, done, CLUSTER if parallel else HERE)
+    if seconds is None:
+        return "not known before the first run has ended"
+    return f"about {max(1, round(seconds / max(parallel, 1) / 60))} min"
 
 
 def _start(run: Run, output: Path, runner: str, start: Callable[..., int]) -> int:
@@ -184,14 +211,18 @@ def _start(run: Run, output: Path, runner: str, start: Callable[..., int]) -> in
         return 1
 
 
-def _own(study: Declared, output: Path, variant: str, seed: int) -> Recipe:
+def _own(study: Declared, output: Path, variant: str, seed: int, cluster: bool) -> Recipe:
     """The recipe of a run: of the gate's problems it asks one, the fewest, since no gate will decide."""
     recipe = study.recipes[variant]
     return replace(
         recipe, seed=seed, registry=f"{registry_of(study, output)}/studies/{study.name}/{variant}/{seed}",
-        checkpoints=recipe.checkpoints or str(output / "checkpoints"),
+        checkpoints=_checkpoints(study, output, cluster),
         evaluate=replace(recipe.evaluate, gate_problems=1, gate_protocols=("zero-shot",)),
     )  # fmt: skip
+
+
+def _checkpoints(study: Declared, output: Path, cluster: bool) -> str:
+    return study.any_recipe.checkpoints or ("" if cluster else str(output / "checkpoints"))
 
 
 def _same(one: str, other: str) -> bool:
@@ -199,5 +230,6 @@ def _same(one: str, other: str) -> bool:
     return one == other or yaml.safe_load(one) == yaml.safe_load(other)
 
 
-def _in_use(output: Path) -> Any:
+def in_use(output: Path) -> Any:
+    """Refuse the output of a study that is being run."""
     raise ValueError(f"--output {output} is in use by another `study`; wait until it has ended, or give another")

@@ -19,6 +19,9 @@ METHODS = (
     "Seeds that would settle a difference: power of that test by the noncentral t (Cohen 1988), a chance of "
     f"{POWER:.0%} at the level divided by the number of comparisons, if difference and deviation are what these seeds "
     "show; of few seeds that is a guess.",
+    "Whether a difference depends on how is asked: the difference by one protocol less that by the first, for each "
+    "seed and problem, by the same test and interval, in one family with the comparisons. Only of the pairs that the "
+    "study names in `across_protocols`.",
     "It holds for this model, these data and settings, and no others.",
 )
 
@@ -26,20 +29,54 @@ METHODS = (
 def headline(found: Mapping[str, Any]) -> str:
     """What the study claims, in one sentence."""
     claimed = [row for row in found["comparisons"] if row["claimed"]]
-    if not claimed:
+    shifted = [row for row in found["shifts"] if row["claimed"]]
+    if not [*claimed, *shifted]:
         return f"Study {found['name']}: no difference can be claimed"
-    parts = [f"{row['after']} {points(row['mean'])} points on {row['before']}" for row in claimed]
+    several = len({row["protocol"] for row in found["comparisons"]}) > 1
+    parts = [
+        f"{row['after']} {points(row['mean'])} points on {row['before']}{' ' * several}{row['protocol'] * several}"
+        for row in claimed
+    ]
+    parts += [f"{row['after']} on {row['before']} {_less(row)}" for row in shifted]
     return f"Study {found['name']}: {', '.join(dict.fromkeys(parts))}"
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """A sentence for each comparison: what can be said, or that it cannot and how many seeds would settle it."""
-    return [_sentence(row, found["confidence"]) for row in found["comparisons"]]
+    level = found["confidence"]
+    return [*(_sentence(row, level) for row in found["comparisons"]), *(_shift(row, level) for row in found["shifts"])]
 
 
 def _sentence(row: Mapping[str, Any], confidence: float) -> str:
+    word = "better" if row["mean"] > 0 else "worse"
+    return _judged(
+        row, confidence, f"{row['after']} against {row['before']}, {row['protocol']}",
+        f"{row['after']} is {word} than {row['before']}, {row['protocol']}",
+        "That they differ cannot be said, nor that they do not.",
+    )  # fmt: skip
+
+
+def _shift(row: Mapping[str, Any], confidence: float) -> str:
+    return _judged(
+        row, confidence, f"{row['after']} against {row['before']}, {shift_of(row)}",
+        f"What {row['after']} changes on {row['before']} depends on how is asked, {_less(row)}",
+        "That the difference depends on how is asked cannot be said, nor that it does not.",
+    )  # fmt: skip
+
+
+def shift_of(row: Mapping[str, Any]) -> str:
+    """Between which protocols a difference is compared."""
+    return f"{row['protocol']} less {row['reference']}"
+
+
+def _less(row: Mapping[str, Any]) -> str:
+    size = points(abs(row["mean"])).removeprefix("+")
+    return f"{size} points {'more' if row['mean'] > 0 else 'less'} {row['protocol']} than {row['reference']}"
+
+
+def _judged(row: Mapping[str, Any], confidence: float, names: str, claim: str, nothing: str) -> str:
+    """A comparison with its numbers, by one of three openings: its names, and what can be claimed or not."""
     seeds = len(row["differences"])
-    names = f"{row['after']} against {row['before']}, {row['protocol']}"
     numbers = (
         f"{points(row['mean'])} points ({points_interval(row['interval'])} at {100 * confidence:g} %), "
         f"{seeds} seed{'s' * (seeds > 1)}"
@@ -47,10 +84,7 @@ def _sentence(row: Mapping[str, Any], confidence: float) -> str:
     if row["p_value"] is None:
         return f"{names}: {numbers}. Nothing can be claimed of fewer than {LEAST_SEEDS} seeds.{_open(row)}"
     numbers += f", adjusted p {p_text(row['p_adjusted'])}"
-    if row["claimed"]:
-        word = "better" if row["mean"] > 0 else "worse"
-        return f"{row['after']} is {word} than {row['before']}, {row['protocol']}: {numbers}."
-    return f"{names}: {numbers}. That they differ cannot be said, nor that they do not.{_open(row)}"
+    return f"{claim}: {numbers}." if row["claimed"] else f"{names}: {numbers}. {nothing}{_open(row)}"
 
 
 def _open(row: Mapping[str, Any]) -> str:

@@ -49,6 +49,8 @@ def test_variants_are_changes_of_one_recipe_and_share_the_data(tmp_path):
         ("seeds:", "compare: [[base, bth]]\nseeds:", r":6: compare \['base', 'bth'\]: there is no variant 'bth'"),
         ("seeds:", "compare: [[sft, sft]]\nseeds:", r":6: .*: name two variants"),
         ("seeds:", "compare: [[base, sft], [base, sft]]\nseeds:", r":6: .*: it is there twice"),
+        ("seeds:", "across_protocols: [[sft, x]]\nseeds:", r":6: across_protocols .*: there is no variant 'x'"),
+        ("seeds:", "parallel: 0\nseeds:", r":6: parallel: 0 is too small; it must be at least 1"),
         ("both:", "a/b:", "'a/b' names a folder"),
         ("recipe: tiny", "recipe: tny", "no recipe 'tny'; valid: tiny, "),
         ("recipe: tiny", "recipe: tny.yaml", "there is no recipe file .*/tny.yaml"),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from components.lib.files import read_json
@@ -17,9 +18,12 @@ from tests.fixtures.outcomes import outcome
 PROBLEMS = 200
 
 
-def leave(run, right, ending="measured", commit="a"):
-    """What a run leaves in its registry; `right` of its problems are right, of the base 20."""
-    store, run_id = open_store(run.recipe.registry), f"{run.variant}-{run.seed}"
+def leave(run, right, ending="measured", commit="a", run_id=""):
+    """What a run leaves in its registry; `right` of its problems are right, of the base 20.
+
+    Of its trainings only the last has a record, as where a cache has spared it the SFT.
+    """
+    store, run_id = open_store(run.recipe.registry), run_id or f"{run.variant}-{run.seed}"
     text = files.write(changed(run.recipe, registry="", checkpoints=""))
     last = run.recipe.stages[-1]
     curve = {
@@ -69,8 +73,8 @@ def test_the_report_says_what_can_be_said_and_what_cannot(study, capsys):
     (row,) = [row for row in found["accuracies"] if row["variant"] == "sft"]
     assert row["seeds"] == {"0": 0.3, "1": 0.31, "2": 0.305} and row["interval"][0] < 0.305 < row["interval"][1]
     cost = found["costs"][-1]
-    assert (cost["variant"], cost["train_seconds"]) == ("sft+grpo", 30.0)
-    assert cost["gpu_hours"] == pytest.approx(30 / 3600, abs=1e-4)
+    assert (cost["variant"], cost["train_seconds"]) == ("sft+grpo", 60.0), "the SFT's record is that of another run"
+    assert cost["gpu_hours"] == pytest.approx(60 / 3600, abs=1e-4)
     assert cost["rollout_tokens"] == 9.0 * 2 * made.any_recipe.grpo.rows_per_step and not found["warnings"]
     page = (output / "study.html").read_text()
     assert page.count('class="c-2 curve"') == 3 and "<script" not in page and "Holm" in page
@@ -85,6 +89,58 @@ def test_the_same_variant_twice_claims_nothing(tmp_path):
     found = results.compute(made, runs.planned(made, tmp_path))
     (row,) = found["comparisons"]
     assert not row["claimed"] and row["p_value"] == 1.0 and "no difference can be claimed" in story.headline(found)
+
+
+def null(random, effect=0.0, noise=0.1, variants=4, seeds=3, problems=200):
+    """Scores of a study whose variants are one; the last is better by `effect`. Each run has luck of its own."""
+    names, table = [str(number) for number in range(variants)], {}
+    for name in names:
+        luck = random.normal(0.5 + effect * (name == names[-1]), noise, seeds).clip(0, 1)
+        right = random.random((seeds, problems)) < luck[:, None]
+        table[name] = {"zero-shot": {seed: dict(enumerate(row.astype(float))) for seed, row in enumerate(right)}}
+    return table
+
+
+def claims(scores):
+    """How many of the comparisons with the first variant a report would claim."""
+    first, *others = scores
+    level = {"confidence": 0.95, "samples": 200}
+    rows = [row for other in others for row in results.comparisons(scores, (first, other), level)]
+    results.judge(rows, 0.05)
+    return sum(row["claimed"] for row in rows)
+
+
+def test_of_200_null_studies_the_report_claims_anything_of_16_at_most():
+    """Test, adjustment and interval together; a difference that is there is claimed."""
+    random = np.random.default_rng(0)
+    assert sum(claims(null(random)) > 0 for _ in range(200)) <= 16
+    assert sum(claims(null(random, effect=0.3, noise=0.01)) > 0 for _ in range(20)) >= 18
+
+
+def test_whether_a_difference_depends_on_how_is_asked(study, capsys):
+    """GRPO gains 30 points zero-shot and loses 5 by examples, with every seed; SFT gains as much by both."""
+    made, planned, output = study
+    right = {"base": (20, 20), "sft": (60, 60), "grpo": (20, 20), "sft+grpo": (120, 50)}
+    for run in planned:
+        last, store = run.recipe.stages[-1], open_store(run.recipe.registry)
+        store.write_json(f"runs/{run.variant}-{run.seed}/results/scores.json", {
+            checkpoint: {
+                protocol: {str(k): float(k < count + run.seed) for k in range(PROBLEMS)}
+                for protocol, count in zip(("zero-shot", "8-shot"), right[variant], strict=True)
+            }
+            for checkpoint, variant in (("base", "base"), (last, run.variant))
+        })  # fmt: skip
+    asked = replace(made, across_protocols=(("base", "sft"), ("sft", "sft+grpo")))
+    verb._report(asked, output)
+    same, other = read_json(output / "study.json")["shifts"]
+    assert (same["mean"], same["claimed"]) == (0.0, False) and other["claimed"]
+    assert other["mean"] == pytest.approx(-0.35) and (other["protocol"], other["reference"]) == ("8-shot", "zero-shot")
+    told = capsys.readouterr().out
+    assert "depends on how is asked, 35.0 points less 8-shot than zero-shot: " in told
+    assert "That the difference depends on how is asked cannot be said, nor that it does not." in told
+    assert "8-shot less zero-shot" in (output / "study.md").read_text()
+    verb._report(made, output)
+    assert not read_json(output / "study.json")["shifts"], "it is a question of the family only where it is asked"
 
 
 def test_a_difference_within_the_luck_of_the_problems_is_not_claimed(tmp_path):
