@@ -7,7 +7,7 @@ variants:
   sft: {stages: [sft]}        # changes, as in a recipe file
 seeds: [0, 1, 2]
 compare: [[base, sft]]        # default: each against the first
-across_protocols: [[base, sft]]   # pairs of which also: does their difference depend on how is asked? default: none
+across_protocols: [[base, sft]]   # pairs of which also: does their difference depend on the protocol? default: none
 push_best: false              # run the best variant once more, with gate and push
 parallel: 1                   # runs at once on a cluster
 """
@@ -93,8 +93,10 @@ def load(name: str, recipe: str = "", changes: Sequence[str] = ()) -> Declared:
     }
     first, *others = study.variants
     pairs = study.compare or tuple((first, other) for other in others)
-    own = {name: getattr(study, name) for name in ("name", "seeds", "across_protocols", "push_best", "parallel")}
-    return Declared(variants=tuple(study.variants), compare=pairs, recipes=made, **own)
+    return Declared(
+        name=study.name, variants=tuple(study.variants), seeds=study.seeds, compare=pairs,
+        across_protocols=study.across_protocols, push_best=study.push_best, parallel=study.parallel, recipes=made,
+    )  # fmt: skip
 
 
 def _study(path: Path, given: CommentedMap) -> Study:
@@ -126,7 +128,7 @@ def _check(path: Path, given: CommentedMap, study: Study) -> None:
 
 
 def _check_pairs(
-    path: Path, given: CommentedMap, field: str, pairs: Sequence[tuple[str, str]], known: Sequence[str]
+    path: Path, given: CommentedMap, field: str, pairs: Sequence[tuple[str, str]], known: list[str]
 ) -> None:
     """Refuse pairs that are none of the study's variants."""
     for number, pair in enumerate(pairs):

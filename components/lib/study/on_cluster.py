@@ -57,10 +57,16 @@ class Working:
     spec: dict[str, Any]
     states: dict[str, str] = field(default_factory=dict)  # of its steps, by their display names
 
-    def ahead(self) -> set[tuple[str, str]]:
-        """The steps that it has not done yet, with their keys."""
-        done = {name.lower().replace(" ", "-") for name, state in self.states.items() if state == "SUCCEEDED"}
-        return {(step, key) for step, key in runs.steps_of(self.run.recipe).items() if step not in done}
+    @property
+    def steps(self) -> set[tuple[str, str]]:
+        """Its steps with their keys."""
+        return set(runs.steps_of(self.run.recipe).items())
+
+    @property
+    def done(self) -> set[tuple[str, str]]:
+        """Those of them that have succeeded."""
+        names = {name.lower().replace(" ", "-") for name, state in self.states.items() if state == "SUCCEEDED"}
+        return {(step, key) for step, key in self.steps if step in names}
 
 
 class Experiment:
@@ -72,6 +78,7 @@ class Experiment:
         self.done = {place: outcome for place, run in enumerate(self.runs) if (outcome := run.measured())}
         self.to_do = [run for place, run in enumerate(self.runs) if place not in self.done]
         self.working: list[Working] = []
+        self.cached: set[tuple[str, str]] = set()  # steps, with their keys, that were seen to succeed
         self.failed: list[str] = []
 
     def to_the_end(self) -> None:
@@ -88,8 +95,8 @@ class Experiment:
     def _start(self) -> None:
         """Submit what may begin: as many as there is room for, and none that would do what another is doing."""
         for run in list(self.to_do):
-            steps = set(runs.steps_of(run.recipe).items())
-            if len(self.working) < self.parallel and not any(steps & other.ahead() for other in self.working):
+            new = set(runs.steps_of(run.recipe).items()) - self.cached
+            if len(self.working) < self.parallel and not any(new & other.steps for other in self.working):
                 self._submit(run)
 
     def _submit(self, run: Run) -> None:
@@ -117,6 +124,7 @@ class Experiment:
         for each in list(self.working):
             found = watch.asked(self.cluster.client, each.run_id)
             each.states = watch.step_states(found, watch.step_names(each.spec))
+            self.cached |= each.done
             if found.state in ENDED:
                 self.working.remove(each)
                 self._end(each, found)

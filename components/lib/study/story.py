@@ -19,7 +19,7 @@ METHODS = (
     "Seeds that would settle a difference: power of that test by the noncentral t (Cohen 1988), a chance of "
     f"{POWER:.0%} at the level divided by the number of comparisons, if difference and deviation are what these seeds "
     "show; of few seeds that is a guess.",
-    "Whether a difference depends on how is asked: the difference by one protocol less that by the first, for each "
+    "Whether a difference depends on the protocol: the difference by one protocol less that by the first, for each "
     "seed and problem, by the same test and interval, in one family with the comparisons. Only of the pairs that the "
     "study names in `across_protocols`.",
     "It holds for this model, these data and settings, and no others.",
@@ -34,7 +34,7 @@ def headline(found: Mapping[str, Any]) -> str:
         return f"Study {found['name']}: no difference can be claimed"
     several = len({row["protocol"] for row in found["comparisons"]}) > 1
     parts = [
-        f"{row['after']} {points(row['mean'])} points on {row['before']}{' ' * several}{row['protocol'] * several}"
+        f"{row['after']} {points(row['mean'])} points on {row['before']}" + f" ({row['protocol']})" * several
         for row in claimed
     ]
     parts += [f"{row['after']} on {row['before']} {_less(row)}" for row in shifted]
@@ -59,8 +59,8 @@ def _sentence(row: Mapping[str, Any], confidence: float) -> str:
 def _shift(row: Mapping[str, Any], confidence: float) -> str:
     return _judged(
         row, confidence, f"{row['after']} against {row['before']}, {shift_of(row)}",
-        f"What {row['after']} changes on {row['before']} depends on how is asked, {_less(row)}",
-        "That the difference depends on how is asked cannot be said, nor that it does not.",
+        f"What {row['after']} changes on {row['before']} depends on the protocol, {_less(row)}",
+        "That the difference depends on the protocol cannot be said, nor that it does not.",
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +48,16 @@ def _study(given: argparse.Namespace, start: Callable[..., int], build: Callable
     if asked == ["status"]:
         return _status(study, output, parallel, cluster)
     if cluster:
-        run_all, promote = partial(on_cluster.run_all, parallel=parallel), on_cluster.promote
-        where: tuple[Any, ...] = (cluster,)
+        status = on_cluster.run_all(study, output, cluster, parallel)
     else:
-        run_all, promote, where = runs.run_all, runs.promote, (given.runner, start)
-    status = run_all(study, output, *where)
+        status = runs.run_all(study, output, given.runner, start)
     if status <= 128:
         _report(study, output)
     if study.push_best and status == 0:
-        status = promote(study, _best(study, output), output, *where)
+        best = _best(study, output)
+        if cluster:
+            return on_cluster.promote(study, best, output, cluster)
+        return runs.promote(study, best, output, given.runner, start)
     return status
 
 

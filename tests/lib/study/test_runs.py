@@ -10,6 +10,7 @@ import pipeline
 from components.lib import local
 from components.lib.files import write_text
 from components.lib.place import SHARED_VARIABLE, once
+from components.lib.recipe.paths import absolute
 from components.lib.recipe.settings import replace as changed
 from components.lib.study import declared, runs
 from tests.lib.study.test_results import leave
@@ -72,6 +73,16 @@ def test_each_run_has_a_registry_of_its_own_and_all_have_the_data_in_common(star
     tasks = build(recipe, "a-run").pipeline_spec.root.dag.tasks
     inner = {name for dag in build(recipe, "a-run").pipeline_spec.components.values() for name in dag.dag.tasks}
     assert "compare" in inner and not {"gate", "push"} & (inner | set(tasks))
+
+
+def test_a_run_with_a_path_that_was_given_from_here_is_found_again(started, tmp_path, monkeypatch):
+    """Runs keep absolute paths."""
+    monkeypatch.chdir(tmp_path)
+    study = declared.load("rewards", "", ["model=./mine"])
+    run = runs.planned(study, tmp_path)[0]
+    assert run.recipe.model == str(tmp_path / "mine")
+    leave(runs.Run(run.variant, run.seed, absolute(run.recipe), run.output), 100)
+    assert run.measured()
 
 
 def test_the_best_variant_is_judged_if_asked_for(started, tmp_path):
