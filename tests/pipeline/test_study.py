@@ -23,7 +23,7 @@ variants:
 seeds: [0, 1]
 """
 CHANGES = SMALL | {"sft_max_steps": 4, "evaluate_problems": 8, "evaluate_protocols": "zero-shot",
-                   "training_save_minutes": 0}  # fmt: skip
+                   "training_save_minutes": 0, "grpo_max_steps": 8}  # fmt: skip
 RUNS = [(variant, seed) for seed in (0, 1) for variant in ("sft", "sft+grpo")]
 
 
@@ -42,9 +42,7 @@ def studied(tmp_path_factory):
     second = output / "runs" / "sft+grpo" / "0"
     with logs[0].open("w") as log:
         process = start(path, output, log)
-    until(
-        lambda: any((output / "checkpoints").glob("grpo-*/checkpoints/*")) or process.poll(), logs[0].read_text, WAIT_S
-    )
+    until(lambda: any((output / "checkpoints").glob("grpo-*/step-*")) or process.poll(), logs[0].read_text, WAIT_S)
     assert process.poll() is None, logs[0].read_text()
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
