@@ -117,10 +117,9 @@ class Decoder:
     def __init__(self, *, limit: int, temperature: float, top_p: float = 1.0, together: int | None = None) -> None:
         """`limit` is the longest completion in tokens, `temperature` 0 means greedy, `together` bounds the rows."""
         import torch
-        from transformers import TopPLogitsWarper
 
-        self.torch, self.limit, self.temperature, self.together = torch, limit, temperature, together
-        self.top_p = TopPLogitsWarper(top_p) if top_p < 1 else None
+        self.torch, self.limit, self.together = torch, limit, together
+        self.temperature, self.top_p = temperature, top_p
 
     def forget(self) -> None:
         """Give back what is kept from one call to the next; here nothing."""
@@ -208,13 +207,9 @@ class Decoder:
         """One token id per row of logits (rows, vocabulary)."""
         if self.temperature == 0:
             return logits.argmax(dim=-1)
-        scores = logits.float() / self.temperature
-        if self.top_p:
-            scores = self.top_p(None, scores)
-        # One random number a row; torch.multinomial draws one for every token of the vocabulary.
-        shares = scores.softmax(dim=-1).cumsum(dim=-1)
-        drawn = self.torch.rand(len(shares), 1, generator=generator, device=shares.device) * shares[:, -1:]
-        return self.torch.searchsorted(shares, drawn, right=True).squeeze(-1).clamp(max=shares.shape[-1] - 1)
+        from components.lib.generation.draw import tokens_of
+
+        return tokens_of(logits, self.temperature, self.top_p, generator)
 
 
 def by_prompt(rows: list[Row]) -> list[list[Row]]:

@@ -156,6 +156,9 @@ class GraphDecoder(Decoder):
         assert buffers.fixed
         self.slates.clear()
         self.fixed = buffers.fixed
+        if self.captured and model.device.type == "cuda":
+            told = ", ".join(map(str, sizes(buffers.rows)))
+            print(f"decoding: graphs of a step for {told} rows; what Triton's cache lacks is tuned first", flush=True)
         for rows in sizes(buffers.rows):
             cache = self.fixed.fill(rows, read, index.repeat(-(-rows // len(index)))[:rows], position)
             slate = Slate.of(cache, rows, self.fixed.length, model.device)
@@ -197,7 +200,8 @@ class GraphDecoder(Decoder):
 
     def _put(self, slate: Slate, scores: torch.Tensor) -> None:
         """Write the next token of each row, the prompt's own or one chosen by scores (rows, vocabulary)."""
-        slate.finite.logical_and_(torch.isfinite(scores).all())
+        for end in scores.aminmax():  # which are NaN if any score is
+            slate.finite.logical_and_(torch.isfinite(end))
         chosen = self._choose(scores, self.generator)
         slate.position.add_(1)
         forced = slate.forced.index_select(1, slate.position)

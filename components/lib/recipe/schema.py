@@ -149,7 +149,7 @@ class Grpo(Settings):
     micro_batch_size: int = Field(description="completions per forward pass of the loss", ge=1)
     max_new_tokens: int = Field(description="longest completion in tokens", ge=4)
     temperature: float = Field(description="sampling temperature", ge=0.01)
-    top_p: float = Field(description="nucleus sampling", ge=0.01, le=1)
+    top_p: float = Field(description="nucleus sampling, among the 1,024 likeliest tokens", ge=0.01, le=1)
     beta: float = Field(description="weight of the KL term, 0: no reference model", ge=0)
     epsilon: float = Field(description="lower clip of the probability ratio", ge=0)
     epsilon_high: float = Field(description="upper clip of the probability ratio", ge=0)

@@ -8,8 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs torch: nothing is decoded")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch.utils._pytree import tree_leaves  # noqa: E402
+from transformers import TopPLogitsWarper  # noqa: E402
 
-from components.lib.generation import prompts  # noqa: E402
+from components.lib.generation import draw, prompts  # noqa: E402
 from components.lib.generation.decode import Decoder, NotFinite, Row, by_prompt, common_prefix  # noqa: E402
 from components.lib.generation.graph_decode import GraphDecoder, padded, rows_of, sizes  # noqa: E402
 from components.lib.tiny.problems import rows as problems  # noqa: E402
@@ -58,10 +59,12 @@ def test_buffers_of_four_layers(random_model):
     assert written(GraphDecoder(limit=12, temperature=0.0), model, ids, over) == plain
 
 
-def test_every_step_is_the_same_to_a_graph(tiny):
+@pytest.mark.parametrize(("temperature", "top_p", "few"), [(1.0, 1.0, draw.FEW), (0.7, 0.9, draw.FEW), (1.0, 1.0, 100)])
+def test_every_step_is_the_same_to_a_graph(tiny, monkeypatch, temperature, top_p, few):
     """Same operations on the same places each time, nothing read by the host, nothing made that stays."""
+    monkeypatch.setattr(draw, "FEW", few)  # as a large vocabulary is drawn from
     model, ids, tokenizer = tiny
-    decoder = GraphDecoder(limit=40, temperature=1.0)
+    decoder = GraphDecoder(limit=40, temperature=temperature, top_p=top_p)
     written(decoder, model, ids, newline(tokenizer), copies=3)
     slate = decoder.slates[32]
     with torch.inference_mode():
@@ -76,6 +79,7 @@ def test_every_step_is_the_same_to_a_graph(tiny):
     assert not [name for name in traces[0] if "local_scalar" in name or "item" in name or "nonzero" in name], (
         "host reads"
     )
+    assert not [name for name in traces[0] if "sort." in name], "the vocabulary is not sorted"
     assert buffers == {name: value.data_ptr() for name, value in vars(slate).items() if isinstance(value, torch.Tensor)}
 
 
@@ -147,6 +151,37 @@ def test_tokens_are_drawn_with_their_probability():
         drawn = decoder._choose(logits, torch.Generator().manual_seed(0))
         shares = torch.bincount(drawn, minlength=4) / len(drawn)
         assert shares.tolist() == pytest.approx(expected, abs=0.012)
+
+
+def test_tokens_of_a_large_vocabulary_are_drawn_with_their_probability():
+    """Where they are summed by blocks: the last one is not whole, and most of them hold nothing likely."""
+    count = draw.FEW + draw.BLOCK + 100
+    shares = torch.zeros(count)
+    wanted = {3: 0.1, draw.BLOCK - 1: 0.2, draw.BLOCK: 0.3, 7 * draw.BLOCK + 5: 0.25, count - 1: 0.15}
+    shares[list(wanted)] = torch.tensor([*wanted.values()])
+    logits = (shares + 1e-12).log().expand(20_000, count)
+    for top_p, kept in ((1.0, wanted), (0.7, {token: wanted[token] for token in (draw.BLOCK - 1, draw.BLOCK, 3589)})):
+        drawn = draw.tokens_of(logits, 1.0, top_p, torch.Generator().manual_seed(0))
+        found = torch.bincount(drawn, minlength=count) / len(drawn)
+        expected = {token: share / sum(kept.values()) for token, share in kept.items()}
+        assert {token: found[token].item() for token in expected} == pytest.approx(expected, abs=0.012)
+        assert found[list(expected)].sum() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [draw.FEW + 1, 248_320])
+def test_blocks_and_one_by_one_draw_the_same_token(count):
+    shares = torch.randn(64, count, generator=torch.Generator().manual_seed(1)).mul(4).softmax(dim=-1)
+    plain, blocks = (f(shares, torch.Generator().manual_seed(2)) for f in (draw._one_by_one, draw._by_blocks))
+    # Sums of so many numbers round: a token beside it in the order of the vocabulary may be drawn.
+    assert (plain == blocks).float().mean() > 0.9 and (plain - blocks).abs().max() < 100
+    assert draw._by_blocks(shares * float("nan"), torch.Generator()).max() < count, "broken weights are told elsewhere"
+
+
+def test_the_nucleus_is_that_of_transformers():
+    logits = torch.randn(4_000, 50, generator=torch.Generator().manual_seed(1))[:1].expand(4_000, 50) * 2
+    kept = torch.isfinite(TopPLogitsWarper(0.8)(None, logits[:1]))[0]
+    drawn = draw.tokens_of(logits, 1.0, 0.8, torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == set(kept.nonzero()[:, 0].tolist())
 
 
 @pytest.mark.fault("memory runs out while completions are written")
