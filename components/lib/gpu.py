@@ -45,6 +45,13 @@ def refusal(capability: tuple[int, int], triton: str) -> str:
     )
 
 
+def refused() -> str:
+    """Why this machine's GPU cannot train with the installed kernels; empty if it can, or if there are none."""
+    import torch
+
+    return refusal(torch.cuda.get_device_capability(), version("triton")) if _is_there("fla") else ""
+
+
 def check(config: Mapping[str, Any], *, training: bool) -> list[str]:
     """What to say before a model with this config.json is loaded on this machine's GPU; nothing without one.
 
@@ -54,7 +61,7 @@ def check(config: Mapping[str, Any], *, training: bool) -> list[str]:
 
     if not torch.cuda.is_available() or not is_linear(config):
         return []
-    if training and _is_there("fla") and (wrong := refusal(torch.cuda.get_device_capability(), version("triton"))):
+    if training and (wrong := refused()):
         raise ValueError(wrong)
     tuned = ["its kernels tune themselves for the first texts, which takes a minute unless Triton's cache has them"]
     return missing() + (tuned if _is_there("fla") else [])

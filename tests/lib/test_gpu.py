@@ -38,7 +38,6 @@ def hopper(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_90"])
     monkeypatch.setattr(gpu, "version", lambda name: "3.6.0")
-    monkeypatch.setattr(probe, "version", lambda name: "3.6.0")
 
 
 def installed(monkeypatch, *names):
@@ -54,6 +53,8 @@ def test_training_there_is_refused_and_evaluation_is_not(hopper, monkeypatch):
     assert gpu.check({"layer_types": ["full_attention"]}, training=True) == []
     (seen, kernels) = probe.gpu()
     assert seen.ok and not kernels.ok and "Triton 3.6.0" in kernels.detail and "full trainer image" in kernels.fix
+    installed(monkeypatch, "fla")
+    assert "Triton 3.6.0" in (told := [*probe.gpu()][1].detail) and "causal-conv1d is not installed" in told
 
 
 def test_what_is_missing_is_said_with_its_cost_and_the_run_goes_on(hopper, monkeypatch):

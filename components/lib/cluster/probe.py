@@ -12,12 +12,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from components.lib.cluster.finding import Finding
-from components.lib.gpu import missing, refusal
+from components.lib.gpu import missing, refused
 
 SERVER_ERROR = 500  # HTTP status
 FULL = "let the steps that train use the full trainer image of this commit (`make image`)"
@@ -99,7 +98,7 @@ def gpu() -> Iterator[Finding]:
     usable = f"sm_{major}{minor}" in torch.cuda.get_arch_list()
     wrong = "" if usable else f", but this torch has no kernels for sm_{major}{minor}"
     yield Finding(usable, "gpu in the pod", f"{names}, sm_{major}{minor}{wrong}")
-    told = "; ".join(missing()) or refusal((major, minor), version("triton"))
+    told = "; ".join(filter(None, (refused(), *missing())))
     yield Finding(not told, "kernels", told or "flash-linear-attention and causal-conv1d are there", FULL)
 
 
