@@ -26,7 +26,11 @@ def kernels(place: Place) -> Iterator[dict[str, Any]]:
     size = model.config.get_text_config().hidden_size
     # A pass of the recipe's micro-batch, and a step of all rollouts after a short prompt.
     for what, compare, shape in (
-        ("forward and gradients", lambda hidden: check._compare(layer, module, hidden), place.of((8, 704), (2, 70))),
+        (
+            "forward and gradients",
+            lambda hidden: check._compare(model, layer, module, hidden),
+            place.of((16, 1280), (2, 70)),
+        ),
         (
             "a decoding step",
             lambda hidden: check._compare_decoding(model, layer, module, hidden),

@@ -20,6 +20,7 @@ OF_COMPLETIONS = (
 )  # fmt: skip
 OF_ROWS = ("advantages",)
 OF_THE_STEP = ("num_items_in_batch",)
+MOST = 2.0  # times that a drawn token may count, as in TRL's "token_truncate"
 
 
 def micro_batches(batch: Batch, count: int, *, together: bool, drop: bool) -> list[Batch]:
@@ -44,6 +45,15 @@ def trimmed(batch: Batch, rows: list[int]) -> Batch:
     completion = batch["completion_mask"][rows].any(dim=0)
     completion[0] = True  # where all are masked, a column is left for the loss to be zero on
     return {name: _cut(name, part, rows, prompt, completion) for name, part in batch.items()}
+
+
+def weights_of(ours: torch.Tensor, drawn: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """How much more likely the trained model finds each token than the engine that drew it, at most MOST.
+
+    All (rows, completion tokens), the first two log-probabilities. A token counts once where `mask` is 0, and where the
+    engine gave no number. Truncated importance sampling, as TRL has it.
+    """
+    return ((ours - drawn) * mask).nan_to_num(nan=0.0).exp().clamp(max=MOST)
 
 
 def _cut(name: str, part: Any, rows: list[int], prompt: torch.Tensor, completion: torch.Tensor) -> Any:

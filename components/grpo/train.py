@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import GRPOConfig
+from trl.generation import vllm_generation
 
 from components.grpo import agreement, screen
 from components.grpo.agreement import AgreementCheck
@@ -22,6 +23,7 @@ from components.grpo.trainer import GrpoTrainer
 from components.lib.answers import checker
 from components.lib.files import read_jsonl
 from components.lib.generation import prompts
+from components.lib.generation.backends import VLLM_STATES
 from components.lib.generation.context import check_prompts, cut_replies
 from components.lib.model.files import model_directory
 from components.lib.recipe.schema import Grpo
@@ -67,7 +69,7 @@ def train(job: Job) -> dict[str, float]:
     dataset = one_pass(kept, rates, settings, job.seed, tokenizer)
     with common.old_names():
         trainer = make_trainer(job, model, tokenizer, scorer, rollouts, dataset)
-        common.check_device(trainer, job.scale)
+        common.check_device(trainer, job)
         if settings.rollouts == "vllm":
             trainer.add_callback(AgreementCheck(trainer, encode(tokenizer, dataset[: agreement.PROMPTS]["prompt"])))
         trainer.add_callback(recorder)
@@ -104,6 +106,8 @@ def make_trainer(
 ) -> GrpoTrainer:  # fmt: skip
     """TRL's trainer, with our rollouts unless vLLM makes them."""
     rollout_func: Any = rollouts if job.settings.rollouts == "transformers" else None
+    if rollout_func is None and hasattr(vllm_generation, "LLM"):  # TRL has no option for it
+        vllm_generation.LLM = partial(vllm_generation.LLM, **VLLM_STATES)
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"  # its rollout function is an experimental feature
     trainer = GrpoTrainer(
         model=model, reward_funcs=scorer.functions, args=grpo_config(job, rollouts, model), train_dataset=dataset,
@@ -168,9 +172,7 @@ def _rollout_arguments(job: Job, rollouts: Rollouts) -> dict[str, Any]:
         "vllm_max_model_length": max(map(len, prompts_)) + settings.max_new_tokens,
         # Sleeping would free vLLM's share while training, and cost a full reload of the weights at every step.
         "vllm_enable_sleep_mode": False,
-        # TRL's default masks whole sequences, long ones above all (trl#4772, trl#5814).
-        "vllm_importance_sampling_correction": True, "vllm_importance_sampling_mode": "token_truncate",
-        "vllm_importance_sampling_clip_max": 2.0,
+        "vllm_importance_sampling_correction": False,  # grpo/trainer.py has its own, which needs no pass of its own
         "generation_kwargs": {"stop_token_ids": sorted(rollouts.text.end)},
     }  # fmt: skip
 

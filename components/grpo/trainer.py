@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from trl import GRPOConfig, GRPOTrainer
 
-from components.grpo.batches import Batch, micro_batches
+from components.grpo.batches import Batch, micro_batches, weights_of
 from components.lib.training.sharing import can_share, read_once
 from components.lib.training.survive import Guarded
 
@@ -23,6 +23,7 @@ class GrpoTrainer(Guarded, GRPOTrainer):
 
     args: GRPOConfig
     used = 0.0  # share of the completions in the passes of this step
+    scores: Scores | None = None  # of the pass whose loss is computed, where they are known before it
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -63,11 +64,45 @@ class GrpoTrainer(Guarded, GRPOTrainer):
         self.dealt = self.waiting.pop(0)
         return self.dealt
 
+    def _compute_loss(self, model: Any, inputs: Batch) -> torch.Tensor:
+        """TRL's loss; tokens that vLLM drew count by how much more likely the pass itself finds them.
+
+        TRL's own correction reads all completions once more for that, padded to the longest. With one update a step
+        the old log-probabilities are those of the pass whose loss is computed. Each loss of a recipe is linear in the
+        advantages, so these may be weighed instead of the loss.
+        """
+        if "sampling_per_token_logps" not in inputs:
+            return super()._compute_loss(model, inputs)
+        parts = ((inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]) for kind in ("ids", "mask"))
+        ids, seen = (torch.cat(part, dim=1) for part in parts)
+        drawn, mask = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+        scores = self._get_per_token_logps_and_entropies(
+            model, ids, seen, mask.shape[1], compute_entropy=True, compute_aux_loss=self.aux_loss_enabled
+        )
+        ours = scores[0].detach()
+        self._tell_apart((ours - drawn).abs()[mask.bool()])
+        weighed = inputs["advantages"][:, None] * weights_of(ours, drawn, mask)
+        self.scores = scores
+        try:
+            return super()._compute_loss(model, {**inputs, "advantages": weighed})
+        finally:
+            self.scores = None
+
+    def _tell_apart(self, apart: torch.Tensor) -> None:
+        """Log by TRL's names how far vLLM's log-probabilities are from ours, in nats a token; NaN counts nowhere."""
+        apart = apart[~apart.isnan()]
+        apart = apart if apart.numel() else torch.zeros(1, device=apart.device)
+        for name, value in (("mean", apart.mean()), ("max", apart.max())):
+            gathered = getattr(self.accelerator.gather(value), name)()
+            self._metrics["train"][f"sampling/sampling_logp_difference/{name}"].append(gathered.item())
+
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int,
         batch_size: int | None = None, compute_entropy: bool = False, **others: Any,
     ) -> Scores:  # fmt: skip
         """TRL's log-probabilities and entropies (rows, completion tokens), each distinct prompt read once."""
+        if self.scores is not None:
+            return self.scores
         prompts = input_ids.shape[1] - logits_to_keep
         distinct, rows = torch.unique(input_ids[:, :prompts], dim=0, return_inverse=True)
         if not self.shares_prompts or len(distinct) == len(input_ids) or prompts < 2 or batch_size is not None:

@@ -97,7 +97,7 @@ def train(job: Job) -> dict[str, float]:
             peft_config=common.lora(settings.lora_rank),
         )
         trainer.directory = directory
-        common.check_device(trainer, job.scale)
+        common.check_device(trainer, job)
         trainer.add_callback(recorder)
         common.run(trainer, Saver(directory, job.training), job.resume)
     common.save_model(trainer, tokenizer, directory.preparing / "model")

@@ -11,13 +11,15 @@ torch = pytest.importorskip("torch", reason="needs torch: no batch is dealt")
 from trl import GRPOTrainer  # noqa: E402
 
 from components.grpo import train as grpo  # noqa: E402
-from components.grpo.batches import micro_batches, trimmed  # noqa: E402
+from components.grpo import trainer as ours  # noqa: E402
+from components.grpo.agreement import logprobs_of  # noqa: E402
+from components.grpo.batches import MOST, micro_batches, trimmed, weights_of  # noqa: E402
 from components.grpo.rollouts import Rollouts  # noqa: E402
 from components.grpo.scorer import Scorer  # noqa: E402
 from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.training import common  # noqa: E402
 from components.lib.training.survive import Guarded  # noqa: E402
-from tests.lib.training.runs import GRPO, job, run_grpo, weights  # noqa: E402
+from tests.lib.training.runs import GRPO, job, rows_of, run_grpo, weights  # noqa: E402
 
 
 def batch(advantages=(1.0, -1.0, 0.0, 0.0, 2.0, 0.0), lengths=(2, 5, 3, 1, 4, 5)):
@@ -172,3 +174,59 @@ def test_a_step_moves_the_weights_as_trl_would(data, sft, tmp_path, monkeypatch,
     moved = sum((theirs[n] - before[n]).abs().sum() for n in before)
     apart = sum((theirs[n] - ours[n]).abs().sum() for n in before)
     assert moved > 0 and apart < 0.02 * moved, "AdamW's first step divides by the gradient's size, rounding included"
+
+
+class Corrected(Plain):
+    """TRL's own correction of what vLLM drew, which asks the model once more; without vLLM itself."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.use_vllm = self.vllm_importance_sampling_correction = True
+        self.vllm_importance_sampling_mode, self.vllm_importance_sampling_clip_max = "token_truncate", MOST
+        self._last_loaded_step = 0  # there is no engine that the weights would be loaded into
+
+
+class Inexact(Rollouts):
+    """Rollouts that come with log-probabilities, as vLLM's do: some nats beside the model's, and one is missing."""
+
+    def __call__(self, messages, trainer):
+        found = super().__call__(messages, trainer)
+        with torch.no_grad():
+            exact = logprobs_of(trainer, found["prompt_ids"], found["completion_ids"])
+        noise = torch.Generator().manual_seed(0)
+        drawn = [(row + 0.7 * torch.randn(row.shape, generator=noise)).tolist() for row in exact]
+        drawn[0][0] = None
+        return {**found, "logprobs": drawn}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"micro_batch_size": 2}, {"beta": 0.1}, {"loss_type": "grpo"}], ids=["dapo", "passes", "kl", "grpo"]
+)
+def test_what_another_engine_drew_counts_as_trl_would_have_it_without_a_second_pass(
+    data, sft, tmp_path, monkeypatch, changes
+):
+    settings = replace(GRPO, max_steps=1, warmup_steps=0, micro_batch_size=8, learning_rate=1e-3)
+    settings, dealt = replace(settings, **changes), []
+    deal = ours.micro_batches
+    monkeypatch.setattr(ours, "micro_batches", lambda batch, *a, **k: dealt.append(batch) or deal(batch, *a, **k))
+    run_grpo(data, tmp_path / "uncorrected", settings, sft[0] / "model")
+    monkeypatch.setattr(grpo, "Rollouts", Inexact)
+    run_grpo(data, tmp_path / "ours", settings, sft[0] / "model")
+    assert "sampling_per_token_logps" in dealt[1] and "old_per_token_logps" not in dealt[1]
+    monkeypatch.setattr(grpo, "GrpoTrainer", Corrected)
+    run_grpo(data, tmp_path / "theirs", settings, sft[0] / "model")
+    before = weights(sft[0] / "model")
+    uncorrected, mine, theirs = (weights(tmp_path / d / "model") for d in ("uncorrected", "ours", "theirs"))
+    moved = sum((theirs[n] - before[n]).abs().sum() for n in before)
+    apart = sum((theirs[n] - mine[n]).abs().sum() for n in before)
+    assert moved > 0 and apart < 0.02 * moved
+    assert sum((uncorrected[n] - mine[n]).abs().sum() for n in before) > 0.1 * moved, "the correction shows"
+    told = [[row["sampling_difference"] for row in rows_of(tmp_path / d, "curves.jsonl")] for d in ("ours", "theirs")]
+    assert told[0] == pytest.approx(told[1], rel=0.3) and 0.3 < told[0][0] < 0.9
+
+
+def test_the_weight_of_a_token_is_bounded_and_one_where_nothing_is_known():
+    ours = torch.log(torch.tensor([[0.5, 0.5, 0.5, 0.5]]))
+    drawn = torch.log(torch.tensor([[0.5, 1.0, 0.1, float("nan")]]))
+    assert weights_of(ours, drawn, torch.ones(1, 4)).tolist() == [[1.0, 0.5, MOST, 1.0]]
+    assert weights_of(ours, drawn, torch.zeros(1, 4)).tolist() == [[1.0] * 4]

@@ -19,6 +19,10 @@ from components.lib.generation.graph_decode import decoder_for
 from components.lib.generation.loading import check_cache, load_model, load_tokenizer
 from components.lib.model.ends import ends_of
 
+# The states of DeltaNet in fp32, as the trained model has them; vLLM's own choice is what the config.json of a
+# vision-language checkpoint says, and bf16 for a text model.
+VLLM_STATES = {"mamba_ssm_cache_dtype": "float32"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -182,6 +186,7 @@ class VllmBackend:
             gpu_memory_utilization=self.sampling.gpu_memory_utilization,
             language_model_only=True,  # a vision-language checkpoint is asked for text alone
             generation_config="vllm",  # sampling is what the recipe says, not what the model's file suggests
+            **VLLM_STATES,
         )
 
     def _parameters(self, seed: int) -> Any:

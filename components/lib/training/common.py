@@ -26,7 +26,7 @@ from components.lib.recipe.schema import Grpo, Scale, Sft
 from components.lib.training import upstream, vram
 from components.lib.training.checkpoints import TrainingDir, alarm
 from components.lib.training.job import Job
-from components.lib.training.kernels import check_kernels
+from components.lib.training.kernels import Used, check_kernels
 from components.lib.training.survive import Saver, Terminated
 
 
@@ -146,15 +146,16 @@ def check_memory(job: Job) -> None:
         print(vram.check(config, job.stage, job.settings, gib, job.scale, device), flush=True)
 
 
-def check_device(trainer: Trainer, scale: Scale) -> None:
+def check_device(trainer: Trainer, job: Job) -> None:
     """Refuse a split that did not happen, a model that cannot go on from its cache, and on a GPU wrong kernels."""
+    scale = job.scale
     if scale.world > 1 and scale.sharding != "none" and not trainer.is_fsdp_enabled:
         raise ValueError(f"scale_sharding={scale.sharding} needs GPUs: accelerate has FSDP there alone; set it to none")
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     if not trainer.is_fsdp_enabled:
         loading.check_cache(model)
     if torch.cuda.is_available():
-        print(check_kernels(model, trainer.args.device), flush=True)
+        print(check_kernels(model, trainer.args.device, Used.by(job.settings, scale.world)), flush=True)
 
 
 def run(trainer: Trainer, saver: Saver, resume: str) -> None:

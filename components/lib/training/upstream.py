@@ -18,7 +18,7 @@ USED = {
     },
     "GRPOTrainer": {
         "_prepare_inputs": ("generation_batch",),
-        "_generate_and_score_completions": ("inputs",),
+        "_generate_and_score_completions": ("inputs",), "_compute_loss": ("model", "inputs"),
         "_get_per_token_logps_and_entropies": (
             "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
         ),
