@@ -35,6 +35,7 @@ from components.lib.registry.record import read_records, recorded
 from components.lib.registry.store import checked_registry
 from components.lib.reporting.tell import link_of, tell
 from components.lib.training import vram
+from components.preflight import screening
 from components.preflight.clean import clean
 from components.preflight.model import check_fit
 from components.preflight.room import check_locks, check_room
@@ -130,6 +131,8 @@ def check_inputs(recipe: Recipe) -> Plan:
     check_fit(recipe, plan)
     check_names(recipe, plan)
     _check_memory(recipe, plan)
+    if told := screening.cost(recipe, plan):
+        print(told, flush=True)
     if recipe.checkpoints:
         check_locks(expanded(recipe.checkpoints).absolute())
     return plan

@@ -18,8 +18,17 @@ from components.lib.registry.outcome import inputs_of, read_outcomes, write_outc
 from components.lib.registry.plan import Plan
 from components.lib.registry.record import iso
 from components.lib.registry.store import open_store
+from components.preflight import screening
 from components.preflight.component import preflight
-from components.preflight.preflight import OUTPUTS, check_names, check_run, fingerprint_of, resolve, run_preflight
+from components.preflight.preflight import (
+    OUTPUTS,
+    check_inputs,
+    check_names,
+    check_run,
+    fingerprint_of,
+    resolve,
+    run_preflight,
+)
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import DONE, raw_server
 from tests.fixtures.rows import write
@@ -283,3 +292,22 @@ def test_vllm_cannot_begin_with_a_vision_language_checkpoint(tmp_path, monkeypat
     with pytest.raises(ValueError, match="vision-language checkpoint .* put sft before it in stages"):
         check_names(recipe, resolve(recipe))
     check_names(replace(recipe, stages=("sft", "grpo")), resolve(recipe))
+
+
+def test_the_cost_of_screening_is_told_before_the_run(tmp_path, capsys):
+    rows = [{"question": f"How much is {n} and 1?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in range(250)]
+    here = Source(name="here", path=str(write(tmp_path / "here.jsonl", rows)), adapter="gsm8k")
+    grpo = replace(recipes.TINY.grpo, screen_samples=4, max_steps=20)
+    recipe = replace(recipes.TINY, sources=(replace(here, weight=0.8), replace(here, name="capped", cap=50)), grpo=grpo)
+    plan = resolve(recipe)
+    told = screening.cost(recipe, plan)
+    assert "230 problems at most, 4 completions each: 920 beside the 1,280 of the training, 42% of both" in told
+    check_inputs(recipe)
+    assert told in capsys.readouterr().out
+    hub = Source(name="hub", path="openai/gsm8k", adapter="gsm8k")
+    assert "for each 1,000 problems" in screening.cost(recipe, replace(plan, sources=(*plan.sources, hub)))
+    traces = replace(hub, adapter="chat", use="sft")
+    bounded = screening.cost(recipe, replace(plan, sources=(*plan.sources, traces, replace(hub, cap=100))))
+    assert "322 problems at most" in bounded
+    assert not screening.cost(replace(recipe, stages=("sft",)), plan)
+    assert not screening.cost(recipes.TINY, plan), "no screening, no cost"
