@@ -43,6 +43,8 @@ def load_model(directory: Path, dtype: Any) -> Any:
     """
     from transformers.utils.logging import disable_progress_bar
 
+    from components.lib.generation.in_place import write_in_place
+
     if not sys.stderr.isatty():
         disable_progress_bar()
     try:
@@ -53,6 +55,7 @@ def load_model(directory: Path, dtype: Any) -> Any:
         _say_once(f"{directory}: its model class has no {PREFERRED} attention: {FALLBACK} is used, which is slower")
         model = _loaded(directory, dtype, FALLBACK)
     model.generation_config.eos_token_id = list(ends_of(directory).ids)
+    write_in_place(model)
     return model
 
 
