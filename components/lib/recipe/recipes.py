@@ -117,7 +117,8 @@ TINY = Recipe(
     ),
 )  # fmt: skip
 
-# A real model on a laptop without a GPU. What it reaches with these values is not measured yet.
+# A real model on a laptop without a GPU. Each step was a gain beyond chance with three seeds of three (README). The
+# base seldom ends, so a larger limit than the replies of SFT need would only cost time.
 SMOLLM2 = replace(
     TINY,
     name="smollm2-135m",
