@@ -23,6 +23,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from components.lib.files import expanded
 from components.lib.recipe import checkers, files, recipes, selection
+from components.lib.recipe.paths import absolute
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import MISSING, Settings, near, plain, problems, replace, validated
 
@@ -84,7 +85,8 @@ def load(name: str, recipe: str = "", changes: Sequence[str] = ()) -> Declared:
     study = _study(path, given)
     _check(path, given, study)
     own = str(path.parent / expanded(study.recipe)) if recipes.is_file(study.recipe) else study.recipe
-    base = selection.chosen(recipe or own, changes)
+    # A path of --set is meant from here, a variant's from the file.
+    base = absolute(selection.chosen(recipe or own, changes))
     shared = {"data_seed": base.seed if base.data_seed < 0 else base.data_seed}
     made = {
         variant: checkers.with_code(files.over(path, plain(replace(base, **shared)), given["variants"][variant]))

@@ -17,7 +17,6 @@ import yaml
 from components.lib import ending
 from components.lib.model.names import EMBEDDED
 from components.lib.recipe import files
-from components.lib.recipe.paths import absolute
 from components.lib.recipe.schema import Recipe
 from components.lib.recipe.settings import plain, replace
 from components.lib.registry.outcome import Outcome, read_outcomes
@@ -213,11 +212,8 @@ def _start(run: Run, output: Path, runner: str, start: Callable[..., int]) -> in
 
 
 def _own(study: Declared, output: Path, variant: str, seed: int, cluster: bool) -> Recipe:
-    """The recipe of a run, with its paths as the run will keep them.
-
-    Of the gate's problems it asks one, the fewest, since no gate will decide.
-    """
-    recipe = absolute(study.recipes[variant])
+    """The recipe of a run: of the gate's problems it asks one, the fewest, since no gate will decide."""
+    recipe = study.recipes[variant]
     return replace(
         recipe, seed=seed, registry=f"{registry_of(study, output)}/studies/{study.name}/{variant}/{seed}",
         checkpoints=_checkpoints(study, output, cluster),
