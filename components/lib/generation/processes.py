@@ -39,50 +39,52 @@ def shared_out(items: Sequence[Item], work: Callable[[Item], Made], processes: i
     if processes < 2:
         yield from ((item, work(item)) for item in items)
         return
-    waiting, doing = list(enumerate(items)), {}
-    context = multiprocessing.get_context("fork")
-    started = []
+    waiting = list(items)
+    started = [_started(work) for _ in range(processes)]
     try:
-        for _ in range(processes):
-            here, there = context.Pipe()
-            process = context.Process(target=_serve, args=(there, work, os.getpid()), daemon=True)
-            process.start()
-            there.close()
-            started.append((process, here))
-            doing[here] = _hand_out(here, waiting)
-        while any(entry is not None for entry in doing.values()):
-            for ready in wait([here for here, entry in doing.items() if entry is not None]):
+        doing = {here: given for _, here in started if (given := _hand_out(here, waiting))}
+        while doing:
+            for ready in wait(list(doing)):
                 assert isinstance(ready, Connection)
-                entry = doing[ready]
-                assert entry is not None
+                [item] = doing.pop(ready)
                 try:
                     made, error = ready.recv()
                 except (EOFError, ConnectionError):
                     print("a process that generates was killed, and the others do its work", flush=True)
-                    waiting.insert(0, entry)
-                    doing[ready] = None
+                    waiting.insert(0, item)
                     continue
                 if error is not None:
                     raise error
-                doing[ready] = _hand_out(ready, waiting)
-                yield entry[1], made
+                if following := _hand_out(ready, waiting):
+                    doing[ready] = following
+                yield item, made
     finally:
         for process, here in started:
             here.close()
             process.terminate()
             process.join()
-    yield from ((item, work(item)) for _, item in waiting)
+    yield from ((item, work(item)) for item in waiting)
 
 
-def _hand_out(connection: Connection, waiting: list[tuple[int, Item]]) -> tuple[int, Item] | None:
-    """Give a process the next item; None if there is none, or nobody to give it to."""
-    if not waiting:
-        return None
+def _started(work: Callable[[Any], Any]) -> tuple[Any, Connection]:
+    """A process that does the work of what it is sent, and the connection to it."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, work, os.getpid()), daemon=True)
+    process.start()
+    there.close()  # its end of it is the process's alone: so its death is seen here
+    return process, here
+
+
+def _hand_out(connection: Connection, waiting: list[Item]) -> list[Item]:
+    """Give a process the next item, which is returned; nothing if there is none, or nobody to give it to."""
     try:
-        connection.send(waiting[0][1])
+        if waiting:
+            connection.send(waiting[0])
     except ConnectionError:
-        return None
-    return waiting.pop(0)
+        return []
+    given, waiting[:1] = waiting[:1], []
+    return given
 
 
 def _serve(connection: Connection, work: Callable[[Any], Any], parent: int) -> None:

@@ -52,21 +52,28 @@ def test_the_real_kernel_with_one_buffer_for_both_states():
     assert done.stdout.strip() == "equal", done.stderr
 
 
+PLAIN = module.torch_recurrent_gated_delta_rule
+
+
+def by_torch(query, key, value, g, beta, state, l2norm):
+    """What the kernel computes, and where it writes."""
+    out, new = PLAIN(
+        query, key, value, g=g, beta=beta, initial_state=state, output_final_state=True, use_qk_l2norm_in_kernel=l2norm
+    )
+    state.copy_(new)
+    return out
+
+
 @pytest.fixture
 def launched(monkeypatch):
     """The states that were written over; the torch path does the arithmetic in the place of the kernel."""
-    states, plain = [], module.torch_recurrent_gated_delta_rule
+    states = []
 
-    def launch(query, key, value, g, beta, state, l2norm):
-        states.append(state)
-        out, new = plain(
-            query, key, value, g=g, beta=beta, initial_state=state, output_final_state=True,
-            use_qk_l2norm_in_kernel=l2norm,
-        )  # fmt: skip
-        state.copy_(new)
-        return out
+    def launch(*arguments):
+        states.append(arguments[5])
+        return by_torch(*arguments)
 
-    monkeypatch.setattr(module, in_place.STEP, in_place.in_place(plain, launch))
+    monkeypatch.setattr(module, in_place.STEP, in_place.in_place(PLAIN, launch))
     return states
 
 
@@ -96,25 +103,17 @@ def test_the_same_tokens_and_no_state_is_made_anew(tiny, monkeypatch, launched, 
 
 
 def test_a_kernel_that_does_not_run_or_computes_something_else_is_not_taken(tiny):
-    plain, device = module.torch_recurrent_gated_delta_rule, torch.device("cpu")
-
-    def right(query, key, value, g, beta, state, l2norm):
-        out, new = plain(
-            query, key, value, g=g, beta=beta, initial_state=state, output_final_state=True,
-            use_qk_l2norm_in_kernel=l2norm,
-        )  # fmt: skip
-        state.copy_(new)
-        return out
+    device = torch.device("cpu")
 
     def wrong(*arguments):
-        return 1.5 * right(*arguments)
+        return 1.5 * by_torch(*arguments)
 
     def broken(*_):
         raise TypeError("no argument q")
 
-    assert in_place.otherwise(plain, right, device) == ""
-    assert in_place.otherwise(plain, wrong, device).startswith("its kernel gives another result here, by ")
-    assert in_place.otherwise(plain, broken, device) == "its kernel does not run here (TypeError: no argument q)"
+    assert in_place.otherwise(PLAIN, by_torch, device) == ""
+    assert in_place.otherwise(PLAIN, wrong, device).startswith("its kernel gives another result here, by ")
+    assert in_place.otherwise(PLAIN, broken, device) == "its kernel does not run here (TypeError: no argument q)"
 
 
 def states_of(layer):
