@@ -138,7 +138,8 @@ def test_the_report_is_watched_while_the_run_goes_on(followed):
     titles = list(dict.fromkeys(re.search(r"<h1>(.*)</h1>", page)[1] for page in pages))
     print(titles)
     trained = "(SFT|GRPO) is at step"
-    for told in ("preflight is running", "evaluate-base is running", trained, "evaluate-grpo is running"):
+    # preflight may end before the first page is written, which comes after lib/live.PACE_S
+    for told in ("evaluate-base is running", trained, "evaluate-grpo is running"):
         assert any(re.match(f"Not finished: {told}", title) for title in titles), told
     assert all('http-equiv="refresh"' in page for page in pages if "Not finished" in page)
     last = [page for page in pages if "Not finished: evaluate-grpo" in page][-1]
