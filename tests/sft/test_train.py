@@ -7,11 +7,12 @@ import pytest
 from components.lib.recipe.settings import replace
 
 torch = pytest.importorskip("torch", reason="needs torch: no training is run")
+from trl.trainer import utils  # noqa: E402
 
 from components.lib.files import read_jsonl  # noqa: E402
 from components.lib.generation import prompts  # noqa: E402
 from components.lib.model.files import model_directory  # noqa: E402
-from components.lib.training import common  # noqa: E402
+from components.lib.training import common, upstream  # noqa: E402
 from components.lib.training.sharing import read_once  # noqa: E402
 from components.lib.training.survive import Guarded  # noqa: E402
 from components.sft.train import IGNORED, order_of, tokenize  # noqa: E402
@@ -107,3 +108,22 @@ def test_what_all_conversations_begin_with_is_read_once_for_the_same_gradient(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
     assert shared["loss_first"] == pytest.approx(alone["loss_first"], rel=1e-5)
     assert shared["token_accuracy"] == alone["token_accuracy"]
+
+
+def test_tokens_without_loss_are_not_scored_for_the_same_loss(data, tmp_path, monkeypatch):
+    scored = []
+    apply = utils._ChunkedLogProbFunction.apply
+
+    def counting(hidden, weight, bias, targets, *others):
+        scored.append(len(targets))
+        return apply(hidden, weight, bias, targets, *others)
+
+    monkeypatch.setattr(utils._ChunkedLogProbFunction, "apply", counting)
+    settings = replace(SFT, max_steps=1)
+    alone = run_sft(data, tmp_path / "alone", settings)
+    tokens, scored[:] = sum(scored), []
+    monkeypatch.setattr(upstream, "_skips", lambda device: False)
+    every = run_sft(data, tmp_path / "every", settings)
+    assert 0 < tokens < 0.6 * sum(scored)
+    assert alone["loss_first"] == pytest.approx(every["loss_first"], rel=1e-5)
+    assert alone["token_accuracy"] == every["token_accuracy"]

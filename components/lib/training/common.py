@@ -161,6 +161,7 @@ def check_device(trainer: Trainer, job: Job) -> None:
 def run(trainer: Trainer, saver: Saver, resume: str) -> None:
     """Run a trainer, from the checkpoint `resume` unless it is empty; `Terminated` if SIGTERM ended it early."""
     upstream.check(type(trainer))
+    upstream.score_labels_alone()
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(saver)
     trainer.train(resume_from_checkpoint=resume or None)

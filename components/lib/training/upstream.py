@@ -8,7 +8,10 @@ import inspect
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from transformers.cache_utils import LinearAttentionLayer
+from trl.kernels.chunked_logprob import _use_triton
+from trl.trainer import utils
 
 # Class -> private method -> its first parameters, which are what is used.
 USED = {
@@ -25,6 +28,7 @@ USED = {
     },
 }  # fmt: skip
 STATES = "is_recurrent_states_initialized"
+SKIPS = "_use_triton"  # of TRL's fused LM head: whether tokens that carry no loss are left out on a device
 
 
 def check(trainer: type) -> None:
@@ -37,12 +41,26 @@ def check(trainer: type) -> None:
     ]
     if not isinstance(getattr(LinearAttentionLayer(1), STATES, None), dict):
         wrong.append(f"LinearAttentionLayer.{STATES} is gone")
+    if not callable(getattr(utils, SKIPS, None)):
+        wrong.append(f"trl.trainer.utils.{SKIPS} is gone")
     if wrong:
         raise ValueError(
             f"transformers {version('transformers')} and trl {version('trl')} do not fit this project any more: "
             f"{'; '.join(wrong)}; install the versions that pyproject.toml pins, or adapt "
             "components/lib/training/survive.py and components/grpo/trainer.py to these"
         )
+
+
+def score_labels_alone() -> None:
+    """Have TRL's fused LM head leave out prompts and padding on a CPU too, for the same loss.
+
+    It does so on a GPU. Elsewhere it scores every token, for devices that would compile each number of tokens anew.
+    """
+    setattr(utils, SKIPS, _skips)
+
+
+def _skips(device: torch.device) -> bool:
+    return device.type == "cpu" or _use_triton(device)
 
 
 def renew_states(cache: Any) -> None:

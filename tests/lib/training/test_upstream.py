@@ -36,3 +36,9 @@ def test_a_cache_that_works_another_way_is_told(monkeypatch):
     monkeypatch.setattr(upstream, "STATES", "is_initialized")
     with pytest.raises(ValueError, match="LinearAttentionLayer.is_initialized is gone"):
         upstream.check(SftTrainer)
+
+
+def test_a_head_that_skips_by_another_name_is_told(monkeypatch):
+    monkeypatch.setattr(upstream, "SKIPS", "_skips_prompts")
+    with pytest.raises(ValueError, match=r"trl.trainer.utils._skips_prompts is gone"):
+        upstream.check(SftTrainer)
