@@ -110,7 +110,7 @@ def _train_and_judge(
         # The candidate's step also measures the champion, where its kept answers cannot be compared.
         champion = {"champion": checked["champion"]} if stage == last else {}
         items[stage] = _evaluate(shared, checked, stage, trained[stage], **champion)
-    curves = {f"{stage}_curves": task.outputs["curves"] for stage, task in trained.items()}
+    curves = {f"{stage}_curves": task.outputs[f"{stage}_curves"] for stage, task in trained.items()}
     learned = {"curves": curves["grpo_curves"]} if last == "grpo" else {}
     decision = _judge(run, checked, items["base"], items[last], learned) if judged else None
     # A rejected model has its report too, with the gate's reasons in it.
@@ -121,7 +121,7 @@ def _train_and_judge(
         return
     with dsl.If(decision.outputs["Output"] == "promote", name="Publish"):
         _push(
-            run, checked, model=trained[last].outputs["model"], candidate=items[last], data=shared["data"],
+            run, checked, model=trained[last].outputs[f"{last}_model"], candidate=items[last], data=shared["data"],
             results=compared.outputs["results"], decision=decision.outputs["decision"],
         )  # fmt: skip
 
@@ -145,7 +145,7 @@ def _evaluate(
 ) -> Any:
     from components.evaluate.component import evaluate
 
-    policy = {"policy": trained.outputs["model"]} if trained else {}
+    policy = {"policy": trained.outputs[f"{checkpoint}_model"]} if trained else {}
     task = evaluate(**shared, settings=checked["evaluate"], checkpoint=checkpoint, champion=champion, **policy)
     return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
 
@@ -162,7 +162,7 @@ def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: 
     if stage == "sft":
         task = sft(**inputs).set_display_name("SFT")
     else:
-        policy = {"policy": warm.outputs["model"]} if warm else {}
+        policy = {"policy": warm.outputs["sft_model"]} if warm else {}
         task = grpo(**inputs, **policy, gate_candidate=recipe.gate.candidate).set_display_name("GRPO")
     # A step that only launches a TrainJob must not hold the GPU that the job needs.
     return task.set_container_image(images.data()) if trainjob else task

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def test_the_data_and_the_decision_travel_with_the_model(tmp_path):
     found = tasks(compiled(recipes.TINY, tmp_path))
     assert {"model", "candidate", "results", "data", "decision"} == set(found["Push"]["inputs"]["artifacts"])
     assert "data" in found["Compare"]["inputs"]["artifacts"]
+
+
+def test_an_artifact_is_called_as_no_other_steps(tmp_path):
+    """KFP's graph shows an artifact by its name; evaluate has one for each checkpoint, beside whose step it stands."""
+    components = compiled(recipes.TINY, tmp_path)["components"].values()
+    made = [c.get("outputDefinitions", {}).get("artifacts", {}) for c in components if "executorLabel" in c]
+    names = Counter(name for outputs in made for name in outputs)
+    assert {"sft_model", "grpo_model", "report", "outcome", "comparison"} < set(names)
+    assert {name: count for name, count in names.items() if count > 1} in ({}, {"items": 3})
 
 
 @pytest.mark.parametrize("name", WRAPPERS)

@@ -8,7 +8,7 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.data(), install_kfp_package=False)
 def compare(
     registry: str, run_id: str, recipe: str, data: dsl.Input[dsl.Dataset], base: dsl.Input[dsl.Dataset],
-    report: dsl.Output[dsl.HTML], summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
+    comparison: dsl.Output[dsl.HTML], comparison_summary: dsl.Output[dsl.Markdown], results: dsl.Output[dsl.Dataset],
     scores: dsl.Output[dsl.Metrics], decision: dsl.Input[dsl.Artifact] = None,  # type: ignore[assignment]
     sft: dsl.Input[dsl.Dataset] = None, grpo: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
     sft_curves: dsl.Input[dsl.Dataset] = None, grpo_curves: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
@@ -35,8 +35,8 @@ def compare(
         record.numbers = compare(evaluations=evaluations, curves=curves, out=out, recipe=chosen, data=read, run=run)
         record.numbers |= trace_rows(read, store, out)
         shutil.copy(read / "summary.html", out / "data.html")
-        shutil.copy(out / "report.html", report.path)
-        shutil.copy(out / "report.md", summary.path)
+        shutil.copy(out / "report.html", comparison.path)
+        shutil.copy(out / "report.md", comparison_summary.path)
         publish(registry, run_id, out)
         for name, number in headline(record.numbers, chosen).items():
             scores.log_metric(name, number)

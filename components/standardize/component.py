@@ -8,7 +8,7 @@ from components.lib.cluster import images
 @dsl.component(base_image=images.data(), install_kfp_package=False)
 def standardize(
     registry: str, run_id: str, plan: str, settings: str,
-    data: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown], page: dsl.Output[dsl.HTML],
+    data: dsl.Output[dsl.Dataset], data_summary: dsl.Output[dsl.Markdown], data_page: dsl.Output[dsl.HTML],
     samples: dsl.Input[dsl.Dataset] = None,  # type: ignore[assignment]
 ):  # fmt: skip
     """Turn every source, and the base model's `samples` if there are any, into the files of the later steps."""
@@ -32,5 +32,5 @@ def standardize(
         asked, out = from_json(Standardize, settings), Path(data.path)
         make = partial(standardize, plan=inputs, settings=asked, out=out)
         record.numbers = once("standardize", partial(decisive, inputs, asked), out, make)
-        shutil.copy(out / "summary.md", summary.path)
-        shutil.copy(out / "summary.html", page.path)
+        shutil.copy(out / "summary.md", data_summary.path)
+        shutil.copy(out / "summary.html", data_page.path)
