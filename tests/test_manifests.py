@@ -15,7 +15,7 @@ from tests import ROOT
 from tests.fixtures import kfp_manifests
 
 MANIFESTS = ROOT / "manifests"
-OVERLAYS = ("k3s", "kubeadm", "kubeflow")
+OVERLAYS = ("standalone", "kubeflow")
 KUBERNETES = "1.34"
 OURS = "grpo-pipeline/data:dev"  # what docs/cluster.md replaces
 

@@ -30,6 +30,7 @@ STUCK = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContaine
 NO_PLACE = "no place: "  # begins the one reason of `why` that may pass
 # KFP's own nodes: attempts as `sft(0)`, Pods and drivers, the groups of the DAG.
 INNER = re.compile(r".*\)|.*-driver|root|executor|(condition|exit-handler|grpo-pipeline)-.*")
+_DRIVER = re.compile(r"((.*)-driver)(?:\(\d+\))?")
 # What KFP's launcher and Argo's executor print around a step's own lines.
 _NOISE = re.compile(r"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ |time=\S+ level=\w+ msg=.*argo=true|Error: exit status \d+$")
 _NOISE_LINES = 100  # at most, around a step's end
@@ -77,16 +78,21 @@ def phase_of(run_id: str) -> str:
 
 
 def broken_drivers(workflow: dict[str, Any]) -> list[tuple[str, str]]:
-    """(task, message) of what Kubeflow's own driver could not start in a Workflow, the latest first."""
+    """(task, message) of what Kubeflow's own driver could not start in a Workflow, the latest first.
+
+    An attempt is called as the driver, with its number; one that a later attempt has made good does not count.
+    """
     status = workflow.get("status") or {}
     packed = status.get("compressedNodes")  # Argo packs what grows beyond 1 MB
     nodes = json.loads(gzip.decompress(base64.b64decode(packed))) if packed else status.get("nodes") or {}
+    good = {node["displayName"] for node in nodes.values() if node["phase"] == DONE[0]}
     broken = [
-        node for node in nodes.values()
-        if node["type"] == "Pod" and node["phase"] in DONE[1:] and node["displayName"].endswith("-driver")
-    ]  # fmt: skip
-    broken.sort(key=lambda node: str(node.get("startedAt")), reverse=True)
-    return [(node["displayName"].removesuffix("-driver"), node.get("message") or "") for node in broken]
+        (str(node.get("startedAt")), found[2], node.get("message") or "")
+        for node in nodes.values()
+        if node["type"] == "Pod" and node["phase"] in DONE[1:]
+        if (found := _DRIVER.fullmatch(node["displayName"])) and found[1] not in good
+    ]
+    return [(task, message) for _, task, message in sorted(broken, reverse=True)]
 
 
 def was_terminated(workflow: dict[str, Any]) -> bool:

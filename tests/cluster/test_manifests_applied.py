@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 MANIFESTS = ROOT / "manifests"
 
 
-@pytest.mark.parametrize("overlay", ["k3s", "kubeadm", "kubeflow"])
+@pytest.mark.parametrize("overlay", ["standalone", "kubeflow"])
 def test_an_overlay_is_taken_by_the_api_server(namespace, overlay):
     """A server-side dry run of the steps' objects, in a namespace of the test, and of what has no namespace."""
     items = list(yaml.safe_load_all(kubectl("kustomize", str(MANIFESTS / "overlays" / overlay))))

@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from components.lib.cluster.api import ANSWER_S, TOKEN_VARIABLE
-from components.lib.cluster.starting import Waiting
 from components.lib.inside import own_lines
 from components.lib.registry import lock
 from components.lib.registry.base import Store
@@ -18,31 +17,30 @@ LOOKED_AT = 3  # of the newest Pods: the exit handler's is among them
 Verdict = tuple[list[str], bool]  # lines to print, and whether the run ended well
 
 
-def verdict(endpoint: str, run: Any, registry: str, failed: list[str], late: Waiting | None) -> Verdict:
-    """How an ended run ended; `failed` is what KFP calls failed, `late` the Pod by which it was ended.
+def verdict(endpoint: str, run: Any, registry: str, failed: list[str], known: Failure | None) -> Verdict:
+    """How an ended run ended; `failed` is what KFP calls failed, `known` what kept one of its Pods from starting.
 
     A run that has no record in a registry that can be read gets one: it ended without its exit handler. There is one
     verdict, that of the record; what KFP says of the run counts where there is none.
     """
     try:
         store = open_store(registry)
-        outcome = outcome_of(store.read_json(f"runs/{run.run_id}/outcome.json")) or _concluded(store, run.run_id, late)
+        outcome = outcome_of(store.read_json(f"runs/{run.run_id}/outcome.json")) or _concluded(store, run.run_id, known)
     except (ValueError, OSError) as error:
-        return _by_its_pods(endpoint, run, failed, f"its record in {registry} cannot be read here: {error}")
+        return _by_its_pods(endpoint, run, failed, known, f"its record in {registry} cannot be read here: {error}")
     log = [f"    {line}" for line in outcome.log[-LOG_LINES:]] + [f"warning: {told}" for told in outcome.warnings]
     record = store.url(f"runs/{run.run_id}/outcome.json")
     return [*log, f"{outcome.ending}: {outcome.sentence}", f"record: {record}"], outcome.ending != "failed"
 
 
-def _concluded(store: Store, run_id: str, late: Waiting | None) -> Outcome:
+def _concluded(store: Store, run_id: str, known: Failure | None) -> Outcome:
     """Write the outcome of a run that ended without its exit handler, and let go of its lock."""
-    failure = Failure(step=late.step, why=f"could not start: {late}", log=[]) if late else None
-    outcome = conclude_killed(store, run_id, failure)
+    outcome = conclude_killed(store, run_id, known)
     lock.release(store, run_id)
     return outcome
 
 
-def _by_its_pods(endpoint: str, run: Any, failed: list[str], unread: str) -> Verdict:
+def _by_its_pods(endpoint: str, run: Any, failed: list[str], known: Failure | None, unread: str) -> Verdict:
     """What the exit handler's Pod printed of the run, else the last lines of the Pods that failed."""
     head = f"run {run.run_id}: "
     executors = [task for task in _tasks(run) if (task.display_name or "").startswith(EXECUTOR) and task.pod_name]
@@ -53,6 +51,8 @@ def _by_its_pods(endpoint: str, run: Any, failed: list[str], unread: str) -> Ver
                 return [said, unread], not said.startswith("failed")
     broken = (_log(endpoint, run.run_id, task.pod_name) for task in executors if task.state == "FAILED")
     log = [f"    {line}" for line in next(filter(None, broken), [])[-LOG_LINES:]]  # a group of attempts has no Pod
+    if known:
+        return [*log, f"failed: {known.step} {known.why}", unread], False
     named = f"failed: {', '.join(failed)}" if failed else f"Kubeflow Pipelines calls it {run.state.lower()}"
     return [*log, named, unread], run.state == "SUCCEEDED"
 

@@ -51,11 +51,18 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
             log = _log(found)
             last = f": {log[-1].strip()}" if log else ""
             return Failure(step=inside.function_of(found), why=f"failed: {reason}{last}", log=log)
-    for name, message in inside.broken_drivers(workflow) if workflow else ():
-        return Failure(step=name, why=f"was not started, because Kubeflow's driver failed: {redact(message)}", log=[])
+    if not_started := of_driver(workflow):
+        return not_started
     for name, error in inside.failed_tasks(run_id):
         reason = redact(error) or "its Pod is gone, and Kubeflow Pipelines names no reason"
         return Failure(step=name, why=f"failed: {reason}", log=[])
+    return None
+
+
+def of_driver(workflow: dict[str, Any] | None) -> Failure | None:
+    """What Kubeflow's own driver could not start in a Workflow, the latest; None if there is nothing such."""
+    for name, message in inside.broken_drivers(workflow) if workflow else ():
+        return Failure(step=name, why=f"was not started, because Kubeflow's driver failed: {redact(message)}", log=[])
     return None
 
 

@@ -13,13 +13,14 @@ from components.lib.cluster.starting import Waiting
 from components.lib.cluster.verdict import verdict
 from components.lib.recipe import recipes
 from components.lib.registry import lock
-from components.lib.registry.outcome import read_outcomes, write_outcome
+from components.lib.registry.investigate import of_driver
+from components.lib.registry.outcome import Failure, read_outcomes, write_outcome
 from components.lib.registry.store import open_store
 from tests.fixtures.kube_server import RUN
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import raw_server
 
-LATE = Waiting(RUN, "pod", "sft", "ImagePullBackOff: no such tag", seconds=700.0, timeout_s=600)
+LATE = Failure(step="sft", why="could not start: ImagePullBackOff: no such tag", log=[])
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,32 @@ def test_a_run_without_a_record_gets_one_and_loses_the_lock(tmp_path, monkeypatc
     seen(lines[0])
 
 
+def node(name, phase, message="", kind="Pod"):
+    return {"type": kind, "phase": phase, "displayName": name, "startedAt": "2026-11-29T16:24:12Z", "message": message}
+
+
+def workflow(*nodes):
+    return {"status": {"nodes": {str(number): node for number, node in enumerate(nodes)}}}
+
+
+@pytest.mark.fault("Kubernetes makes no Pod of a run, since its service account is missing")
+def test_what_kept_every_pod_from_being_made_is_said(tmp_path, seen):
+    """As Argo has it of a run on the cluster: attempts of drivers, in a group that gave up."""
+    missing = 'pods "x" is forbidden: error looking up service account kubeflow/grpo-pipeline: not found'
+    attempts = [node(f"root-driver({number})", "Error", missing) for number in range(3)]
+    found = of_driver(workflow(*attempts, node("root-driver", "Error", "No more retries left", kind="Retry")))
+    lines, well = verdict("", run(), str(tmp_path), [], found)
+    assert not well and lines[0].endswith(missing) and "driver failed" in lines[0]
+    seen(lines[0])
+
+
+def test_an_attempt_of_a_driver_that_a_later_one_made_good_is_no_reason():
+    again = [node("sft-driver(0)", "Error", "evicted"), node("sft-driver(1)", "Succeeded")]
+    assert of_driver(workflow(*again, node("sft-driver", "Succeeded", kind="Retry"))) is None
+    assert of_driver(workflow(*again, node("sft-driver", "Error", kind="Retry"))).step == "sft"
+    assert of_driver(None) is None
+
+
 def logs(*pods):
     """KFP's answers about the logs of these Pods, one after another."""
     noise = 'time="2026" level=info msg="capturing logs" argo=true\n'
@@ -132,7 +159,10 @@ def test_where_the_exit_handler_said_nothing_the_last_lines_of_the_failed_pod_do
 def test_after_the_end_no_step_is_pending(monkeypatch, capsys, spec, tmp_path):
     """A run that failed while GRPO waited."""
     monkeypatch.setattr(watch, "POLL_S", 0)
-    monkeypatch.setattr(watch, "kubernetes_client", lambda: SimpleNamespace(CoreV1Api=lambda: None))
+    monkeypatch.setattr(
+        watch, "kubernetes_client", lambda: SimpleNamespace(CoreV1Api=lambda: None, CustomObjectsApi=lambda: None)
+    )
+    monkeypatch.setattr(watch, "workflow_of", lambda *given: None)
     found = Waiting(RUN, "g", "grpo", "Insufficient nvidia.com/gpu", 30.0, 600, "evaluate of run 1")
     monkeypatch.setattr(watch, "waiting", lambda *given: [found])
     write_outcome(open_store(str(tmp_path)), outcome(RUN, ending="failed", sentence="sft failed: no rows"))
