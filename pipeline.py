@@ -144,10 +144,11 @@ def _evaluate(
     shared: dict[str, Any], checked: dict[str, Any], checkpoint: str, trained: Any, champion: Any = ""
 ) -> Any:
     from components.evaluate.component import evaluate
+    from components.lib.reporting.wording import label
 
     policy = {"policy": trained.outputs[f"{checkpoint}_model"]} if trained else {}
     task = evaluate(**shared, settings=checked["evaluate"], checkpoint=checkpoint, champion=champion, **policy)
-    return task.set_display_name(f"Evaluate {checkpoint}").outputs["items"]
+    return task.set_display_name(f"Evaluate {label(checkpoint)}").outputs["items"]
 
 
 def _train(shared: dict[str, Any], checked: dict[str, Any], stage: str, recipe: "Recipe", warm: Any) -> Any:

@@ -15,6 +15,7 @@ from kfp import compiler
 
 import pipeline
 from components.lib.recipe import recipes
+from components.lib.reporting.wording import label
 
 ROOT = Path(pipeline.__file__).parent
 WRAPPERS = sorted(path.parent.name for path in ROOT.glob("components/*/component.py"))
@@ -66,7 +67,7 @@ def test_the_verb_recipe_tells_differences_and_schema(tmp_path, capsys):
 def test_the_dag_has_every_step(tmp_path):
     names = set(tasks(compiled(recipes.TINY, tmp_path)))
     assert names >= {
-        "Preflight", "Standardize", "SFT", "GRPO", "Evaluate base", "Evaluate sft", "Evaluate grpo", "Compare",
+        "Preflight", "Standardize", "SFT", "GRPO", "Evaluate base", "Evaluate SFT", "Evaluate GRPO", "Compare",
         "Gate", "Push", "Outcome and report",
     }  # fmt: skip
 
@@ -74,7 +75,7 @@ def test_the_dag_has_every_step(tmp_path):
 @pytest.mark.parametrize(("stages", "gone"), [("grpo", "SFT"), ("sft", "GRPO")])
 def test_a_stage_can_be_left_out(stages, gone, tmp_path):
     names = set(tasks(compiled(recipes.override(recipes.TINY, {"stages": stages}), tmp_path)))
-    assert gone not in names and f"Evaluate {gone.lower()}" not in names and {"Gate", "Push", "Compare"} <= names
+    assert gone not in names and f"Evaluate {gone}" not in names and {"Gate", "Push", "Compare"} <= names
 
 
 def test_sampling_is_a_step_only_where_problems_are_asked(tmp_path):
@@ -100,7 +101,7 @@ def test_only_the_candidates_step_may_measure_the_champion(stages, last, tmp_pat
     """Its version is an argument, so that KFP's cache never serves the answers of another champion."""
     found = tasks(compiled(recipes.override(recipes.TINY, {"stages": stages}), tmp_path))
     for checkpoint in ("base", "sft", "grpo"):
-        if task := found.get(f"Evaluate {checkpoint}"):
+        if task := found.get(f"Evaluate {label(checkpoint)}"):
             given = task["inputs"]["parameters"]["champion"]
             if checkpoint == last:
                 assert given["componentInputParameter"].endswith("preflight-champion")

@@ -52,7 +52,7 @@ class Seen:
         self.namespace, self.run_id, self.started = namespace, run_id, time.monotonic()
         self.name = f"{name}: " if name else ""
         self.states: dict[str, str] = {}
-        self.pods: dict[str, str] = {}  # Pod -> why it waits
+        self.told: set[tuple[str, str]] = set()  # of what, as a Pod, and what was said: why it waits, once each
         self.late: Waiting | None = None  # the Pod by which the run was ended
         try:
             self.kubernetes: Any = kubernetes_client()
@@ -101,8 +101,8 @@ class Seen:
             self.late = self.late or found
 
     def _once(self, about: str, text: str) -> None:
-        if self.pods.get(about) != text:
-            self.pods[about] = text
+        if (about, text) not in self.told:
+            self.told.add((about, text))
             self._line(text)
 
     def _line(self, text: str) -> None:

@@ -42,7 +42,7 @@ def run(*tasks, state="FAILED", **more):
 
 def test_steps_are_called_as_on_the_page_and_groups_are_none(spec):
     names = watch.step_names(spec)
-    assert names["evaluate-2"] == "Evaluate sft" and names["preflight"] == "Preflight" and names["push"] == "Push"
+    assert names["evaluate-2"] == "Evaluate SFT" and names["preflight"] == "Preflight" and names["push"] == "Push"
     assert len(names) == 11 and not any("condition" in name or "exit-handler" in name for name in names)
 
 

@@ -180,7 +180,7 @@ def test_what_runs_share_is_done_by_one_of_them_and_the_others_wait(world):
         assert states["sft, seed 0"]["Evaluate base"] == "SUCCEEDED"
         if name.startswith("sft+grpo"):
             seed = name.removeprefix("sft+grpo")
-            assert states[f"sft{seed}"]["SFT"] == states[f"sft{seed}"]["Evaluate sft"] == "SUCCEEDED"
+            assert states[f"sft{seed}"]["SFT"] == states[f"sft{seed}"]["Evaluate SFT"] == "SUCCEEDED"
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +224,7 @@ def keys_of(recipe, directory):
 def test_what_the_cache_sees_of_a_step_does_not_know_the_variant(keys):
     """Its env it does not see: backend/src/v2/cacheutils of KFP 2.17.0."""
     one, both = keys["sft", 0], keys["sft+grpo", 0]
-    for step in ("Standardize", "Evaluate base", "SFT", "Evaluate sft"):
+    for step in ("Standardize", "Evaluate base", "SFT", "Evaluate SFT"):
         assert one[step] == both[step], step
         assert one[step]["registry"] == one[step]["run_id"] == ""
     for step in ("Standardize", "Evaluate base"):
