@@ -77,18 +77,24 @@ def phase_of(run_id: str) -> str:
     return ((workflow_of(run_id) or {}).get("status") or {}).get("phase") or ""
 
 
+def nodes_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """Argo's nodes of a Workflow, which it packs where they grow beyond 1 MB."""
+    status = workflow.get("status") or {}
+    packed = status.get("compressedNodes")
+    nodes = json.loads(gzip.decompress(base64.b64decode(packed))) if packed else status.get("nodes") or {}
+    return list(nodes.values())
+
+
 def broken_drivers(workflow: dict[str, Any]) -> list[tuple[str, str]]:
     """(task, message) of what Kubeflow's own driver could not start in a Workflow, the latest first.
 
     An attempt is called as the driver, with its number; one that a later attempt has made good does not count.
     """
-    status = workflow.get("status") or {}
-    packed = status.get("compressedNodes")  # Argo packs what grows beyond 1 MB
-    nodes = json.loads(gzip.decompress(base64.b64decode(packed))) if packed else status.get("nodes") or {}
-    good = {node["displayName"] for node in nodes.values() if node["phase"] == DONE[0]}
+    nodes = nodes_of(workflow)
+    good = {node["displayName"] for node in nodes if node.get("phase") == DONE[0]}
     broken = [
         (str(node.get("startedAt")), found[2], node.get("message") or "")
-        for node in nodes.values()
+        for node in nodes
         if node["type"] == "Pod" and node["phase"] in DONE[1:]
         if (found := _DRIVER.fullmatch(node["displayName"])) and found[1] not in good
     ]

@@ -154,11 +154,6 @@ def _warning(core: Any, namespace: str, pod: str) -> str:
     return f"{events[-1].reason}: {events[-1].message}" if events else ""
 
 
-def workflow_of(custom: Any, namespace: str, run_id: str) -> dict[str, Any] | None:
-    """Argo's Workflow of a run; None if there is none any more."""
-    return next(_workflows(custom, namespace, f"{RUN_LABEL}={run_id}"), None)
-
-
 def _workflows(custom: Any, namespace: str, selector: str) -> Iterator[dict[str, Any]]:
     listed = custom.list_namespaced_custom_object(
         *ARGO, namespace, "workflows", label_selector=selector, _request_timeout=ASK_S

@@ -6,11 +6,9 @@ from typing import Any
 
 from components.lib.cluster.api import ENDED
 from components.lib.cluster.pods import kubernetes_client
-from components.lib.cluster.starting import RUN_LABEL, Waiting, end, waiting, workflow_of
+from components.lib.cluster.starting import RUN_LABEL, Waiting, end, waiting
 from components.lib.cluster.verdict import verdict
-from components.lib.inside import reason, unreachable, why_ended
-from components.lib.registry.investigate import of_driver
-from components.lib.registry.outcome import Failure
+from components.lib.inside import reason, unreachable
 
 POLL_S = 5
 SILENT_S = 600  # for which a server that does not answer is asked again: a port-forward that broke may come back
@@ -37,7 +35,7 @@ def watch(client: Any, endpoint: str, namespace: str, run_id: str) -> int:
         seen.tell({name: state for name, state in states.items() if state in ENDED})  # what waits now never begins
         print(f"run {run_id}: ended after {seen.seconds():.0f} s, watched", flush=True)
         failed = [name for name, state in states.items() if state == "FAILED"]
-        lines, well = verdict(endpoint, run, registry_of(run, spec), failed, seen.failure())
+        lines, well = verdict(endpoint, run, registry_of(run, spec), failed, seen.late)
         print("\n".join(lines), flush=True)
         return 0 if well else 1
     except KeyboardInterrupt:
@@ -74,16 +72,6 @@ class Seen:
                 self._tell_of(found)
         except unreachable() as error:
             self._once("kubernetes", f"Kubernetes does not tell why a Pod waits: {reason(error)}")
-
-    def failure(self) -> Failure | None:
-        """What kept a Pod of the ended run from starting, as far as Kubernetes tells; None if nothing did."""
-        if self.late:
-            return Failure(step=self.late.step, why=f"could not start: {self.late}", log=[])
-        try:
-            found = self.kubernetes and workflow_of(self.kubernetes.CustomObjectsApi(), self.namespace, self.run_id)
-        except unreachable():
-            found = None
-        return None if not found or why_ended(found) else of_driver(found)
 
     def tell(self, states: dict[str, str]) -> None:
         """A line for each step whose state has changed."""

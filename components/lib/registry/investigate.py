@@ -37,9 +37,8 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
     then what Kubeflow could not start; where all are gone, what Kubeflow Pipelines calls failed.
     """
     pods, workflow = inside.pods_of(run_id), inside.workflow_of(run_id)
-    if because := (workflow or {}).get("metadata", {}).get("annotations", {}).get(inside.ENDED_BY):
-        step, _, why = because.partition(": ")
-        return Failure(step=step, why=why, log=[])
+    if late := of_late(workflow):
+        return late
     if workflow and (why := inside.why_ended(workflow)):
         worked = [inside.function_of(found) for found in pods if found.metadata.name != inside.own_pod()]
         step = known.step if known else next(reversed(worked), "run")
@@ -57,6 +56,13 @@ def investigate(run_id: str, known: Failure | None, pod: str | None) -> Failure 
         reason = redact(error) or "its Pod is gone, and Kubeflow Pipelines names no reason"
         return Failure(step=name, why=f"failed: {reason}", log=[])
     return None
+
+
+def of_late(workflow: dict[str, Any] | None) -> Failure | None:
+    """The Pod that did not start in time, if a run was ended for that."""
+    because = (workflow or {}).get("metadata", {}).get("annotations", {}).get(inside.ENDED_BY)
+    step, _, why = (because or "").partition(": ")
+    return Failure(step=step, why=why, log=[]) if because else None
 
 
 def of_driver(workflow: dict[str, Any] | None) -> Failure | None:

@@ -133,7 +133,7 @@ class Experiment:
 
     def _end(self, each: Working, found: Any) -> None:
         failed = [name for name, state in each.states.items() if state == "FAILED"]
-        lines, _ = verdict(self.cluster.endpoint, found, each.run.recipe.registry, failed, each.seen.failure())
+        lines, _ = verdict(self.cluster.endpoint, found, each.run.recipe.registry, failed, each.seen.late)
         if outcome := each.run.measured():
             self.done[self.runs.index(each.run)] = outcome
         else:

@@ -1,5 +1,7 @@
 """What `submit --wait` and `follow` make of a run: the names and states of its steps, and how it ended."""
 
+import itertools
+import json
 from types import SimpleNamespace
 
 import kfp_server_api
@@ -11,16 +13,17 @@ import pipeline
 from components.lib.cluster import watch
 from components.lib.cluster.starting import Waiting
 from components.lib.cluster.verdict import verdict
+from components.lib.inside import ENDED_BY
 from components.lib.recipe import recipes
 from components.lib.registry import lock
 from components.lib.registry.investigate import of_driver
-from components.lib.registry.outcome import Failure, read_outcomes, write_outcome
+from components.lib.registry.outcome import read_outcomes, write_outcome
 from components.lib.registry.store import open_store
 from tests.fixtures.kube_server import RUN
 from tests.fixtures.outcomes import outcome
 from tests.fixtures.raw_server import raw_server
 
-LATE = Failure(step="sft", why="could not start: ImagePullBackOff: no such tag", log=[])
+LATE = Waiting(RUN, "pod", "sft", "ImagePullBackOff: no such tag", seconds=700.0, timeout_s=600)
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +98,31 @@ def test_a_run_without_a_record_gets_one_and_loses_the_lock(tmp_path, monkeypatc
     seen(lines[0])
 
 
-def node(name, phase, message="", kind="Pod"):
-    return {"type": kind, "phase": phase, "displayName": name, "startedAt": "2026-11-29T16:24:12Z", "message": message}
+NAMES = itertools.count(1)
 
 
-def workflow(*nodes):
-    return {"status": {"nodes": {str(number): node for number, node in enumerate(nodes)}}}
+def node(name, phase, message="", kind="Pod", place=0):
+    """A node of Argo's; `place` tells their order."""
+    return {
+        "id": f"flow-{next(NAMES)}", "type": kind, "phase": phase, "displayName": name, "templateName": "impl",
+        "startedAt": f"2026-11-29T16:24:{place:02}Z", "message": message,
+    }  # fmt: skip
+
+
+def workflow(*nodes, **annotations):
+    return {
+        "metadata": {"name": "flow", "annotations": annotations}, "spec": {},
+        "status": {"nodes": {node["id"]: node for node in nodes}},
+    }  # fmt: skip
+
+
+def told(workflow, *logs):
+    """KFP's answers: its old interface's about a run with this Workflow, then the logs of Pods, one after another."""
+    run = json.dumps({"pipeline_runtime": {"workflow_manifest": json.dumps(workflow)}})
+    noise = 'time="2026" level=info msg="capturing logs" argo=true\n'
+    for text in (run, *(noise + log for log in logs)):
+        body = text.encode()
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 @pytest.mark.fault("Kubernetes makes no Pod of a run, since its service account is missing")
@@ -108,8 +130,10 @@ def test_what_kept_every_pod_from_being_made_is_said(tmp_path, seen):
     """As Argo has it of a run on the cluster: attempts of drivers, in a group that gave up."""
     missing = 'pods "x" is forbidden: error looking up service account kubeflow/grpo-pipeline: not found'
     attempts = [node(f"root-driver({number})", "Error", missing) for number in range(3)]
-    found = of_driver(workflow(*attempts, node("root-driver", "Error", "No more retries left", kind="Retry")))
-    lines, well = verdict("", run(), str(tmp_path), [], found)
+    made = workflow(*attempts, node("root-driver", "Error", "No more retries left", kind="Retry"))
+    with raw_server(*told(made)) as (url, received):
+        lines, well = verdict(url, run(), str(tmp_path), [], None)
+    assert f"GET /apis/v1beta1/runs/{RUN}".encode() in received[0]
     assert not well and lines[0].endswith(missing) and "driver failed" in lines[0]
     seen(lines[0])
 
@@ -121,48 +145,53 @@ def test_an_attempt_of_a_driver_that_a_later_one_made_good_is_no_reason():
     assert of_driver(None) is None
 
 
-def logs(*pods):
-    """KFP's answers about the logs of these Pods, one after another."""
-    noise = 'time="2026" level=info msg="capturing logs" argo=true\n'
-    for text in pods:
-        body = (noise + text).encode()
-        yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-
-def test_without_access_to_the_bucket_the_exit_handlers_log_tells(monkeypatch):
+@pytest.fixture
+def no_bucket(monkeypatch):
     for name in ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
+    return "s3://bucket/registry"
+
+
+def test_without_access_to_the_bucket_the_exit_handlers_log_tells(no_bucket):
     said = f"a line\nrun {RUN}: promoted: version v1 is the champion\nwebhook answered 204\n"
-    tasks = [task("executor", "SUCCEEDED", 1, "old"), task("executor", "SUCCEEDED", 2, "notify"), task("gate", time=3)]
-    with raw_server(*logs(said)) as (url, received):
-        lines, well = verdict(url, run(*tasks, state="SUCCEEDED"), "s3://bucket/registry", [], None)
-    assert f"GET /apis/v1alpha1/runs/{RUN}/nodes/notify/log".encode() in received[0]
+    made = workflow(
+        node("executor(0)", "Succeeded", place=1),
+        node("executor", "Succeeded", place=2),
+        node("gate", "Succeeded", kind="DAG", place=3),
+    )
+    with raw_server(*told(made, said)) as (url, received):
+        lines, well = verdict(url, run(state="SUCCEEDED"), no_bucket, [], None)
+    newest = list(made["status"]["nodes"])[1].removeprefix("flow-")
+    assert f"GET /apis/v1alpha1/runs/{RUN}/nodes/flow-impl-{newest}/log".encode() in received[1]
     assert well and lines[0] == "promoted: version v1 is the champion"
     assert "s3://bucket/registry cannot be read here: an s3:// address needs S3_ENDPOINT, AWS_ACCESS_KEY_ID" in lines[1]
 
 
-def test_where_the_exit_handler_said_nothing_the_last_lines_of_the_failed_pod_do(monkeypatch):
-    """Argo's group of attempts failed as well; of its log, which there is none of, KFP answers 200 and an error."""
-    monkeypatch.delenv("S3_ENDPOINT", raising=False)
-    tasks = [
-        task("executor", "SUCCEEDED", 1, "one"), task("executor(0)", "FAILED", 2, "two"),
-        task("executor", "FAILED", 3, "group"),
-    ]  # fmt: skip
+def test_where_the_exit_handler_said_nothing_the_last_lines_of_the_failed_pod_do(no_bucket):
+    """Of a log that there is none of any more, KFP answers 200 and an error."""
+    made = workflow(
+        node("executor", "Succeeded", place=1), node("executor(0)", "Failed", place=2),
+        node("executor", "Failed", kind="Retry", place=3),
+    )  # fmt: skip
     none = '{"error_message":"Failed to read logs for run","error_details":"no such Pod\\nat main.go"}'
-    with raw_server(*logs(none, "Killed\n", "fine\n", none, f"Killed\n{none}")) as (url, received):
-        lines, well = verdict(url, run(*tasks), "s3://bucket/registry", ["SFT"], None)
-    assert len(received) == 5 and not well and lines[:2] == ["    Killed", "failed: SFT"]
-    lines, well = verdict("http://127.0.0.1:9", run(), "s3://bucket/registry", [], None)
+    with raw_server(*told(made, none, "fine\n", f"Killed\n{none}")) as (url, received):
+        lines, well = verdict(url, run(), no_bucket, ["SFT"], None)
+    assert len(received) == 4 and not well and lines[:2] == ["    Killed", "failed: SFT"]
+    lines, well = verdict("http://127.0.0.1:9", run(), no_bucket, [], None)
     assert not well and lines[0] == "Kubeflow Pipelines calls it failed"
+
+
+def test_a_run_that_was_ended_since_a_pod_did_not_start_says_which(no_bucket):
+    made = workflow(**{ENDED_BY: "preflight: could not start within 60 s: no such claim"})
+    with raw_server(*told(made)) as (url, _):
+        lines, well = verdict(url, run(), no_bucket, ["Preflight"], None)
+    assert not well and lines[0] == "failed: preflight could not start within 60 s: no such claim"
 
 
 def test_after_the_end_no_step_is_pending(monkeypatch, capsys, spec, tmp_path):
     """A run that failed while GRPO waited."""
     monkeypatch.setattr(watch, "POLL_S", 0)
-    monkeypatch.setattr(
-        watch, "kubernetes_client", lambda: SimpleNamespace(CoreV1Api=lambda: None, CustomObjectsApi=lambda: None)
-    )
-    monkeypatch.setattr(watch, "workflow_of", lambda *given: None)
+    monkeypatch.setattr(watch, "kubernetes_client", lambda: SimpleNamespace(CoreV1Api=lambda: None))
     found = Waiting(RUN, "g", "grpo", "Insufficient nvidia.com/gpu", 30.0, 600, "evaluate of run 1")
     monkeypatch.setattr(watch, "waiting", lambda *given: [found])
     write_outcome(open_store(str(tmp_path)), outcome(RUN, ending="failed", sentence="sft failed: no rows"))
