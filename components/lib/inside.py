@@ -86,7 +86,7 @@ def nodes_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def broken_drivers(workflow: dict[str, Any]) -> list[tuple[str, str]]:
-    """(task, message) of what Kubeflow's own driver could not start in a Workflow, the latest first.
+    """(task, message of the last attempt) of what Kubeflow's driver could not start in a Workflow, the earliest first.
 
     An attempt is called as the driver, with its number; one that a later attempt has made good does not count.
     """
@@ -98,7 +98,7 @@ def broken_drivers(workflow: dict[str, Any]) -> list[tuple[str, str]]:
         if node["type"] == "Pod" and node["phase"] in DONE[1:]
         if (found := _DRIVER.fullmatch(node["displayName"])) and found[1] not in good
     ]
-    return [(task, message) for _, task, message in sorted(broken, reverse=True)]
+    return list({task: message for _, task, message in sorted(broken)}.items())
 
 
 def was_terminated(workflow: dict[str, Any]) -> bool:

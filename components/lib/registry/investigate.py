@@ -66,7 +66,7 @@ def of_late(workflow: dict[str, Any] | None) -> Failure | None:
 
 
 def of_driver(workflow: dict[str, Any] | None) -> Failure | None:
-    """What Kubeflow's own driver could not start in a Workflow, the latest; None if there is nothing such."""
+    """What Kubeflow's own driver could not start in a Workflow first; None if there is nothing such."""
     for name, message in inside.broken_drivers(workflow) if workflow else ():
         return Failure(step=name, why=f"was not started, because Kubeflow's driver failed: {redact(message)}", log=[])
     return None

@@ -145,6 +145,16 @@ def test_an_attempt_of_a_driver_that_a_later_one_made_good_is_no_reason():
     assert of_driver(None) is None
 
 
+def test_what_a_driver_could_not_start_first_is_the_reason():
+    """As when a driver's Pod is lost: its second attempt may not make the task again, and the exit handler follows."""
+    found = of_driver(workflow(
+        node("notify-driver(0)", "Failed", "main: Error (exit code 1)", place=9),
+        node("evaluate-driver(0)", "Error", "pod deleted", place=1),
+        node("evaluate-driver(1)", "Failed", "two tasks have the same task name", place=4),
+    ))  # fmt: skip
+    assert (found.step, found.why.rpartition(": ")[2]) == ("evaluate", "two tasks have the same task name")
+
+
 @pytest.fixture
 def no_bucket(monkeypatch):
     for name in ("S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
