@@ -115,7 +115,7 @@ def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path,
 
     run(tmp_path, source(tmp_path, [*SOUND[:3], *[{"x": 1}] * 9]))
     given = {"data": tmp_path / "out", "decision": tmp_path / "decision", "base": evaluations["base"]}
-    made = {name: tmp_path / name for name in ("report", "summary", "results", "scores")}
+    made = {name: tmp_path / name for name in ("comparison", "comparison_summary", "results", "scores")}
     logged: dict[str, float] = {}
     artifacts = {
         name: SimpleNamespace(path=str(path), uri=str(path), metadata={}, log_metric=logged.__setitem__)
@@ -125,10 +125,10 @@ def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path,
     recipe = replace(TINY, compare=Compare(confidence=0.95, bootstrap_samples=100, examples=1))
     compare.python_func(registry=str(tmp_path / "registry"), run_id="r1", recipe=to_json(recipe), **artifacts)
     assert logged["base_accuracy"] == 0.25 and len(logged) == 1, "no other checkpoint was evaluated"
-    page = made["report"].read_text()
+    page = made["comparison"].read_text()
     assert "base is rejected: no &lt;gain&gt;." in page and "3 rows kept, 9 refused" in page
     assert (made["results"] / "data.html").exists() and 'href="data.html"' in page
-    assert "25 % of its rows" in made["report"].read_text() and "25 % of its rows" in made["summary"].read_text()
+    assert "25 % of its rows" in made["comparison"].read_text() and "25 % of its rows" in made["comparison_summary"].read_text()
 
 
 FORMS = [  # form of the run, answer of a conversation without a gold, what becomes of it, in another form or not

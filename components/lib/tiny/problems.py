@@ -96,7 +96,7 @@ def rows(schema: str, seed: int) -> Iterator[dict[str, Any]]:
     """The rows of one source in its own schema.
 
     Schemas: `chat` ({"messages"} with <thought> tags), `thinking-solution` ({"problem", "thinking", "solution",
-    "difficulty", "category"}), `prompt-completion` ({"prompt", "completion"} with <think> tags), `problems` and
+    "difficulty", "category", "gold"}), `prompt-completion` ({"prompt", "completion"} with <think> tags), `problems` and
     `evaluation` ({"question", "answer"} as GSM8K), `choice` and `choice-evaluation` ({"question", "options",
     "rationale", "correct"} as AQuA: is the number even or odd?); `text-traces` as `prompt-completion`, always step by
     step, `text-problems` and `text-evaluation` as `problems`. Questions are unique within a schema.
@@ -164,6 +164,7 @@ def _trace(schema: str, problem: Problem, thinking: str) -> dict[str, Any]:
         return {
             "problem": problem.question, "thinking": thinking, "solution": answer,
             "difficulty": "easy" if len(problem.steps) == 3 else "medium", "category": "arithmetic",
+            "gold": problem.gold,  # without golds in traces there would be no exemplars of 8-shot-think
         }  # fmt: skip
     if schema in ("prompt-completion", "text-traces"):
         return {"prompt": problem.question, "completion": f"<think>\n{thinking}\n</think>\n\n{answer}"}

@@ -56,7 +56,7 @@ def test_model_and_data_sets_are_read_as_from_the_hub_despite_faults(tmp_path: P
         assert found["commit"] == hub.repos["model", MODEL].branches["main"]
     assert found["sizes"] == [20, 20, 20, 21, 20]
     assert found["test"] == ["question", "answer"] and found["chat"] == ["messages"]
-    assert found["rows"] == ["problem", "thinking", "solution", "difficulty", "category"]
+    assert found["rows"] == ["problem", "thinking", "solution", "difficulty", "category", "gold"]
     assert found["tags"] == ["<thought>", "<think>"]
     directory = found["directory"]
     assert AutoConfig.from_pretrained(directory).architectures == ["Qwen3_5ForConditionalGeneration"]
