@@ -47,4 +47,6 @@ def phase_of(namespace: str, run_id: str) -> str:
     except unreachable() as error:
         print(f"Kubernetes does not tell: {reason(error)}", flush=True)
         return ""
+    if not found:
+        print(f"namespace {namespace} has no Workflow of run {run_id}: it was deleted, or is elsewhere", flush=True)
     return found[0].get("status", {}).get("phase", "Pending") if found else ""
