@@ -243,7 +243,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(endpoint, registry):
 def test_a_run_whose_step_was_killed_names_the_step(endpoint, registry):
     # What a limit leaves room for, it may also fight for, page by page: the deadline ends that.
     small = {
-        "cluster_train_memory_gib": "0.2", "cluster_memory_limit_gib": "0.5", "cluster_train_timeout_s": "150",
+        "cluster_train_memory_gib": "0.2", "cluster_memory_limit_gib": "0.5", "cluster_train_timeout_s": "400",
         "training_restarts": "0",
     }  # fmt: skip
     with submitted({**CHANGES, **small, "registry": registry, "seed": "7"}) as run:
