@@ -128,7 +128,7 @@ def test_the_component_of_compare_reads_the_warnings_of_its_data(tmp_path: Path,
     page = made["comparison"].read_text()
     assert "base is rejected: no &lt;gain&gt;." in page and "3 rows kept, 9 refused" in page
     assert (made["results"] / "data.html").exists() and 'href="data.html"' in page
-    assert "25 % of its rows" in made["comparison"].read_text() and "25 % of its rows" in made["comparison_summary"].read_text()
+    assert all("25 % of its rows" in made[name].read_text() for name in ("comparison", "comparison_summary"))
 
 
 FORMS = [  # form of the run, answer of a conversation without a gold, what becomes of it, in another form or not
