@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from components.lib.files import explained
 from components.lib.streams import NOWHERE, Steady
@@ -49,10 +49,18 @@ def end(number: int) -> None:
 
 
 def deaf() -> None:
-    """Ignore all further signals: what follows is only to be written down."""
+    """Ignore all further signals: what follows is only to be written down.
+
+    By a function and not by SIG_IGN: of a signal that came together with the one that is handled, Python would print
+    that it was ignored.
+    """
     signal.setitimer(signal.ITIMER_REAL, 0)
     for other in (*SIGNALS, signal.SIGALRM):
-        signal.signal(other, signal.SIG_IGN)
+        signal.signal(other, _ignored)
+
+
+def _ignored(*_: Any) -> None:
+    pass
 
 
 @contextlib.contextmanager
@@ -66,7 +74,7 @@ def handling(handler: Callable[[int], None]) -> Iterator[None]:
         return
     before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
     for number, old in before.items():
-        if number in SIGNALS and old is not signal.SIG_IGN:
+        if number in SIGNALS and old not in (signal.SIG_IGN, _ignored):
             signal.signal(number, lambda number, _: handler(number))
     try:
         yield

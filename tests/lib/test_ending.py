@@ -122,6 +122,27 @@ def test_a_signal_that_a_callback_swallows_comes_again(tmp_path, monkeypatch):
     assert found["error"] == "was ended by SIGTERM" and found["seconds"] < 5
 
 
+TOGETHER = """
+import os, signal
+from components.lib import ending
+both = {signal.SIGINT, signal.SIGTERM}
+try:
+    with ending.handling(ending.end):
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        for number in both:
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+except ending.Ended as ended:
+    print(ended)
+"""
+
+
+def test_two_signals_at_once_end_it_without_a_word_of_python():
+    """As Ctrl-C, which all processes of a terminal get, and the SIGTERM of the run that it ends."""
+    done = subprocess.run([sys.executable, "-c", TOGETHER], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("was ended by Ctrl-C\n", "")
+
+
 def test_a_signal_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
