@@ -177,7 +177,7 @@ def test_a_volume_is_not_writable_by_the_images_user(pushed, core, namespace):
     kubectl("-n", namespace, "apply", "-f", "-", given=claim)
     settings = replace(SETTINGS, cache_claim="locked")
     assert '"ok": true' in probe(core, namespace, settings).log.splitlines()[1]
-    locking = pods.probe_pod(settings, images.data(), False, asks=["--hub"])
+    locking = pods.probe_pod(settings, images.data(), False)
     container = locking["spec"]["containers"][0]
     container["command"] = ["python3", "-c", "import os; os.chown('/cache', 0, 0); os.chmod('/cache', 0o755)"]
     container["securityContext"] = {"runAsUser": 0}

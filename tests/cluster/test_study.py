@@ -41,14 +41,14 @@ def test_a_study_is_killed_and_its_runs_are_found_again(endpoint, tmp_path):
         (variant, seed)
         for variant in ("sft", "both")
         for seed in (0, 1)
-        for run in [open_store(f"{registry}/studies/{name}/{variant}/{seed}")]
-        for record in read_records(run, newest_of(run))
+        for store in [open_store(f"{registry}/studies/{name}/{variant}/{seed}")]
+        for record in read_records(store, run_in(store))
         if record["step"] == "sft"
     ]
     assert len(trained) == 2, f"KFP's cache has the SFT of one variant for the other: {trained}"
 
 
-def newest_of(store):
+def run_in(store):
     """The run whose outcome a registry of one run has."""
     (outcome,) = [name for name in store.keys("runs/") if name.endswith("/outcome.json")]
     return outcome.split("/")[1]
