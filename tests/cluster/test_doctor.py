@@ -47,7 +47,7 @@ def test_pipelines_do_not_answer():
     assert not found.ok and "does not answer" in found.detail and "port-forward" in found.fix
 
 
-def test_kubernetes_does_not_answer(tmp_path):
+def test_kubernetes_does_not_answer(cluster, tmp_path):
     config = tmp_path / "config"
     text = kubectl("config", "view", "--raw", "--minify").replace(":6443", ":9")
     config.write_text(text)
