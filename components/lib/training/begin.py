@@ -8,6 +8,7 @@ import sys
 
 from components.lib.ending import PARENT, die_with_parent
 from components.lib.training.job import Job
+from components.lib.uncollected import uncollected
 
 # Read by torch when it first asks a GPU for memory; pieces of a fixed size would leave holes between passes of many
 # lengths. The user's own value wins.
@@ -22,7 +23,8 @@ def main(text: str) -> int:
     if getattr(job.settings, "rollouts", "") != "vllm":  # whose own memory pool does not know them
         os.environ.setdefault(ALLOCATOR, "expandable_segments:True")
     if processes == 1:
-        from components.lib.training import worker
+        with uncollected():
+            from components.lib.training import worker
 
         return worker.main(text)
     from torch.distributed import run

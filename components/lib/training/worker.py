@@ -26,6 +26,7 @@ from components.lib.training.checkpoints import CURVES, TrainingDir
 from components.lib.training.common import is_first
 from components.lib.training.job import TASKS, Job, Result, Status
 from components.lib.training.survive import Terminated
+from components.lib.uncollected import uncollected
 
 # The last two: another process of this training was lost.
 _OF_THE_DEVICE = re.compile(r"CUDA|cuBLAS|cuDNN|Triton Error|NCCL|gloo", re.IGNORECASE)
@@ -62,8 +63,10 @@ def work(job: Job) -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     if is_first():
         shutil.rmtree(directory.preparing, ignore_errors=True)
-    module, function = TASKS[job.stage, job.task].split(":")
-    numbers = getattr(importlib.import_module(module), function)(job)
+    name, function = TASKS[job.stage, job.task].split(":")
+    with uncollected():
+        module = importlib.import_module(name)
+    numbers = getattr(module, function)(job)
     if job.task == "train" and is_first():
         shutil.copytree(directory.curves, directory.preparing / CURVES)
         write_json(directory.preparing / CURVES / machine.MACHINE, ran_on(job))
