@@ -107,7 +107,7 @@ def test_sft_on_two_pods_equals_one_process_within_rounding(run, registry, tmp_p
     records = {record["step"]: record for record in read_records(open_store(registry), run.id)}
     root = artifact_root(records["sft"]["artifact"], run.id).replace("minio://", "s3://")
     store = open_store(root)
-    for step, name in (("standardize", "data"), ("sft", "model")):
+    for step, name in (("standardize", "data"), ("sft", "sft_model")):
         prefix = next(k.split(f"/{name}/")[0] for k in store.keys(step) if f"/{name}/" in k)
         store_tree(store, f"{prefix}/{name}", tmp_path / name)
     supervise.train(
@@ -115,7 +115,7 @@ def test_sft_on_two_pods_equals_one_process_within_rounding(run, registry, tmp_p
         curves_out=tmp_path / "curves", checkpoints=None, seed=TINY.seed, settings=TINY.sft, training=TINY.training,
         scale=TINY.scale,
     )  # fmt: skip
-    mine, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "model"))
+    mine, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "sft_model"))
     apart = max((mine[name] - theirs[name]).abs().max().item() for name in mine)
     print(f"largest difference of a weight: {apart:.1e}")
     assert mine.keys() == theirs.keys() and apart < 2e-5
