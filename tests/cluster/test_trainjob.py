@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import time
 
 import pytest
@@ -24,7 +25,10 @@ from tests.cluster.runs import NAMESPACE, delete, log_of, number_after, steps, s
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3000)]
 COMPONENT = str(ROOT / "manifests" / "components" / "trainer")
-SCALE = {"trainer": "trainjob", "scale_nodes": "2", "cluster_gpus": "0", "training_save_minutes": "0.01"}
+SCALE = {
+    "trainer": "trainjob", "scale_nodes": "2", "cluster_gpus": "0", "training_save_minutes": "0.01",
+    "grpo_sample_steps": str(secrets.randbelow(10**6) + 1000),  # so that no earlier training is found on the claim
+}  # fmt: skip
 BARE = replace(TINY.cluster, cache_claim="", checkpoints_claim="", secret="", s3_secret="", s3_endpoint="", gpus=0)
 
 
