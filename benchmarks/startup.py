@@ -12,6 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.grpo import commit
+from benchmarks.shapes import machine
 from components.lib.files import write_text
 
 ROOT, ROUNDS = Path(__file__).parents[1], 8
@@ -44,13 +46,11 @@ def main() -> None:
 
 def report() -> str:
     """The table, with what it was measured on."""
-    from benchmarks.shapes import machine
-
     lines = [
         "# To begin and to end", "",
         "Seconds of a process that imports what it needs and ends, as Python does it and without its garbage collector "
-        f"(lib/uncollected.py, lib/ending.py); the fastest of {ROUNDS} each, in turn. {machine()}. "
-        "`OMP_NUM_THREADS=1 python benchmarks/startup.py`", "",
+        f"(lib/uncollected.py, lib/ending.py); the fastest of {ROUNDS} each, in turn. {machine()}, commit "
+        f"{commit()}. `OMP_NUM_THREADS=1 python benchmarks/startup.py`", "",
         "| | as Python does it | without the collector | saved |", "|---|---:|---:|---:|",
     ]  # fmt: skip
     for name, (plain, ours) in PROCESSES.items():

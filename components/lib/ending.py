@@ -30,7 +30,8 @@ ENDED = "was ended by "  # begins what a step's record says of it
 AGAIN_S = 5.0
 SAVING_S = 600  # that a step may take to save its work
 
-# With its last breath Python looks for garbage among the half million objects of torch: a second, and all in vain.
+# At its end a process looks for garbage among the half million objects of torch, all about to be freed anyway: up to a
+# second, measured in benchmarks/startup.py.
 atexit.register(gc.freeze)
 
 
